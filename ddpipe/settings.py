@@ -1,0 +1,248 @@
+"""What can be set: one frozen, validated class a block of params.yaml or of a recipe.
+
+No torch here: `ddpipe check` and the error messages must be quick. Numbers are finite; unknown keys are refused
+(config.py turns every refusal into a sentence that names the key).
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+Natural = Annotated[int, Field(ge=0, strict=True)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+# --- datasets ---------------------------------------------------------------------------------------------------------
+
+
+class Whitening(Settings):
+    """Regularised ZCA. Defaults are MTT's (kornia's) convention; `zca: kip | frepo | rfad | rtp` name the others."""
+
+    regularisation: Positive = 0.1
+    relative: bool = False  # True: times the mean eigenvalue (kernel methods); False: added as it is
+    centred: bool = True  # subtract the per-feature mean of the training images
+    ddof: Literal[0, 1] = 1  # the covariance divides by n - ddof
+
+
+class Dataset(Settings):
+    """One prepared form of one dataset (`datasets:` of params.yaml; output data/prepared/<key>)."""
+
+    source: Literal["digits", "mnist", "fashionmnist", "folder", "npz"]
+    path: str | None = None  # folder and npz: where the images lie; relative paths start at the repository
+    standardise: Literal["given", "biased", "unbiased", "none"] = "biased"  # given: mean and std below
+    mean: tuple[float, ...] | None = None
+    std: tuple[Positive, ...] | None = None
+    per_image: bool = False  # subtract each image's own mean, divide by its L2 norm (KIP, RTP, RFAD on SVHN)
+    whitening: Whitening | None = None
+    flip: bool = True  # False: a mirrored image is another class (digits); augmentations then never flip
+    resolution: PositiveInt | None = None  # folder: resize once to this side; left out: all images must agree
+    grey: bool = False  # folder: read as one channel
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None  # folder, npz without a test part: a stated split
+
+    @model_validator(mode="after")
+    def consistent(self) -> "Dataset":
+        if (self.standardise == "given") != (self.mean is not None and self.std is not None):
+            raise ValueError("mean and std must be set exactly when standardise is 'given'")
+        if (self.source in ("folder", "npz")) != (self.path is not None):
+            raise ValueError("path must be set for source folder and npz, and for no other")
+        return self
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+
+class ConvNet(Settings):
+    kind: Literal["convnet"]
+    depth: PositiveInt = 3
+    width: PositiveInt = 128
+    norm: Literal["instance", "batch", "none"] = "instance"
+    first_padding: PositiveInt | None = None  # of the first convolution; left out: 3 for 28x28 images, else 1
+
+
+class ResNet(Settings):
+    kind: Literal["resnet"]
+    block: Literal["basic", "bottleneck"] = "basic"
+    blocks: tuple[PositiveInt, ...]
+    widths: tuple[PositiveInt, ...] = (64, 128, 256, 512)
+    norm: Literal["instance", "batch"] = "instance"
+    downsampling: Literal["stride", "avgpool"] = "stride"
+    initialisation: Literal["default", "he"] = "default"
+
+
+class DenseNet(Settings):
+    kind: Literal["densenet"]
+    blocks: tuple[PositiveInt, ...] = (6, 12, 24, 16)
+    growth: PositiveInt = 12
+    norm: Literal["batch", "instance"] = "batch"
+
+
+Network = Annotated[ConvNet | ResNet | DenseNet, Field(discriminator="kind")]
+
+
+# --- training on real or synthetic images: protocols, experts, students -----------------------------------------------
+
+
+class Training(Settings):
+    """How one network is trained; protocols and experts say it in the same words."""
+
+    epochs: PositiveInt
+    extra_epoch: bool = False  # the DC family's loop runs epochs + 1 passes
+    lr: Positive = 0.01
+    momentum: Fraction = 0.9
+    weight_decay: NonNegative = 5e-4
+    batch: PositiveInt = 256
+    drop: Literal["half", "never"] = "half"  # lr x 0.1 once pass number epochs // 2 + 2 has finished
+    drop_resets_momentum: bool = True  # the DC family builds a new optimiser there: the momentum buffer is forgotten
+    augment: str = "none"  # "none", operations of DSA joined by "_", or "older:" and operations of DC's older one
+
+
+class Protocol(Training):
+    """An evaluation protocol: frozen numbers under a name."""
+
+    revision: PositiveInt = 1  # raise when shared code changes what these numbers mean
+    networks: PositiveInt = 5  # trained on each distilled set
+    exceptions: dict[str, dict] = {}  # dataset -> the numbers that differ there
+
+    def on(self, dataset: str) -> "Protocol":
+        """The protocol as it is used on `dataset`."""
+        changes = self.exceptions.get(dataset, {})
+        return type(self).model_validate({**self.model_dump(exclude={"exceptions"}), **changes})
+
+
+class Experts(Training):
+    """One buffer of networks trained on the real data (`experts:` of params.yaml; output data/experts/<key>)."""
+
+    data: str
+    network: str
+    networks: PositiveInt
+    revision: PositiveInt = 1
+
+
+# --- the parts of a method --------------------------------------------------------------------------------------------
+
+
+class Pixels(Settings):
+    name: Literal["pixels"]
+    init: Literal["real", "noise"] = "real"
+
+
+class GradientMatching(Settings):
+    name: Literal["gradient"]
+    metric: Literal["ours", "mse", "cos"] = "ours"
+
+
+class DistributionMatching(Settings):
+    name: Literal["distribution"]
+    chunk: PositiveInt = 2560  # images embedded at once; only memory depends on it (batch-norm networks take all)
+
+
+class FreshStudents(Settings):
+    name: Literal["fresh"]  # a new random network every iteration
+
+
+class TrainedStudents(Settings):
+    name: Literal["trained"]  # one network for outer_loop iterations, trained on the set between two of them
+    outer_loop: PositiveInt = 1
+    inner_loop: PositiveInt = 1  # epochs
+    lr: Positive = 0.01
+    momentum: Fraction = 0.0
+    batch: PositiveInt = 256
+    augment: str = "none"
+
+
+class Sgd(Settings):
+    """Outer optimiser of one parameter group."""
+
+    lr: Positive
+    momentum: Fraction = 0.0
+
+
+class Distillation(Settings):
+    """Resolved settings of a cell that learns its set."""
+
+    kind: Literal["distillation"] = "distillation"
+    revision: PositiveInt = 1
+    synthetic: Pixels
+    objective: Annotated[GradientMatching | DistributionMatching, Field(discriminator="name")]
+    students: Annotated[FreshStudents | TrainedStudents, Field(discriminator="name")]
+    augment: str = "none"  # Siamese: one draw for the real and synthetic batch of a class
+    outer: dict[str, Sgd]
+    iterations: PositiveInt
+    real_batch: PositiveInt = 256  # per class
+    sets: PositiveInt = 5
+
+
+class Selection(Settings):
+    """Resolved settings of a cell that picks real images."""
+
+    kind: Literal["selection"] = "selection"
+    revision: PositiveInt = 1
+    rule: Literal["random", "herding", "kcenter", "whole"]
+    sets: PositiveInt = 5
+
+
+Cell = Annotated[Distillation | Selection, Field(discriminator="kind")]
+
+
+# --- params.yaml ------------------------------------------------------------------------------------------------------
+
+
+class Row(Settings):
+    """One cell of the grid: identity only."""
+
+    method: str
+    recipe: str
+    cell: str
+    dataset: str  # where the report shows it
+    data: str  # the prepared form it uses
+    ipc: PositiveInt | Literal["all"]
+    network: str
+    protocol: str
+    needs: str  # an expert buffer, or the data again
+    objective: str  # the files with its mathematics: a change there redistils
+    synthetic: str
+
+
+class Evaluation(Settings):
+    """A further evaluation of a cell: another network or another protocol."""
+
+    cell: str
+    dataset: str
+    data: str
+    network: str
+    protocol: str
+
+
+class Run(Settings):
+    """What changes no number beyond rounding; tracked by no stage."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: PositiveInt = 2
+    checkpoint_every: PositiveInt = 50  # iterations
+    log_every: PositiveInt = 50  # iterations between log lines when not on a terminal
+
+
+class ReportSettings(Settings):
+    dpi: PositiveInt = 120
+    images_per_class: PositiveInt = 10  # in the picture of a set
+
+
+class Params(Settings):
+    seed: Natural
+    run: Run = Run()
+    datasets: dict[str, Dataset]
+    networks: dict[str, Network]
+    experts: dict[str, Experts] = {}
+    protocols: dict[str, Protocol]
+    methods: dict[str, dict]
+    grid: dict[str, Row] = {}
+    evaluations: dict[str, Evaluation] = {}
+    reports: dict[str, dict] = {}
+    report: ReportSettings = ReportSettings()
