@@ -1,0 +1,121 @@
+"""What lies between stages: safetensors and JSON, self-describing, never pickle, and never half-written.
+
+Everything is written under a temporary name beside its place and renamed when complete, so that a killed or failed
+writer (a full disk included) leaves either the old file or none.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ddpipe.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` in one step; a full disk or a missing permission is a UserError that names the path."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}; free some space or mend the folder") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Sorted keys, so that equal values give equal bytes; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; {mend(path)}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}); {mend(path)}") from error
+
+
+def write_tensors(path: Path, tensors: "dict[str, Tensor]", meta: Any = None) -> None:
+    """Write tensors (moved to the CPU) with `meta` as JSON in the header; equal contents give equal bytes."""
+    from safetensors.torch import save
+
+    header = {} if meta is None else {"meta": json.dumps(meta, sort_keys=True, allow_nan=False)}
+    flat = {name: tensors[name].detach().to("cpu").contiguous() for name in sorted(tensors)}
+    write_bytes(path, save(flat, metadata=header))
+
+
+def read_tensors(path: Path) -> "tuple[dict[str, Tensor], Any]":
+    """The tensors of `path` (on the CPU) and the meta value they were written with (None without one)."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        raise UserError(f"{path} does not exist; {mend(path)}")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            meta = (file.metadata() or {}).get("meta")
+            return {name: file.get_tensor(name) for name in file.keys()}, None if meta is None else json.loads(meta)  # noqa: SIM118
+    except (SafetensorError, ValueError, OSError) as error:
+        raise UserError(f"{path} is damaged or cut short ({error}); {mend(path)}") from error
+
+
+def mend(path: Path) -> str:
+    """What to do about a missing or damaged file, told by the folder of data/ in which it lies."""
+    stages = {"prepared": "prepare", "experts": "experts", "distilled": "distill", "results": "evaluate"}
+    for part, child in zip(path.parts, path.parts[1:], strict=False):
+        if part in stages and part != "results":
+            return f"fetch it with `dvc checkout` or `dvc pull`, or delete it and run `dvc repro {stages[part]}@{child}`"
+    return "put it back, or run the stage that writes it again"
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A temporary sibling of `path` that takes its place when the block ends, and vanishes when it fails."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}; free some space or mend the folder") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value; key order and 1 against 1.0 do not matter."""
+
+    def plain(x: Any) -> Any:
+        if isinstance(x, dict):
+            return {str(k): plain(v) for k, v in x.items()}
+        if isinstance(x, list | tuple):
+            return [plain(v) for v in x]
+        return int(x) if isinstance(x, float) and x.is_integer() else x
+
+    return hashlib.sha256(json.dumps(plain(value), sort_keys=True, allow_nan=False).encode()).hexdigest()
