@@ -30,7 +30,9 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}; free some space or mend the folder") from error
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; free some space or mend the folder"
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -82,7 +84,9 @@ def mend(path: Path) -> str:
     stages = {"prepared": "prepare", "experts": "experts", "distilled": "distill", "results": "evaluate"}
     for part, child in zip(path.parts, path.parts[1:], strict=False):
         if part in stages and part != "results":
-            return f"fetch it with `dvc checkout` or `dvc pull`, or delete it and run `dvc repro {stages[part]}@{child}`"
+            return (
+                f"fetch it with `dvc checkout` or `dvc pull`, or delete it and run `dvc repro {stages[part]}@{child}`"
+            )
     return "put it back, or run the stage that writes it again"
 
 
@@ -97,7 +101,9 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}; free some space or mend the folder") from error
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; free some space or mend the folder"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

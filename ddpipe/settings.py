@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 Natural = Annotated[int, Field(ge=0, strict=True)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, strict=True)]
+NonNegative = Annotated[float, Field(ge=0, strict=True)]
+Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
 
 
 class Settings(BaseModel):
@@ -109,11 +109,6 @@ class Protocol(Training):
     revision: PositiveInt = 1  # raise when shared code changes what these numbers mean
     networks: PositiveInt = 5  # trained on each distilled set
     exceptions: dict[str, dict] = {}  # dataset -> the numbers that differ there
-
-    def on(self, dataset: str) -> "Protocol":
-        """The protocol as it is used on `dataset`."""
-        changes = self.exceptions.get(dataset, {})
-        return type(self).model_validate({**self.model_dump(exclude={"exceptions"}), **changes})
 
 
 class Experts(Training):
@@ -246,3 +241,17 @@ class Params(Settings):
     evaluations: dict[str, Evaluation] = {}
     reports: dict[str, dict] = {}
     report: ReportSettings = ReportSettings()
+
+
+# --- recipes ----------------------------------------------------------------------------------------------------------
+
+
+class Recipe(Settings):
+    """A published method as data: `ddpipe/methods/<name>.yaml`, under the method's name."""
+
+    paper: str
+    code: str | None = None  # the official repository
+    protocol: str  # the authors' evaluation protocol: published values are compared with results under it
+    notes: tuple[str, ...] = ()  # choices where paper, survey and code disagree
+    parts: dict  # composition and default numbers; tracked by DVC
+    cells: dict[str, dict]  # published deviations per <dataset>-<ipc>, and `default`; tracked by DVC

@@ -1,0 +1,240 @@
+"""params.yaml and the recipes -> validated, frozen settings. Nothing else parses YAML; every error names the key.
+
+The settings of a cell are the recipe's `parts`, changed by the recipe's entry for the cell, changed by the method's
+entry under `methods:` of params.yaml. `layers` says where each number comes from.
+"""
+
+import difflib
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from ddpipe import settings
+from ddpipe.errors import UserError
+
+METHODS = Path(__file__).parent / "methods"  # the recipes; an installed package carries them
+
+
+def read_yaml(path: Path) -> Any:
+    """YAML 1.2, as DVC reads it: 1e-5 is a number and `on` a word."""
+    try:
+        return YAML(typ="safe").load(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; run inside a ddpipe project") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        where = f"{path}, line {line + 1}" if line is not None else str(path)
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise UserError(f"{where}: not valid YAML ({reason})") from error
+
+
+def merge(base: Any, change: Any) -> Any:
+    """`base` with the keys of `change` put over it, mapping by mapping.
+
+    A part with another name replaces the part: the old one's numbers mean nothing to it.
+    """
+    if not (isinstance(base, dict) and isinstance(change, dict)):
+        return change
+    if "name" in change and change["name"] != base.get("name"):
+        return change
+    return base | {key: merge(base.get(key), value) for key, value in change.items()}
+
+
+def leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The (path, value) pairs of a nested mapping."""
+    if isinstance(tree, dict) and tree:
+        for key, value in tree.items():
+            yield from leaves(value, (*path, str(key)))
+    else:
+        yield path, tree
+
+
+def fields_at(kind: Any, path: tuple[Any, ...]) -> list[str]:
+    """The keys that settings class `kind` knows at `path` (a location in pydantic's words)."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        return fields_at(get_args(kind)[0], path)
+    if origin in (types.UnionType, typing.Union):
+        branches = [b for b in get_args(kind) if isinstance(b, type) and issubclass(b, BaseModel)]
+        chosen = [
+            b for b in branches if path and any(path[0] in get_args(f.annotation) for f in b.model_fields.values())
+        ]
+        return fields_at(chosen[0], path[1:]) if chosen else [f for b in branches for f in fields_at(b, path)]
+    if origin is dict:
+        return fields_at(get_args(kind)[1], path[1:]) if path else []
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if not path:
+            return list(kind.model_fields)
+        return fields_at(kind.model_fields[path[0]].annotation, path[1:]) if path[0] in kind.model_fields else []
+    return []
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}" if known else ""
+
+
+def validate(kind: Any, value: Any, where: str) -> Any:
+    """`value` as settings class `kind`; the first mistake becomes one sentence that starts with `where` and its key."""
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
+        path = [part for part in first["loc"] if _in(value, first["loc"], part)]
+        key = ".".join(map(str, [*([where] if where else []), *path]))
+        if first["type"] == "extra_forbidden":
+            raise UserError(f"{key}: unknown key{did_you_mean(path[-1], fields_at(kind, first['loc'][:-1]))}") from None
+        if first["type"] == "missing":
+            missing = ".".join(filter(None, [key, str(first["loc"][-1])])) if key == where else key
+            raise UserError(f"{missing}: this key is missing; add it") from None
+        if first["type"].startswith("union_tag"):
+            raise UserError(f"{key}: {first['msg']}") from None
+        shown = "" if isinstance(first["input"], dict | list) else f", not {first['input']!r}"
+        reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        raise UserError(f"{key}: {reason}{shown}") from None
+
+
+def _in(value: Any, location: tuple[Any, ...], part: Any) -> bool:
+    """Whether `part` of pydantic's location is a key of the file (tags of unions are not, a missing key is)."""
+    for step in location:
+        inside = isinstance(value, dict) and step in value or isinstance(value, list | tuple) and isinstance(step, int)
+        if step == part:
+            return inside or step == location[-1]
+        value = value[step] if inside else value
+    return True
+
+
+@dataclass(frozen=True)
+class ResultKey:
+    """One evaluation: which cell on which network under which protocol, and where its result lies."""
+
+    cell: str
+    network: str
+    protocol: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Config:
+    root: Path
+    params: settings.Params
+    recipes: dict[str, settings.Recipe]
+    rows: dict[str, settings.Row]
+    evaluations: dict[str, settings.Evaluation]
+
+    def row(self, cell: str) -> settings.Row:
+        if cell not in self.rows:
+            raise UserError(f"no cell {cell!r} in the grid{did_you_mean(cell, list(self.rows))}")
+        return self.rows[cell]
+
+    def overrides(self, cell: str) -> dict:
+        """What params.yaml says about the cell's method, less its `base`; {} means as in the recipe."""
+        return {
+            key: value for key, value in self.params.methods.get(self.row(cell).method, {}).items() if key != "base"
+        }
+
+    def layers(self, cell: str) -> list[tuple[str, dict]]:
+        """(where, numbers) pairs; later ones win."""
+        row = self.row(cell)
+        if row.method not in self.params.methods:
+            known = did_you_mean(row.method, list(self.params.methods))
+            raise UserError(f"methods.{row.method}: cell {cell} needs this line in params.yaml{known}")
+        base = self.params.methods[row.method].get("base", row.method)
+        if row.recipe != base:
+            raise UserError(f"grid.{cell}.recipe: {row.recipe!r}, but method {row.method!r} is based on {base!r}")
+        recipe = self.recipe(row.recipe)
+        if row.cell not in recipe.cells:
+            known = did_you_mean(row.cell, list(recipe.cells))
+            raise UserError(f"grid.{cell}.cell: recipe {row.recipe!r} has no cells.{row.cell}{known}")
+        file = f"ddpipe/methods/{row.recipe}.yaml:{row.recipe}"
+        return [
+            (f"{file}.parts", recipe.parts),
+            (f"{file}.cells.{row.cell}", recipe.cells[row.cell]),
+            (f"params.yaml:methods.{row.method}", self.overrides(cell)),
+        ]
+
+    def recipe(self, name: str) -> settings.Recipe:
+        if name not in self.recipes:
+            raise UserError(f"no recipe ddpipe/methods/{name}.yaml{did_you_mean(name, list(self.recipes))}")
+        return self.recipes[name]
+
+    def settings(self, cell: str) -> settings.Cell:
+        """The resolved settings of `cell`; a mistake is blamed on the layer it stands in."""
+        resolved: Any = {}
+        for where, numbers in self.layers(cell):
+            resolved = merge(resolved, numbers)
+            try:
+                found = validate(settings.Cell, resolved, "")
+            except UserError as error:
+                raise UserError(f"{where}.{error}") from None
+        return found
+
+    def origins(self, cell: str) -> dict[tuple[str, ...], str]:
+        """Path of each number that a file states -> the layer it comes from."""
+        found: dict[tuple[str, ...], str] = {}
+        resolved: Any = {}
+        for where, numbers in self.layers(cell):
+            resolved = merge(resolved, numbers)
+            kept = dict(leaves(resolved))
+            found = {path: source for path, source in found.items() if path in kept}
+            found |= {path: where for path, _ in leaves(numbers) if path in kept}
+        return found
+
+    def protocol(self, name: str, dataset: str) -> settings.Protocol:
+        """Protocol `name` as used on `dataset`."""
+        if name not in self.params.protocols:
+            raise UserError(f"protocols.{name}: unknown protocol{did_you_mean(name, list(self.params.protocols))}")
+        protocol = self.params.protocols[name]
+        changed = merge(protocol.model_dump(exclude={"exceptions"}), protocol.exceptions.get(dataset, {}))
+        return validate(settings.Protocol, changed, f"protocols.{name}.exceptions.{dataset}")
+
+    def network(self, name: str) -> settings.Network:
+        if name not in self.params.networks:
+            raise UserError(f"networks.{name}: unknown network{did_you_mean(name, list(self.params.networks))}")
+        return self.params.networks[name]
+
+    @cached_property
+    def results(self) -> Path:
+        return self.root / "data" / "results"
+
+
+def load(root: Path = Path(".")) -> Config:
+    """Read params.yaml of the project at `root` and every recipe.
+
+    Raises:
+        UserError: for the first unknown key, wrong type, impossible number or missing entry.
+    """
+    raw = read_yaml(root / "params.yaml")
+    params = validate(settings.Params, raw, "params.yaml:" if not isinstance(raw, dict) else "")
+    recipes, rows, evaluations = {}, dict(params.grid), dict(params.evaluations)
+    folder = root / "ddpipe" / "methods"
+    for file in sorted((folder if folder.is_dir() else METHODS).glob("*.yaml")):
+        content = read_yaml(file)
+        name, where = file.stem, f"ddpipe/methods/{file.name}"
+        if not isinstance(content, dict) or name not in content:
+            raise UserError(f"{where}: the recipe must stand under the key {name!r}")
+        for key in content.keys() - {name, "grid", "evaluations"}:
+            raise UserError(f"{where}:{key}: unknown key{did_you_mean(key, [name, 'grid', 'evaluations'])}")
+        recipes[name] = validate(settings.Recipe, content[name], f"{where}:{name}")
+        for table, kind, into in (("grid", settings.Row, rows), ("evaluations", settings.Evaluation, evaluations)):
+            for key, row in (content.get(table) or {}).items():
+                if key in into:
+                    raise UserError(f"{where}:{table}.{key}: this key exists twice; rename one of them")
+                into[key] = validate(kind, row, f"{where}:{table}.{key}")
+    return Config(root, params, recipes, rows, evaluations)
+
+
+def results_of(config: Config, dataset: str) -> list[ResultKey]:
+    """Every evaluation that the report of `dataset` shows: the main one of each row, then the further ones."""
+    main = [(cell, row.network, row.protocol) for cell, row in config.rows.items() if row.dataset == dataset]
+    further = [(e.cell, e.network, e.protocol) for e in config.evaluations.values() if e.dataset == dataset]
+    folder = config.results / dataset
+    return [ResultKey(c, n, p, folder / f"{c}.{n}.{p}.json") for c, n, p in main + further]
