@@ -1,0 +1,174 @@
+"""From stored uint8 images to the pixel space of a run and back: the conventions of `settings.Dataset`, one pipeline.
+
+    x / 255  ->  channel standardisation  ->  each image centred and of unit norm (per_image)  ->  regularised ZCA
+
+Statistics come from the training images only. Images are flattened in (c, h, w) order. Papers that flatten as (h, w, c)
+(KIP, FRePo, RTP) get the same images: their matrix is ours with rows and columns permuted. Papers that standardise raw
+values 0..255 (KIP, RFAD) get the same images too, because standardisation cancels a common factor.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddpipe.settings import Dataset
+
+CHUNK = 1024  # images converted to floating point at once while fitting
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """A fitted pipeline; it works in the dtype and on the device of its tensors (float32 on the CPU after `fit`).
+
+    scale, shift: (c, 1, 1), with standardised = uint8 value * scale + shift.
+    norm: mean L2 norm of the centred training images, set exactly when each image is divided by its own; ().
+    centre, matrix: feature mean (F,) and symmetric ZCA matrix (F, F) of the whitening, if there is one.
+    description: the choices behind the numbers, for people and for data.json.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    norm: Tensor | None = None
+    centre: Tensor | None = None
+    matrix: Tensor | None = None
+    description: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def pointwise(self) -> bool:
+        """Each output value depends on one input value alone: cheap enough to be repeated for every batch."""
+        return self.norm is None and self.matrix is None
+
+    def apply(self, images: Tensor) -> Tensor:
+        """uint8 images (n, c, h, w) in the pixel space of the run."""
+        x = (images.to(self.scale.dtype) * self.scale).add_(self.shift)
+        if self.norm is not None:
+            x, norms = centred(x)
+            x = x / norms
+        if self.matrix is not None and self.centre is not None:
+            x = ((x.flatten(1) - self.centre) @ self.matrix).view_as(x)
+        return x
+
+    def invert(self, images: Tensor) -> Tensor:
+        """Pixel-space images (n, c, h, w) as pictures in [0, 1], not clamped.
+
+        What `per_image` removed is gone; every picture gets the mean brightness and contrast of the training images.
+        """
+        x = images.to(self.scale)
+        if self.centre is not None:
+            x = (x.flatten(1) @ self.unwhitening + self.centre).view_as(x)
+        if self.norm is not None:
+            x = x * self.norm
+        return (x - self.shift) / self.scale / 255
+
+    @cached_property
+    def unwhitening(self) -> Tensor:
+        """Inverse of the ZCA matrix, (F, F); computed on demand, because only pictures need it."""
+        assert self.matrix is not None
+        return torch.linalg.inv(self.matrix.double()).to(self.matrix.dtype)
+
+    def to(self, *args: Any, **kwargs: Any) -> "Preprocessing":
+        """The same pipeline on another device or in another dtype; arguments as of `Tensor.to`."""
+        return replace(self, **{name: tensor.to(*args, **kwargs) for name, tensor in self.tensors().items()})
+
+    def to_json(self) -> dict[str, Any]:
+        return self.description
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The fitted numbers by name; with `to_json` all that `from_parts` needs."""
+        parts = {name: getattr(self, name) for name in ("scale", "shift", "norm", "centre", "matrix")}
+        return {name: tensor for name, tensor in parts.items() if tensor is not None}
+
+    @classmethod
+    def from_parts(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> "Preprocessing":
+        return cls(**tensors, description=description)
+
+    def digest(self) -> str:
+        """SHA-256 of the fitted numbers: equal exactly when two pipelines give the same images."""
+        return tensors_digest(self.tensors())
+
+
+def tensors_digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = tensors[name].detach().cpu().contiguous().numpy()
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.reshape(-1).view("uint8").data)
+    return digest.hexdigest()
+
+
+def fit(images: Tensor, settings: Dataset, dtype: torch.dtype = torch.float32) -> Preprocessing:
+    """Fit to uint8 training images (n, c, h, w): computed in float64, stored in `dtype`.
+
+    No channel may be constant and, for `per_image`, no image: `prepare` refuses them with a sentence.
+    """
+    fitted = standardisation(images, settings)
+    if settings.per_image:
+        norms = [centred(fitted.apply(chunk))[1].flatten() for chunk in images.split(CHUNK)]
+        fitted = replace(fitted, norm=torch.cat(norms).mean())
+    if settings.whitening:
+        chunks = (fitted.apply(chunk).flatten(1) for chunk in images.split(CHUNK))
+        centre, matrix = whitening(chunks, **settings.whitening.model_dump())
+        fitted = replace(fitted, centre=centre, matrix=matrix)
+    return fitted.to(dtype)
+
+
+def standardisation(images: Tensor, settings: Dataset) -> Preprocessing:
+    """The first steps alone, x / 255 and channel standardisation, in float64."""
+    mean, std = channel_statistics(images, settings)
+    choices = settings.model_dump(include={"standardise", "per_image", "whitening"})
+    return Preprocessing(
+        scale=(1 / (255 * std)).view(-1, 1, 1),
+        shift=(-mean / std).view(-1, 1, 1),
+        description={**choices, "mean": mean.tolist(), "std": std.tolist()},
+    )
+
+
+def channel_statistics(images: Tensor, settings: Dataset) -> tuple[Tensor, Tensor]:
+    """Mean and std of each channel over all pixels of all images, on the scale 0..1; (c,) each, float64."""
+    channels = images.shape[1]
+    if settings.standardise == "none":
+        return torch.zeros(channels, dtype=torch.float64), torch.ones(channels, dtype=torch.float64)
+    if settings.mean is not None and settings.std is not None:
+        return torch.tensor(settings.mean, dtype=torch.float64), torch.tensor(settings.std, dtype=torch.float64)
+    # From histograms: no floating-point copy of the images, and no sum of millions of rounded terms.
+    counts = torch.stack([torch.bincount(images[:, c].flatten(), minlength=256) for c in range(channels)]).double()
+    grey = torch.arange(256, dtype=torch.float64) / 255
+    total = counts[0].sum()
+    mean = counts @ grey / total
+    squares = (counts * (grey - mean[:, None]).square()).sum(1)
+    return mean, (squares / (total - int(settings.standardise == "unbiased"))).sqrt()
+
+
+def centred(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Images (n, c, h, w) minus the mean of all their values, and the L2 norms of the result, (n, 1, 1, 1)."""
+    x = images - images.mean((1, 2, 3), keepdim=True)
+    return x, x.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+
+
+def whitening(
+    chunks: Iterable[Tensor], regularisation: float, relative: bool, centred: bool, ddof: int
+) -> tuple[Tensor, Tensor]:
+    """Regularised ZCA of the images in `chunks`, float64 (n_i, F): feature mean (F,) and matrix W (F, F).
+
+    Covariance = U diag(s) U^T with divisor n - ddof; W = U diag(1 / sqrt(s + r)) U^T; whitened = (x - mean) @ W.
+    r is `regularisation`, times the mean eigenvalue if `relative`. The mean is 0 unless `centred`.
+    Sources: MTT (kornia; centred, absolute, ddof 1), KIP and RFAD (not centred, relative, ddof 0), FRePo (centred,
+    relative, ddof 0).
+    """
+    n, total, products = 0, torch.zeros(()), torch.zeros(())
+    for chunk in chunks:
+        n += len(chunk)
+        total = total + chunk.sum(0)
+        products = products + chunk.T @ chunk
+    mean = total / n if centred else torch.zeros_like(total)
+    covariance = (products - n * mean.outer(mean)) / (n - ddof)
+    s, u = torch.linalg.eigh(covariance)
+    s = s.clamp(min=0)  # rounding makes some of them negative when there are fewer images than features
+    r = regularisation * s.mean() if relative else regularisation
+    return mean, (u / (s + r).sqrt()) @ u.T

@@ -1,0 +1,40 @@
+"""One part of a dataset on the device as a single tensor: batches are index operations, there is no DataLoader."""
+
+import torch
+from torch import Tensor
+
+from ddpipe.datasets.preprocessing import CHUNK, Preprocessing
+
+
+class Resident:
+    """Images (N, c, h, w) of one part with their labels, ready to be drawn from.
+
+    They stay uint8 and are standardised batch by batch where that is pointwise; whitened or per-image normalised ones
+    are float32, made once here. Either way `batch` gives the same images as `preprocessing.apply`.
+    labels: (N,) int64 on the device. class_index: the row numbers of each class, ascending, int64 on the CPU.
+    """
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, preprocessing: Preprocessing, device: torch.device | str = "cpu"
+    ):
+        self.preprocessing = preprocessing.to(device)
+        self.images = images.to(device)
+        if not preprocessing.pointwise:
+            self.images = torch.cat([self.preprocessing.apply(chunk) for chunk in self.images.split(CHUNK)])
+        self.labels = labels.to(device)
+        rows = labels.cpu()
+        self.class_index = [(rows == label).nonzero().flatten() for label in range(int(rows.max()) + 1)]
+
+    def batch(self, index: Tensor) -> Tensor:
+        """Images of the rows `index` (n,) in the run's pixel space, float32 (n, c, h, w)."""
+        images = self.images.index_select(0, index.to(self.images.device))
+        return self.preprocessing.apply(images) if self.preprocessing.pointwise else images
+
+    def sample_index(self, label: int, n: int, rng: torch.Generator) -> Tensor:
+        """n random rows of class `label` without replacement, or all in random order if it has fewer; on the CPU."""
+        rows = self.class_index[label]
+        return rows[torch.randperm(len(rows), generator=rng)[:n]]
+
+    def sample(self, label: int, n: int, rng: torch.Generator) -> Tensor:
+        """The images of `sample_index`."""
+        return self.batch(self.sample_index(label, n, rng))
