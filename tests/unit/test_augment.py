@@ -1,0 +1,121 @@
+"""What strategies draw and refuse, and the meaning of each operation's draws at its limits."""
+
+import pytest
+import torch
+
+from ddpipe import augment
+from ddpipe.augment import Augment, Draw
+from ddpipe.errors import UserError
+from ddpipe.older_augment import OlderAugment
+from ddpipe.randomness import generator
+
+ALL = "color_crop_cutout_flip_scale_rotate"
+
+
+def ramp(n=2, channels=3, height=8, width=6):
+    return torch.arange(n * channels * height * width, dtype=torch.float32).view(n, channels, height, width) + 1
+
+
+def one(value):
+    return torch.tensor([value])
+
+
+def test_unknown_operation_suggests_the_nearest():
+    with pytest.raises(UserError, match='augment "color_cutut" .* "cutut": did you mean "cutout"'):
+        Augment("color_cutut")
+    with pytest.raises(UserError, match='"xyz": use color, crop, '):
+        Augment("xyz")
+    with pytest.raises(UserError, match='"noise": use crop, scale, rotate'):
+        augment.make("older:crop_noise", flip=True)
+
+
+def test_without_flip_the_operation_is_dropped_and_an_empty_strategy_refused():
+    assert Augment(ALL, flip=False).operations == ("color", "crop", "cutout", "scale", "rotate")
+    with pytest.raises(UserError, match='"flip" is empty without flip'):
+        Augment("flip", flip=False)
+
+
+def test_none_is_the_identity_and_draws_nothing():
+    rng = generator("none")
+    before = rng.get_state()
+    policy, images = Augment("none", flip=False), ramp()
+    assert policy(images, policy.draw(rng, 1, 8, 6)) is images
+    assert torch.equal(rng.get_state(), before)
+
+
+def test_make_chooses_the_policy():
+    assert isinstance(augment.make("older:crop_scale_rotate", flip=False), OlderAugment)
+    assert augment.make(ALL, flip=False).operations == Augment(ALL, flip=False).operations
+
+
+def test_operations_are_drawn_uniformly():
+    policy, rng = Augment(ALL), generator("uniform")
+    names = [policy.draw(rng, 1, 8, 8).operation for _ in range(1200)]
+    assert all(150 < names.count(name) < 250 for name in policy.operations)
+
+
+@pytest.mark.parametrize(("side", "reach", "last"), [(8, 1, 8), (28, 4, 28), (32, 4, 32), (5, 1, 4)])
+def test_integers_cover_their_range_and_no_more(side, reach, last):
+    rng = generator("integers", side)
+    shifts = Augment("crop").draw(rng, 2000, side, side).parameters
+    assert shifts.unique().tolist() == list(range(-reach, reach + 1))
+    corners = Augment("cutout").draw(rng, 2000, side, side).parameters
+    assert corners.unique().tolist() == list(range(last + 1))
+
+
+def test_rows_and_columns_have_their_own_ranges():
+    rows, columns = Augment("cutout").draw(generator("oblong"), 2000, 4, 16).parameters
+    assert (int(rows.max()), int(columns.max())) == (4, 16)
+
+
+def test_crop_moves_rows_and_columns():
+    images = ramp()
+    moved = augment.crop(images, one(1), one(-1))
+    assert torch.equal(moved[:, :, :-1, 1:], images[:, :, 1:, :-1])
+    assert not moved[:, :, -1].any()
+    assert not moved[:, :, :, 0].any()
+
+
+@pytest.mark.parametrize(("row", "rows"), [(0, slice(0, 2)), (4, slice(2, 6)), (8, slice(6, 8))])
+def test_cutout_is_cut_off_at_the_border(row, rows):
+    images = ramp(width=8)
+    holed = augment.cutout(images, one(row), one(4))
+    assert not holed[:, :, rows, 2:6].any()
+    assert int((holed == 0).sum()) == images.shape[0] * images.shape[1] * (rows.stop - rows.start) * 4
+
+
+def test_flip_mirrors_below_one_half():
+    images = ramp()
+    assert torch.equal(augment.flip(images, torch.tensor([0.49, 0.5])), torch.stack([images[0].flip(2), images[1]]))
+
+
+def test_middle_draws_change_nothing():
+    images, half = ramp(), one(0.5)
+    for name in ("brightness", "saturation", "contrast", "rotate"):
+        assert torch.allclose(getattr(augment, name)(images, half), images, rtol=1e-5), name
+
+
+def test_a_small_scale_enlarges():
+    images = torch.zeros(1, 1, 9, 9)
+    images[:, :, 3:6, 3:6] = 1
+    assert (
+        augment.scale(images, one(0.0), one(0.0)).sum() > images.sum() > augment.scale(images, one(1.0), one(1.0)).sum()
+    )
+
+
+def test_older_means_are_those_of_the_unchanged_batch():
+    images = ramp(n=3, channels=1, height=10, width=10)
+    policy = OlderAugment("older:crop")
+    changed = policy(images, Draw("older", torch.tensor([[0.0], [0.0], [0.0]], dtype=torch.float64)))
+    assert torch.equal(changed[:, 0, 0, 0], images.mean().repeat(3))
+    assert torch.equal(changed[:, :, 4:, 4:], images[:, :, :6, :6])
+
+
+def test_older_draws_stay_in_range():
+    policy = OlderAugment("older:crop_scale_rotate")
+    which, a, b = policy.draw(generator("older"), 6000, 28, 28).parameters
+    assert which.unique().tolist() == [0, 1, 2]
+    assert a[which == 0].unique().tolist() == b[which == 0].unique().tolist() == list(range(8))
+    assert bool(((a[which == 1] >= 0.8) & (a[which == 1] < 1.2)).all())
+    assert a[which == 2].unique().tolist() == list(range(-45, 45))
+    assert not b[which == 2].any()
