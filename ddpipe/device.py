@@ -1,0 +1,69 @@
+"""Where the numbers are computed, and what it cost."""
+
+import os
+import platform
+import resource
+import sys
+import time
+from typing import Any
+
+import torch
+
+import ddpipe
+from ddpipe import settings
+from ddpipe.errors import UserError
+
+
+def choose(run: settings.Run) -> torch.device:
+    """The device of `run.device`, with torch set to `run.threads` threads, float32 without TF32, deterministic kernels.
+
+    These are settings of the process: only commands call this.
+    """
+    if run.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("run.device: 'cuda', but torch sees no CUDA device; set it to 'auto' or 'cpu'")
+    torch.set_num_threads(run.threads)
+    device = torch.device("cuda" if run.device != "cpu" and torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.allow_tf32 = False
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    return device
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, as result files record it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def versions() -> dict[str, str]:
+    return {"ddpipe": ddpipe.__version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+class Meter:
+    """Seconds since its making, beside those of earlier processes, and the peak memory of this process."""
+
+    def __init__(self, device: torch.device, earlier: float = 0.0):
+        self.device, self.earlier, self.began = device, earlier, time.monotonic()
+
+    def seconds(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return self.earlier + time.monotonic() - self.began
+
+    def peak_memory_mb(self) -> float:
+        """Of the device's own memory; on a CPU of the whole process."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 2**20
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "seconds": round(self.seconds(), 3),
+            "peak_memory_mb": round(self.peak_memory_mb(), 1),
+            "device": describe(self.device),
+            "threads": torch.get_num_threads(),
+            "versions": versions(),
+        }

@@ -1,0 +1,107 @@
+"""THE loop: parts -> a synthetic set. Every method that learns a set runs through `Distillation.advance`.
+
+What a killed run needs lies in tensors: the set, the students, the objective, the outer optimiser, the named
+generators and the losses so far. Nothing else is carried from one iteration to the next.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ddpipe import augment, settings, students
+from ddpipe.augment import Augment
+from ddpipe.datasets.resident import Resident
+from ddpipe.errors import UserError
+from ddpipe.objectives import OBJECTIVES, DistributionMatching, GradientMatching
+from ddpipe.outer import Outer
+from ddpipe.randomness import Streams
+from ddpipe.synthetic import STARTS, Pixels
+
+
+@dataclass
+class Distillation:
+    """One set on its way. `iteration` counts finished iterations, `history` (iterations,) holds their losses."""
+
+    synthetic: Pixels
+    objective: GradientMatching | DistributionMatching
+    students: students.Fresh | students.Trained
+    real: Resident
+    augment: Augment
+    outer: Outer
+    rng: Streams
+    history: Tensor
+    iteration: int = 0
+
+    def advance(self) -> None:
+        """One iteration: the next student, then one outer step for every loss that the objective yields."""
+        student = self.students.next(self.synthetic, self.rng)
+        for loss in self.objective.losses(self.synthetic, student, self.real, self.augment, self.rng):
+            self.outer.step(loss)
+            self.history[self.iteration] += loss.value
+        self.synthetic.project_()
+        self.iteration += 1
+
+    def check_finite(self) -> None:
+        """Refuse to go on (and to checkpoint) once a loss was not a number. Reads the device: not for every iteration."""
+        bad = (~self.history[: self.iteration].isfinite()).nonzero()
+        if len(bad):
+            group, rate = next((name, g["lr"]) for name, g in zip(self.synthetic.groups(), self.outer.optimizer.param_groups))
+            raise UserError(
+                f"outer.{group}.lr: with {rate} the loss is not a number from iteration {int(bad[0])} on; lower it"
+            )
+
+    def state_dict(self) -> dict[str, Tensor]:
+        state = {"iteration": torch.tensor(self.iteration), "history": self.history}
+        for name, part in self.parts().items():
+            state |= {f"{name}/{key}": value for key, value in part.state_dict().items()}
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.iteration = int(state["iteration"])
+        self.history.copy_(state["history"])
+        for name, part in self.parts().items():
+            own = {key.removeprefix(f"{name}/"): value for key, value in state.items() if key.startswith(f"{name}/")}
+            part.load_state_dict(own)
+
+    def parts(self) -> dict:
+        return {
+            "synthetic": self.synthetic,
+            "objective": self.objective,
+            "students": self.students,
+            "outer": self.outer,
+            "rng": self.rng,
+        }
+
+
+def compose(
+    config: settings.Distillation, ipc: int, real: Resident, network: nn.Module, flip: bool, rng: Streams
+) -> Distillation:
+    """Put a method together from its settings, at iteration 0.
+
+    Args:
+        ipc: images per class.
+        network: a module of the student's architecture on the device; its weights are overwritten.
+        flip: False where a mirrored image is another class.
+
+    Raises:
+        UserError: when the parts do not fit together.
+    """
+    synthetic = STARTS[config.synthetic.name](config.synthetic, real, ipc, rng)
+    objective = OBJECTIVES[config.objective.name](config.objective, config.real_batch)
+    pool = students.make(config.students, network, flip)
+    if not objective.accepts <= pool.gives:
+        lacking = ", ".join(sorted(objective.accepts - pool.gives))
+        raise UserError(
+            f"students: {config.students.name!r} gives no {lacking}, which objective {config.objective.name!r} needs"
+        )
+    return Distillation(
+        synthetic,
+        objective,
+        pool,
+        real,
+        augment.make(config.augment, flip),
+        Outer(synthetic.groups(), config.outer),
+        rng,
+        torch.zeros(config.iterations, device=real.labels.device),
+    )

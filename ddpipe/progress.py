@@ -1,0 +1,50 @@
+"""How far a run is: a bar with the time left on a terminal, plain lines everywhere else."""
+
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+MOST_SECONDS = 30.0  # between two plain lines, however few iterations are done meanwhile
+
+
+class Progress:
+    """Counts the steps of a run that may have begun before (`start`); used as `with Progress(...) as progress`.
+
+    Args:
+        log_every: steps between two plain lines when standard error is no terminal; 0 means by time alone.
+    """
+
+    def __init__(self, description: str, total: int, start: int = 0, log_every: int = 0):
+        self.description, self.total, self.done, self.log_every = description, total, start, log_every
+        self.start, self.began = start, time.monotonic()
+        self.logged = self.began
+        self.bar = tqdm(total=total, initial=start, desc=description, delay=2, leave=False) if sys.stderr.isatty() else None
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def advance(self, note: str = "") -> None:
+        """One step is done; `note` (a loss, an accuracy) is shown beside it."""
+        self.done += 1
+        if self.bar is not None:
+            self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update()
+            return
+        now = time.monotonic()
+        due = self.log_every and self.done % self.log_every == 0
+        if due or now - self.logged > MOST_SECONDS:
+            left = (now - self.began) / (self.done - self.start) * (self.total - self.done)
+            say(f"{self.description}: {self.done}/{self.total} {note}".rstrip() + f", {left:.0f} s left")
+            self.logged = now
+
+
+def say(text: str) -> None:
+    """A line of the log, on standard error at once, so that it survives a kill."""
+    tqdm.write(text, file=sys.stderr)
+    sys.stderr.flush()

@@ -1,0 +1,68 @@
+"""Networks that grow up on the set being learned: DC's and DSA's inner loop (survey Eq. 20).
+
+A network serves `outer_loop` steps; between two of them it is trained `inner_loop` epochs on the current set, detached,
+with plain SGD and, for DSA, an augmentation of its own (one operation a batch, parameters per image). After its last
+step it is replaced, not trained once more.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ddpipe import settings
+from ddpipe.augment import Augment
+from ddpipe.networks import initialise_
+from ddpipe.outer import pack, unpack_
+from ddpipe.randomness import Streams
+from ddpipe.students.student import Student
+from ddpipe.synthetic import Batch, Pixels
+from ddpipe.training import pass_over
+
+
+class Trained:
+    gives = frozenset({"network"})
+
+    def __init__(self, config: settings.TrainedStudents, network: nn.Module, augment: Augment):
+        self.config, self.network, self.augment = config, network, augment
+        self.served = 0  # steps the present network has served
+        self.optimizer = self.new_optimizer()
+
+    def new_optimizer(self) -> torch.optim.SGD:
+        return torch.optim.SGD(self.network.parameters(), lr=self.config.lr, momentum=self.config.momentum)
+
+    def next(self, synthetic: Pixels, rng: Streams) -> Student:
+        if self.served % self.config.outer_loop == 0:
+            initialise_(self.network, rng("students.init"))
+            self.optimizer, self.served = self.new_optimizer(), 0
+        else:
+            self.train(synthetic, rng)
+        self.served += 1
+        return Student(self.network)
+
+    def train(self, synthetic: Pixels, rng: Streams) -> None:
+        images, targets = (tensor.detach() for tensor in synthetic.decode())
+        self.network.train()
+        for _ in range(self.config.inner_loop):
+            pass_over(
+                self.network,
+                self.optimizer,
+                lambda index: Batch(images[index], targets[index]),
+                len(images),
+                self.config.batch,
+                self.augment,
+                rng("students.train"),
+            )
+
+    def state_dict(self) -> dict[str, Tensor]:
+        network = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        optimizer = {f"optimizer.{name}": value for name, value in pack(self.optimizer).items()}
+        return {"served": torch.tensor(self.served)} | network | optimizer
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}}
+        for key, value in state.items():
+            part, _, name = key.partition(".")
+            if name:
+                parts[part][name] = value
+        self.served = int(state["served"])
+        self.network.load_state_dict(parts["network"])
+        unpack_(self.optimizer, parts["optimizer"])

@@ -1,0 +1,86 @@
+"""Training one network on a fixed set: evaluation, experts and students all do it here.
+
+The DC family's loop (DC, DSA, DM, MTT) has two quirks that its published numbers contain, so they are settings: it runs
+one pass more than it says, and it drops the learning rate by building a new optimiser, which forgets the momentum.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ddpipe import settings
+from ddpipe.augment import Augment
+from ddpipe.errors import UserError
+from ddpipe.synthetic.batch import Batch
+
+Fetch = Callable[[Tensor | slice], Batch]  # row numbers -> images and targets on the device
+
+
+def pass_over(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    fetch: Fetch,
+    n: int,
+    batch: int,
+    augment: Augment,
+    rng: torch.Generator,
+) -> Tensor:
+    """One pass over n examples with mean cross-entropy, in a new order; returns the last batch's loss, ().
+
+    A set that fits into one batch is taken in its own order: shuffling could not change the step. The augmentation
+    draws one operation a batch and its parameters for each image.
+    """
+    parts = [slice(0, n)] if n <= batch else torch.randperm(n, generator=rng).split(batch)
+    for part in parts:
+        images, targets = fetch(part)
+        images = augment(images, augment.draw(rng, len(images), *images.shape[-2:]))
+        loss = F.cross_entropy(network(images), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return loss.detach()
+
+
+def passes(config: settings.Training) -> int:
+    """How often the training set is gone through."""
+    return config.epochs + config.extra_epoch
+
+
+def train(
+    network: nn.Module, config: settings.Training, fetch: Fetch, n: int, augment: Augment, rng: torch.Generator
+) -> Iterator[int]:
+    """Train `network` in place, yielding the number of each finished pass.
+
+    Raises:
+        UserError: when the loss is no longer a number.
+    """
+
+    def sgd(lr: float) -> torch.optim.SGD:
+        return torch.optim.SGD(
+            network.parameters(), lr=lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
+        )
+
+    optimizer = sgd(config.lr)
+    network.train()
+    for number in range(passes(config)):
+        loss = pass_over(network, optimizer, fetch, n, config.batch, augment, rng)
+        if config.drop == "half" and number == config.epochs // 2 + 1:
+            if config.drop_resets_momentum:
+                optimizer = sgd(0.1 * config.lr)
+            else:
+                optimizer.param_groups[0]["lr"] = 0.1 * config.lr
+        yield number
+    if not math.isfinite(loss):
+        raise UserError(f"lr: training a network with {config.lr} gave a loss that is not a number; lower it")
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, fetch: Callable[[Tensor], Tensor], labels: Tensor, batch: int = 1024) -> float:
+    """Percent of `labels` (N,) that the network, in evaluation mode, gives its highest logit."""
+    network.eval()
+    index = torch.arange(len(labels))
+    right = sum((network(fetch(part)).argmax(1) == labels[part.to(labels.device)]).sum() for part in index.split(batch))
+    return 100 * float(right) / len(labels)
