@@ -1,0 +1,48 @@
+"""The networks that judge a distilled set: `create(settings, ...)` makes one with fresh weights."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ddpipe.networks.classifier import Classifier
+from ddpipe.networks.convnet import ConvNet
+from ddpipe.networks.densenet import DenseNet
+from ddpipe.networks.initialisation import initialise_
+from ddpipe.networks.resnet import ResNet
+from ddpipe.settings import Network
+
+__all__ = ["KINDS", "Classifier", "build", "create", "has_batch_norm", "initialise_"]
+
+KINDS: dict[str, Callable[..., Classifier]] = {"convnet": ConvNet, "resnet": ResNet, "densenet": DenseNet}
+
+
+def build(
+    settings: Network, channels: int, resolution: int, classes: int, device: str | torch.device = "cpu"
+) -> Classifier:
+    """The network described by `settings` for square images of `resolution` pixels, its tensors NOT yet set.
+
+    Draws no random number (torch's constructors would, from the global state): `initialise_` or loaded weights must
+    follow. Raises UserError where the images are too small for the network.
+    """
+    with torch.device("meta"):
+        network = KINDS[settings.kind](channels, resolution, classes, **settings.model_dump(exclude={"kind"}))
+    return network.to_empty(device=device)
+
+
+def create(
+    settings: Network,
+    channels: int,
+    resolution: int,
+    classes: int,
+    rng: torch.Generator,
+    device: str | torch.device = "cpu",
+) -> Classifier:
+    """`build` and `initialise_` in one."""
+    return initialise_(build(settings, channels, resolution, classes, device), rng)
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    """Whether the outputs of `network` for an image depend on the rest of the batch while it trains."""
+    return any(isinstance(module, _BatchNorm) for module in network.modules())

@@ -1,0 +1,39 @@
+"""What all networks have in common: features, one linear layer on top, a choice of normalisation."""
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+Norm = Literal["instance", "batch", "none"]
+Initialisation = Literal["default", "he"]
+
+
+class Classifier(nn.Module):
+    """A network whose last layer is linear: logits = classifier(embed(images)).
+
+    `initialisation` says how `initialise_` fills the convolutions: PyTorch's default law or He's normal law.
+    """
+
+    initialisation: Initialisation = "default"
+    classifier: nn.Linear
+
+    def embed(self, images: Tensor) -> Tensor:  # (n, c, h, w) -> (n, F)
+        """The features that enter the last linear layer."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:  # (n, c, h, w) -> (n, K)
+        return self.classifier(self.embed(images))
+
+
+def normalisation(norm: Norm, channels: int) -> nn.Module:
+    """The affine normalisation layer called `norm`.
+
+    "instance" is group normalisation with one channel a group, as in all official codes of the field: unlike torch's
+    InstanceNorm2d it has a learnable scale and shift.
+    """
+    layers = {
+        "instance": lambda: nn.GroupNorm(channels, channels),
+        "batch": lambda: nn.BatchNorm2d(channels),
+        "none": nn.Identity,
+    }
+    return layers[norm]()
