@@ -1,0 +1,176 @@
+"""Everything the report of one dataset says as one table: a row per (cell, network, protocol) of the grid."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ddpipe.config import Config, ResultKey, did_you_mean, results_of
+from ddpipe.errors import UserError
+from ddpipe.report import published
+
+LABELS = {
+    "random": "Random",
+    "herding": "Herding",
+    "kcenter": "K-Center",
+    "whole": "Whole",
+    "dm": "DM",
+    "dc": "DC",
+    "dsa": "DSA",
+    "dcc": "DCC",
+    "idc": "IDC",
+    "mtt": "MTT",
+    "ftd": "FTD",
+    "tesla": "TESLA",
+    "haba": "HaBa",
+    "cafe": "CAFE",
+    "kfs": "KFS",
+    "itgan": "IT-GAN",
+    "dd": "DD",
+    "sldd": "SLDD",
+    "ld": "LD",
+    "rtp": "RTP",
+    "gtn": "GTN",
+    "kip": "KIP",
+    "frepo": "FRePo",
+    "rfad": "RFAD",
+}
+NAN = math.nan
+COST = ("distill_seconds", "iterations", "seconds_per_iteration")
+
+
+def collect(config: Config, dataset: str) -> pd.DataFrame:
+    """The measured and the published accuracies of `dataset`; a missing result is a row of NaN.
+
+    Columns: `cell method label ipc network protocol` (identity; `ipc` is text, "all" for the whole data set), `main`
+    (the evaluation that the grid names, not a further one), `distilled` (learned, not selected), `mean std` (percent,
+    population) over `n` = `sets` x `networks` accuracies, `published_mean published_std doubtful source_mean source_std
+    note`, `difference` = mean - published_mean, `as_published` (no overrides, no combination), `device versions`,
+    `distill_seconds` (of all sets), `eval_seconds`, `peak_memory_mb` (the larger of both stages), `iterations`,
+    `seconds_per_iteration`. Methods come in the order of params.yaml, IPC ascending.
+
+    Raises:
+        UserError: no cell shows `dataset`, or a result is damaged.
+    """
+    keys = results_of(config, dataset)
+    if not keys:
+        known = sorted({row.dataset for row in config.rows.values()})
+        raise UserError(f"no cell of the grid belongs to dataset {dataset!r}{did_you_mean(dataset, known)}")
+    survey = published.lookup(published.read(config.root / "data" / "published"))
+    table = pd.DataFrame([_row(config, key, survey) for key in keys])
+    methods = {method: position for position, method in enumerate(config.params.methods)}
+    order = sorted(
+        range(len(table)),
+        key=lambda i: (
+            methods.get(table["method"][i], len(methods)),
+            ipc_order(table["ipc"][i]),
+            not table["main"][i],
+            table["network"][i],
+            table["protocol"][i],
+        ),
+    )
+    return table.iloc[order].reset_index(drop=True)
+
+
+def ipc_order(ipc: str) -> float:
+    """Where an IPC stands among others: the whole data set comes last."""
+    return math.inf if ipc == "all" else int(ipc)
+
+
+def _row(config: Config, key: ResultKey, survey: published.Mapping[published.Key, published.Published]) -> dict:
+    row = config.row(key.cell)
+    base = config.params.methods.get(row.method, {}).get("base")
+    main = (key.network, key.protocol) == (row.network, row.protocol)
+    found: dict[str, Any] = {
+        "cell": key.cell,
+        "method": row.method,
+        "label": LABELS.get(row.method, row.method),
+        "ipc": str(row.ipc),
+        "network": key.network,
+        "protocol": key.protocol,
+        "main": main,
+        "distilled": config.settings(key.cell).kind == "distillation",
+    }
+    measured = _read_result(key, main)
+    overrides = measured.pop("overrides", config.overrides(key.cell))
+    found |= measured | {"as_published": not overrides and base is None}
+    cited = None
+    if base is None and key.protocol == config.recipe(row.recipe).protocol:  # the authors' own protocol, or no match
+        network = published.network_id(config.network(key.network))
+        if main or network != "convnet":  # another ConvNet than the cell's own is not the survey's
+            cited = survey.get((row.method, row.dataset, str(row.ipc), network))
+    cited = cited or published.Published(NAN, NAN, "", NAN, NAN, "")
+    return found | {
+        "published_mean": cited.mean,
+        "published_std": cited.std,
+        "doubtful": cited.doubtful,
+        "source_mean": cited.source_mean,
+        "source_std": cited.source_std,
+        "note": cited.note,
+        "difference": found["mean"] - cited.mean,
+    }
+
+
+def _read_result(key: ResultKey, main: bool) -> dict[str, Any]:
+    """The measured columns of one result file, and the overrides it ran with; NaN and no overrides without the file."""
+    columns = ("mean", "std", "n", "sets", "networks", *COST, "eval_seconds", "peak_memory_mb")
+    empty = dict.fromkeys(columns, NAN) | {"device": "", "versions": ""}
+    try:
+        result = json.loads(key.path.read_bytes())
+        cost = result["cost"] or {}
+        devices = dict.fromkeys(filter(None, (cost.get("device"), result["device"])))
+        return {
+            "mean": float(result["mean"]),
+            "std": float(result["std"]),
+            "n": int(result["n"]),
+            "sets": int(result["sets"]),
+            "networks": int(result["networks"]),
+            "distill_seconds": _number(cost.get("seconds")),
+            "iterations": _number(cost.get("iterations")),
+            "seconds_per_iteration": _number(cost.get("seconds_per_iteration")),
+            "eval_seconds": _number(result["seconds"]),
+            "peak_memory_mb": max(_number(result["peak_memory_mb"]), _number(cost.get("peak_memory_mb", 0))),
+            "device": " / ".join(devices),
+            "versions": ", ".join(f"{name} {version}" for name, version in sorted(result["versions"].items())),
+            "overrides": dict(result["overrides"]),
+        }
+    except FileNotFoundError:
+        return empty
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        stage = f"evaluate@{key.cell}" if main else f"further@{key.cell}-{key.network}-{key.protocol}"
+        reason = f"no key {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{key.path} is damaged ({reason}); delete it and run `dvc repro {stage}`") from error
+
+
+def _number(value: Any) -> float:
+    return NAN if value is None else float(value)
+
+
+POINTS = 100  # of a loss curve: enough for a figure, small enough for git
+
+
+def losses(folder: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """The loss curves of the distilled cells in `frame`: columns cell, method, label, ipc, iteration, loss.
+
+    Mean over the sets, then over stretches of equal length, so that a curve has at most 100 points; `iteration` is the
+    last one of its stretch. Cells without `<cell>.loss.csv` in `folder` are left out.
+    """
+    curves = []
+    for _, row in frame[frame["main"] & frame["distilled"]].iterrows():
+        path = folder / f"{row['cell']}.loss.csv"
+        if path.exists() and len(curve := _read_losses(path, row["cell"])):
+            curves.append(curve.assign(**{name: row[name] for name in ("cell", "method", "label", "ipc")}))
+    columns = ["cell", "method", "label", "ipc", "iteration", "loss"]
+    return pd.concat(curves, ignore_index=True)[columns] if curves else pd.DataFrame(columns=columns)
+
+
+def _read_losses(path: Path, cell: str) -> pd.DataFrame:
+    try:
+        curve = pd.read_csv(path).astype({"iteration": int, "loss": float}).groupby("iteration")["loss"].mean()
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete it and run `dvc repro evaluate@{cell}`") from error
+    stretch = np.arange(len(curve)) * min(POINTS, len(curve)) // max(len(curve), 1)
+    return curve.reset_index().groupby(stretch).agg({"iteration": "max", "loss": "mean"})

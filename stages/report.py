@@ -1,0 +1,48 @@
+"""Tables and figures of one dataset: data/results/<dataset> and data/published -> reports/<dataset>."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ddpipe.artifacts import new_folder, write_bytes, write_text
+from ddpipe.config import load
+from ddpipe.report import figures, tables
+from ddpipe.report.frame import collect, losses
+from stages import run_command
+
+
+def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, for example digits.")]) -> None:
+    """Write the tables and figures of DATASET into reports/DATASET, measured beside published.
+
+    Reads params.yaml, the recipes, data/published and whatever lies in data/results/DATASET; a cell without a result is
+    printed as missing. Writes table.md, table.csv, table.tex, cells.csv (every evaluation with n, std, seconds and
+    memory), accuracy.csv and loss.csv (for `dvc plots`), three figures, and a picture of each set under images/.
+    """
+    config = load()
+    frame = collect(config, dataset)
+    results = config.results / dataset
+    curves = losses(results, frame)
+    look, dpi = figures.styles(config.params.methods), config.params.report.dpi
+    own = frame[frame["main"] & frame["mean"].notna()]
+    with new_folder(Path("reports") / dataset) as folder:
+        write_text(folder / "table.md", tables.markdown(frame, f"{dataset}: measured and published accuracy"))
+        write_text(folder / "table.csv", tables.comma_separated(frame))
+        write_text(folder / "table.tex", tables.latex(frame, f"Test accuracy on {dataset}, measured and published."))
+        write_text(folder / "cells.csv", frame.to_csv(index=False, lineterminator="\n"))
+        write_text(
+            folder / "accuracy.csv", own[["ipc", "method", "mean", "std"]].to_csv(index=False, lineterminator="\n")
+        )
+        write_text(folder / "loss.csv", curves.to_csv(index=False, lineterminator="\n"))
+        write_bytes(folder / "accuracy_vs_ipc.png", figures.accuracy_vs_ipc(frame, look, dpi))
+        write_bytes(folder / "accuracy_vs_seconds.png", figures.accuracy_vs_seconds(frame, look, dpi))
+        write_bytes(folder / "loss.png", figures.loss_curves(curves, look, dpi))
+        for cell in own["cell"]:
+            picture = results / f"{cell}.png"
+            if picture.exists():
+                write_bytes(folder / "images" / picture.name, picture.read_bytes())
+    print(f"{len(own)} of {int(frame['main'].sum())} cells have a result: reports/{dataset}/table.md")
+
+
+if __name__ == "__main__":
+    run_command(report)
