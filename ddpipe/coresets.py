@@ -1,9 +1,9 @@
 """Selecting real images: the baselines Random, Herding and K-Center, as row numbers of the training set.
 
-`class_index` holds the row numbers of each class, ascending (`Resident.class_index`), on the CPU; the result is (K, ipc)
-int64 there, row k of class k, in the order of selection. Distances are Euclidean, in float64, between features as they
-are given. Of rows equally good to within rounding the first in row order is taken, so that duplicates select the same on every
-machine. UserError: a class has fewer images than `ipc`.
+`class_index` holds the row numbers of each class, ascending (`Resident.class_index`), on the CPU. The result is int64
+(K, ipc) there: row k belongs to class k, in the order of selection. Distances are Euclidean, in float64, between
+features as they are given. Of rows equally good to within rounding the first in row order is taken, so that duplicates
+select the same on every machine. UserError: a class has fewer images than `ipc`.
 """
 
 import torch
