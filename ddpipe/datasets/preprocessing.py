@@ -73,7 +73,8 @@ class Preprocessing:
 
     def to(self, *args: Any, **kwargs: Any) -> "Preprocessing":
         """The same pipeline on another device or in another dtype; arguments as of `Tensor.to`."""
-        return replace(self, **{name: tensor.to(*args, **kwargs) for name, tensor in self.tensors().items()})
+        moved = {name: tensor.to(*args, **kwargs) for name, tensor in self.tensors().items()}
+        return Preprocessing(**moved, description=self.description)
 
     def to_json(self) -> dict[str, Any]:
         return self.description

@@ -98,6 +98,6 @@ def class_names(path: Path, arrays: dict[str, np.ndarray], labels: Tensor) -> tu
 def check_range(path: Path, prefix: str, labels: Tensor, classes: tuple[str, ...]) -> None:
     if int(labels.max()) >= len(classes):
         raise UserError(
-            f"{path}: {prefix}_labels has the label {int(labels.max())} but the {len(classes)} classes are numbered from "
-            "0; mend the labels"
+            f"{path}: {prefix}_labels has the label {int(labels.max())} but the {len(classes)} classes are numbered "
+            "from 0; mend the labels"
         )
