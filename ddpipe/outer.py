@@ -1,13 +1,23 @@
 """The outer optimiser: one step on the synthetic set for every loss an objective yields."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ddpipe import settings
 from ddpipe.errors import UserError
-from ddpipe.objectives.loss import Loss
+
+
+class Loss(NamedTuple):
+    """What an objective yields: `pull.backward()` leaves the gradient in the learned tensors.
+
+    An objective that takes its gradient class by class, to hold one class's graph instead of all, hands back the
+    surrogate sum(images * gradient): the decoder behind the images gets the same gradient from it.
+    """
+
+    value: Tensor  # () what is logged and checked for NaN
+    pull: Tensor  # ()
 
 
 class Outer:

@@ -11,8 +11,8 @@ from stages import run_command
 def page() -> None:
     """Write reports/index.html: every dataset that has a result, with tables, pictures and figures, in one file.
 
-    Reads params.yaml, the recipes, data/published and whatever lies in data/results; datasets without a result are
-    named as not run yet.
+    Reads params.yaml, the recipes, data/published and whatever lies in
+    data/results; datasets without a result are named as not run yet.
     """
     write_text(Path("reports") / "index.html", render(load()))
     print("the report: reports/index.html")

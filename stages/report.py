@@ -15,9 +15,12 @@ from stages import run_command
 def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, for example digits.")]) -> None:
     """Write the tables and figures of DATASET into reports/DATASET, measured beside published.
 
-    Reads params.yaml, the recipes, data/published and whatever lies in data/results/DATASET; a cell without a result is
-    printed as missing. Writes table.md, table.csv, table.tex, cells.csv (every evaluation with n, std, seconds and
-    memory), accuracy.csv and loss.csv (for `dvc plots`), three figures, and a picture of each set under images/.
+    Reads params.yaml, the recipes, data/published and whatever lies in
+    data/results/DATASET; a cell without a result is printed as missing.
+
+    Writes table.md, table.csv, table.tex, cells.csv (every evaluation with n,
+    std, seconds and memory), accuracy.csv and loss.csv (for `dvc plots`),
+    three figures, and a picture of each set under images/.
     """
     config = load()
     frame = collect(config, dataset)

@@ -20,7 +20,7 @@ from ddpipe import settings
 from ddpipe.augment import Augment
 from ddpipe.datasets.resident import Resident
 from ddpipe.networks import has_batch_norm
-from ddpipe.objectives.loss import Loss
+from ddpipe.outer import Loss
 from ddpipe.randomness import Streams
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Pixels

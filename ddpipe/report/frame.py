@@ -49,8 +49,8 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
     (the evaluation that the grid names, not a further one), `distilled` (learned, not selected), `mean std` (percent,
     population) over `n` = `sets` x `networks` accuracies, `published_mean published_std doubtful source_mean source_std
     note`, `difference` = mean - published_mean, `as_published` (no overrides, no combination), `device versions`,
-    `distill_seconds` (of all sets), `eval_seconds`, `peak_memory_mb` (the larger of both stages), `iterations`,
-    `seconds_per_iteration`. Methods come in the order of params.yaml, IPC ascending.
+    `distill_seconds` and `iterations` (of all sets), `seconds_per_iteration`, `eval_seconds`, `peak_memory_mb` (the
+    larger of both stages). Methods come in the order of params.yaml, IPC ascending.
 
     Raises:
         UserError: no cell shows `dataset`, or a result is damaged.
@@ -92,7 +92,7 @@ def _row(config: Config, key: ResultKey, survey: published.Mapping[published.Key
         "network": key.network,
         "protocol": key.protocol,
         "main": main,
-        "distilled": config.settings(key.cell).kind == "distillation",
+        "distilled": config.resolved(key.cell).kind == "distillation",
     }
     measured = _read_result(key, main)
     overrides = measured.pop("overrides", config.overrides(key.cell))

@@ -1,0 +1,154 @@
+"""Stage `distill@<cell>`: learn or choose the sets of one cell, write data/distilled/<cell> and data/costs/<cell>.json."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import Tensor
+
+from ddpipe import config, coresets, distilled, networks
+from ddpipe.artifacts import digest, new_folder, read_json, write_json
+from ddpipe.checkpoints import Checkpoints
+from ddpipe.datasets.prepared import Prepared
+from ddpipe.datasets.resident import Resident
+from ddpipe.device import Meter, choose, describe
+from ddpipe.distill import compose
+from ddpipe.errors import UserError
+from ddpipe.experts import features, restore_
+from ddpipe.progress import Progress, say
+from ddpipe.randomness import Streams, generator
+from ddpipe.settings import Distillation, Row, Run, Selection
+from stages import run_command
+
+Piece = tuple[dict[str, Tensor], dict[str, Any]]  # one finished set and what it cost
+
+
+def main(
+    cell: Annotated[str, typer.Argument(help="a row of the grid, for example dm-digits-10")],
+    ipc: Annotated[str, typer.Option(help="images per class as the row says; dvc.yaml passes it")] = "",
+) -> None:
+    """Run one distillation method (or choose a coreset) for CELL, all its sets.
+
+    Writes data/distilled/CELL (bit-reproducible) and data/costs/CELL.json (seconds, memory, device). Checkpoints every
+    `run.checkpoint_every` iterations in data/checkpoints; a killed stage continues from there.
+    """
+    project = config.load()
+    params, row, settings = project.params, project.row(cell), project.resolved(cell)
+    if ipc and ipc != str(row.ipc):
+        raise UserError(f"--ipc: {ipc}, but grid.{cell}.ipc is {row.ipc}; leave the option to dvc.yaml")
+    device = choose(params.run)
+    prepared = Prepared.load(Path("data/prepared") / row.data)
+    architecture = project.network(row.network)
+    inputs = {"seed": params.seed, "row": row.model_dump(), "settings": settings.model_dump(exclude={"sets"})}
+    inputs |= {"network": architecture.model_dump(), "data": prepared.checksum}
+    if needs_experts(row):
+        inputs["experts"] = read_json(Path(row.needs) / "experts.json")
+    store = Checkpoints(Path("data/checkpoints/distill") / cell, digest(inputs))
+    real = Resident(prepared.train_images, prepared.train_labels, prepared.preprocessing, device)
+    network = networks.build(architecture, prepared.channels, prepared.resolution, len(prepared.classes), device)
+
+    with store.locked(), new_folder(Path("data/distilled") / cell) as folder:
+        pieces = []
+        for number in range(settings.sets):
+            piece = store.read(f"set-{number}")
+            if piece is None:
+                try:
+                    if isinstance(settings, Selection):
+                        piece = choose_set(settings, row, number, params.seed, real, network)
+                    else:
+                        rng = Streams(params.seed, cell, number)
+                        run = compose(settings, int(row.ipc), real, network, prepared.flip, rng)
+                        piece = learn(run, settings, f"{cell} set {number}", store, number, params.run, device)
+                except UserError as error:
+                    raise UserError(f"{cell}, set {number}: {error}") from error
+                store.write(f"set-{number}", piece[0], **piece[1])
+                store.remove(f"set-{number}.partial")
+            pieces.append(piece)
+        info = {
+            **{"cell": cell, "method": row.method, "recipe": row.recipe, "dataset": row.dataset, "data": row.data},
+            **{"ipc": row.ipc, "network": row.network, "classes": list(prepared.classes), "seed": params.seed},
+            **{"settings": settings.model_dump(), "data_checksum": prepared.checksum},
+            "budget": budget(pieces[0][0], prepared, row),
+        }
+        distilled.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
+        write_json(Path("data/costs") / f"{cell}.json", total([meta["cost"] for _, meta in pieces], device))
+
+
+def learn(
+    run: Any, settings: Distillation, name: str, store: Checkpoints, number: int, how: Run, device: torch.device
+) -> Piece:
+    """Run one distillation to its end, from its checkpoint if there is one."""
+    earlier: dict[str, Any] = {"seconds": 0.0, "resumed_at": [], "device": describe(device)}
+    if (found := store.read(f"set-{number}.partial")) is not None:
+        state, meta = found
+        run.load_state_dict(state)
+        earlier = meta["cost"]
+        say(f"{name}: resuming at iteration {run.iteration} of {settings.iterations}")
+        if earlier["device"] != describe(device):
+            say(f"{name}: begun on {earlier['device']}, goes on here: the result is not bit-identical to an unbroken run")
+    resumed = [*earlier["resumed_at"], *([run.iteration] if run.iteration else [])]
+    meter = Meter(device, earlier["seconds"])
+
+    def cost() -> dict[str, Any]:
+        return meter.record() | {"resumed_at": resumed, "iterations": settings.iterations}
+
+    with Progress(name, settings.iterations, run.iteration, how.log_every) as progress:
+        while run.iteration < settings.iterations:
+            run.advance()
+            if run.iteration % how.checkpoint_every == 0 and run.iteration < settings.iterations:
+                run.check_finite()
+                store.write(f"set-{number}.partial", run.state_dict(), cost=cost())
+            progress.advance()
+    run.check_finite()
+    images, targets = run.synthetic.decode()
+    tensors = {"images": images.detach().cpu(), "targets": targets.cpu(), "loss": run.history.cpu()}
+    return tensors, {"cost": cost(), "floats": run.synthetic.stored_floats()}
+
+
+def choose_set(
+    settings: Selection, row: Row, number: int, seed: int, real: Resident, network: networks.Classifier
+) -> Piece:
+    """Choose real images; for herding and K-Center in the feature space of expert `number`."""
+    meter = Meter(real.labels.device)
+    if row.ipc == "all":
+        rows = torch.arange(len(real.labels))
+    elif settings.rule == "random":
+        rows = coresets.random(real.class_index, row.ipc, generator(seed, "random", row.data, number)).flatten()
+    else:
+        from ddpipe.artifacts import read_tensors
+
+        experts = read_json(Path(row.needs) / "experts.json")["networks"]
+        snapshots = read_tensors(Path(row.needs) / f"{number % experts}.safetensors")[0]["snapshots"]
+        embedded = features(restore_(network, snapshots[-1]), real)
+        select = coresets.herding if settings.rule == "herding" else coresets.kcenter
+        rows = select(embedded, real.class_index, row.ipc).flatten()
+    return {"rows": rows}, {"cost": meter.record() | {"resumed_at": [], "iterations": 0}}
+
+
+def needs_experts(row: Row) -> bool:
+    return row.needs.startswith("data/experts/")
+
+
+def budget(tensors: dict[str, Tensor], prepared: Prepared, row: Row) -> dict[str, float]:
+    """Stored floats of one set, and how many images a class they are worth."""
+    floats = (tensors["rows"] if "rows" in tensors else tensors["images"]).shape[0] * prepared.train_images[0].numel()
+    return {"floats": floats, "images_per_class": floats / prepared.train_images[0].numel() / len(prepared.classes)}
+
+
+def total(costs: list[dict[str, Any]], device: torch.device) -> dict[str, Any]:
+    """The cost of all sets together."""
+    seconds, iterations = sum(c["seconds"] for c in costs), sum(c["iterations"] for c in costs)
+    return costs[-1] | {
+        "seconds": round(seconds, 3),
+        "iterations": iterations,
+        "seconds_per_iteration": seconds / iterations if iterations else None,
+        "peak_memory_mb": max(c["peak_memory_mb"] for c in costs),
+        "resumed_at": [at for c in costs for at in c["resumed_at"]],
+        "sets": len(costs),
+        "device": ", ".join(sorted({c["device"] for c in costs})),
+    }
+
+
+if __name__ == "__main__":
+    run_command(main)
