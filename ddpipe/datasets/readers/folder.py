@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ddpipe.datasets.source import Source, split
 from ddpipe.errors import UserError
+from ddpipe.progress import Progress
 from ddpipe.settings import Dataset
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
@@ -71,20 +72,18 @@ def read_part(name: str, settings: Dataset, root: Path, classes: tuple[str, ...]
                 "class everywhere"
             )
         files += [(path, label) for path in paths]
-    from ddpipe.progress import track
-
     arrays: list[np.ndarray] = []
-    for path, _ in track(files, f"reading {root}", len(files)):
-        array = read_image(path, settings.grey, settings.resolution)
-        if arrays and array.shape != arrays[0].shape:
-            sizes = " but ".join(
-                f"{p} is {a.shape[1]}x{a.shape[0]}" for p, a in ((path, array), (files[0][0], arrays[0]))
-            )
-            raise UserError(
-                f"datasets.{name}.resolution: all images must have one size, {sizes} (width x height); set resolution "
-                "to the side they shall be resized to"
-            )
-        arrays.append(array)
+    with Progress(f"reading {root}", len(files)) as progress:
+        for path, _ in files:
+            array = read_image(path, settings.grey, settings.resolution)
+            if arrays and array.shape != arrays[0].shape:
+                sizes = [f"{p} is {a.shape[1]}x{a.shape[0]}" for p, a in ((path, array), (files[0][0], arrays[0]))]
+                raise UserError(
+                    f"datasets.{name}.resolution: all images must have one size, but {' and '.join(sizes)} (width x "
+                    "height); set resolution to the side they shall be resized to"
+                )
+            arrays.append(array)
+            progress.advance()
     images = torch.from_numpy(np.stack(arrays))  # (n, h, w, c)
     return images.permute(0, 3, 1, 2).contiguous(), torch.tensor([label for _, label in files])
 

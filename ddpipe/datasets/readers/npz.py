@@ -44,13 +44,14 @@ def load(where: str, path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{where}.path: {path} does not exist; name an .npz file")
     keys = ("train_images", "train_labels", "test_images", "test_labels", "classes")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in keys if key in file}
-    except ValueError as error:
-        raise UserError(
-            f"{where}.path: {path} holds pickled objects, which are never loaded; save plain arrays with numpy.savez"
-        ) from error
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, TypeError, AttributeError) as error:
+        with zipfile.ZipFile(path) as members, path.open("rb") as stream:  # np.load takes anything else for a pickle
+            file = np.load(stream, allow_pickle=False)
+            return {key: file[key] for key in keys if f"{key}.npy" in members.namelist()}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if "allow_pickle" in str(error):
+            raise UserError(
+                f"{where}.path: {path} holds pickled objects, which are never loaded; save plain arrays instead"
+            ) from error
         raise UserError(
             f"{where}.path: {path} is not an intact .npz file ({error}); save it again with numpy.savez"
         ) from error
