@@ -51,14 +51,15 @@ def accuracy_vs_ipc(frame: pd.DataFrame, look: dict[str, Style], dpi: int) -> by
     """Accuracy of the cells' own network against images per class: a line per method and protocol, error bars = std."""
     figure, axes = _canvas(7.0, 4.2, dpi)
     shown = _on_main_network(frame)
-    protocols = list(dict.fromkeys(shown["protocol"]))
+    protocols = list(dict.fromkeys(shown.loc[shown["ipc"] != "all", "protocol"]))
     for (method, protocol), group in shown.groupby(["method", "protocol"], sort=False):
-        style, dashes = look[str(method)], DASHES[protocols.index(str(protocol)) % len(DASHES)]
-        label = group["label"].iloc[0] + (f" ({protocol})" if len(protocols) > 1 else "")
+        style, label = look[str(method)], group["label"].iloc[0]
         curve, whole = group[group["ipc"] != "all"], group[group["ipc"] == "all"]
         for mean in whole["mean"]:
-            axes.axhline(mean, color=style.colour, linestyle=dashes, linewidth=1.0, label=f"{label}, {mean:.1f}")
+            axes.axhline(mean, color=style.colour, linestyle=DASHES[2], linewidth=1.0, label=label)
         if len(curve):
+            dashes = DASHES[protocols.index(str(protocol)) % len(DASHES)]
+            label += f" ({protocol})" if len(protocols) > 1 else ""
             axes.errorbar(
                 curve["ipc"].astype(int), curve["mean"], curve["std"], label=label, linestyle=dashes, **_ink(style)
             )
@@ -76,6 +77,8 @@ def accuracy_vs_ipc(frame: pd.DataFrame, look: dict[str, Style], dpi: int) -> by
 
 def accuracy_vs_seconds(frame: pd.DataFrame, look: dict[str, Style], dpi: int) -> bytes:
     """Accuracy against the device-seconds that the cell's sets took: a point per distilled cell, its IPC beside it."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     figure, axes = _canvas(7.0, 4.2, dpi)
     shown = frame[frame["main"] & frame["distilled"] & (frame["distill_seconds"] > 0) & frame["mean"].notna()]
     for method, group in shown.groupby("method", sort=False):
@@ -89,7 +92,10 @@ def accuracy_vs_seconds(frame: pd.DataFrame, look: dict[str, Style], dpi: int) -
     if len(shown):
         axes.set_xscale("log")
         axes.margins(x=0.15)
-    axes.set_xlabel("device-seconds of distillation, all sets of the cell (numbers at the points: images per class)")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("device-seconds of distillation (at the points: images per class)")
     axes.set_ylabel("test accuracy, %")
     _legend(axes)
     return _png(figure)
@@ -141,6 +147,8 @@ def _plain(axes: "Axes") -> None:
     axes.grid(color="#E4E4E4", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8)
+    axes.xaxis.label.set_fontsize(9)
+    axes.yaxis.label.set_fontsize(9)
 
 
 def _ink(style: Style) -> dict[str, Any]:
@@ -197,8 +205,8 @@ def image_grid(images: Any, columns: int) -> bytes:
     classes, counts = len(pixels), range(min(columns, SHOWN), 0, -1)
     while True:
         for count in counts:
-            if classes * count * min(pixels[0, 0, 0].size, LARGEST**2) > 16 * LIMIT and classes > 1:
-                continue  # even half a bit a pixel would be too much
+            if classes * count * min(pixels[0, 0, 0].size, LARGEST**2) > 4 * LIMIT and classes > 1:
+                continue  # two bits a pixel would be too much
             picture = Image.fromarray(_arrange(_tiles(pixels[:classes, :count])))
             for colours in (None, 256, 64):
                 encoded = _encode(picture, colours)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ddpipe.config import Config
 from ddpipe.report import figures, tables
-from ddpipe.report.frame import collect, losses
+from ddpipe.report.frame import collect, ipc_order, losses
 from ddpipe.report.tables import Entry
 
 STYLE = """
@@ -20,6 +20,7 @@ body { margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 68rem; color: va
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .4rem; letter-spacing: -.02em; }
 h2 { font-size: 1.45rem; margin: 3rem 0 .3rem; padding-top: 1.2rem; border-top: 1px solid var(--line); }
+h4 { font-size: .9rem; margin: 1.1rem 0 .5rem; color: var(--soft); }
 h3 { font-size: 1.05rem; margin: 2rem 0 .6rem; }
 p { max-width: 46rem; margin: .4rem 0 .8rem; }
 a { color: var(--strong); }
@@ -36,6 +37,7 @@ thead th { border-bottom: 2px solid var(--soft); vertical-align: bottom; }
 tbody th, .word { text-align: left; }
 tbody tr:hover { background: var(--tint); }
 td strong { color: var(--strong); }
+sup { line-height: 0; }
 td small { display: block; color: var(--soft); font-size: .8rem; }
 .missing { color: var(--soft); font-style: italic; }
 .notes { padding-left: 1.1rem; max-width: 56rem; }
@@ -67,7 +69,9 @@ def render(config: Config) -> str:
     Raises:
         UserError: a result is damaged.
     """
-    datasets = list(dict.fromkeys(row.dataset for row in config.rows.values()))
+    gridded = {row.dataset for row in config.rows.values()}
+    datasets = [d for d in config.params.reports if d in gridded]
+    datasets += sorted(gridded.difference(datasets))
     frames = {dataset: collect(config, dataset) for dataset in datasets}
     shown = {dataset: frame for dataset, frame in frames.items() if frame["mean"].notna().any()}
     waiting = [dataset for dataset in datasets if dataset not in shown]
@@ -90,7 +94,7 @@ def _dataset(config: Config, dataset: str, frame: pd.DataFrame, first: bool) -> 
     done = int(frame["mean"].notna().sum())
     title = f'<h2 id="{escape(dataset)}"{" class=first" if first else ""}>{escape(dataset)}</h2>'
     parts = [f"{title}<p class=soft>{done} of {len(frame)} evaluations have a result.</p>"]
-    parts.append(_wide(frame, f"Test accuracy on {dataset} in percent, measured; below it, smaller, as published."))
+    parts.append(_wide(frame, f"Test accuracy on {dataset}, %: measured and, below, as published."))
     notes = "".join(f"<li>{escape(note)}</li>" for note in tables.footnotes(frame))
     parts.append(f"<ul class=notes>{notes}</ul>")
     parts.append(_pictures(config, dataset, frame))
@@ -121,8 +125,8 @@ def _cell(entry: Entry | None) -> str:
     text = "<span class=missing>missing</span>" if entry.measured == "missing" else entry.measured
     text = f"<strong>{text}</strong>" if entry.best else text
     altered = f"<sup>{tables.ALTERED}</sup>" if entry.altered else ""
-    published = tables.beside(entry)
-    return f"<td>{text}{altered}{f'<small>{escape(published)}</small>' if published else ''}</td>"
+    cited = "".join(f"<small>{escape(part)}</small>" for part in tables.cited(entry))
+    return f"<td>{text}{altered}{cited}</td>"
 
 
 def _long(frame: pd.DataFrame, dataset: str) -> str:
@@ -139,17 +143,21 @@ def _long(frame: pd.DataFrame, dataset: str) -> str:
 
 
 def _pictures(config: Config, dataset: str, frame: pd.DataFrame) -> str:
-    shown = []
+    shown: dict[str, list[str]] = {}
     for _, row in frame[frame["main"] & frame["mean"].notna()].iterrows():
         path = config.results / dataset / f"{row['cell']}.png"
         if path.exists():
             name = f"{row['label']}, {tables.heading(row['ipc'])}"
-            accuracy = tables.percent(row["mean"], row["std"])
-            caption = f"<b>{escape(name)}</b> {accuracy} %"
-            shown.append(_figure(path.read_bytes(), f"The images of {name}: class by class", caption))
+            caption = f"<b>{escape(row['label'])}</b> {tables.percent(row['mean'], row['std'])} %"
+            picture = _figure(path.read_bytes(), f"The images of {name}: class by class", caption)
+            shown.setdefault(row["ipc"], []).append(picture)
     if not shown:
         return ""
-    return f"<h3>The sets, as images</h3><div class=grid>{''.join(shown)}</div>"
+    groups = [
+        f"<h4>{tables.heading(ipc)}</h4><div class=grid>{''.join(shown[ipc])}</div>"
+        for ipc in sorted(shown, key=ipc_order)
+    ]
+    return "<h3>The sets, as images</h3>" + "".join(groups)
 
 
 def _figures(config: Config, dataset: str, frame: pd.DataFrame) -> str:

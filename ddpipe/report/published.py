@@ -71,10 +71,11 @@ def lookup(table: pd.DataFrame) -> Mapping[Key, Published]:
 
 
 def network_id(network: settings.Network) -> str:
-    """The survey's name of an architecture: convnet, resnet18, densenet121, ..."""
+    """The survey's name of an architecture: convnet, resnet18, densenet121, ...; "" for a ResNet of another width."""
     if isinstance(network, settings.ResNet):
         per_block = 2 if network.block == "basic" else 3
-        return f"resnet{per_block * sum(network.blocks) + 2}"
+        official = network.widths == settings.ResNet.model_fields["widths"].default
+        return f"resnet{per_block * sum(network.blocks) + 2}" if official else ""
     if isinstance(network, settings.DenseNet):
         return f"densenet{2 * sum(network.blocks) + 5}"
     return "convnet"

@@ -20,7 +20,7 @@ LONG = {
     "n": "n",
     "published_mean": "Published %",
     "difference": "Difference",
-    "iterations": "Iterations",
+    "iterations": "Iterations, all sets",
     "seconds_per_iteration": "s / iteration",
     "distill_seconds": "Distillation s",
     "eval_seconds": "Evaluation s",
@@ -104,13 +104,16 @@ def _entry(row: pd.Series, best: float | None) -> Entry:
 def footnotes(frame: pd.DataFrame) -> list[str]:
     """What the reader must know, then what the marks in this table mean."""
     notes = [
-        "Accuracy in percent on the test set: mean ± population standard deviation over n = sets x networks "
-        "accuracies. Every network is judged after its last training step, never at its best one.",
+        "IPC: images per class. Accuracy in percent on the test set: mean ± population standard deviation over "
+        "n = sets x networks accuracies. Every network is judged after its last training step, never at its best one.",
         "Protocols (what a network's training looks like: epochs, learning rate, augmentation): "
         f"{', '.join(dict.fromkeys(frame['protocol']))}; their numbers stand in params.yaml under protocols.",
     ]
     if not frame["published_mean"].isna().all() or not frame["source_mean"].isna().all():
-        notes.append("In brackets: the value that the survey prints, for the authors' own protocol only.")
+        notes.append(
+            "The second value is the survey's, for the authors' own protocol only; a third one, where given, is what "
+            "the method's authors report."
+        )
     if frame["distilled"].any():
         notes.append("Bold: the highest measured accuracy among the distilled methods of a column and network.")
     if frame["mean"].isna().any():
@@ -139,11 +142,16 @@ def heading(ipc: str) -> str:
 
 def beside(entry: Entry) -> str:
     """The published half of an entry: "(89.2 ± 1.6 ‡5, authors 89.7 ± 0.6)", or ""."""
+    parts = cited(entry)
+    return f"({', '.join(parts)})" if parts else ""
+
+
+def cited(entry: Entry) -> list[str]:
+    """What is published: the survey's value with the mark of a doubt, then what the method's authors report."""
     if not entry.published and not entry.source:
-        return ""
-    mark = f" {DOUBTFUL}{entry.doubtful}" if entry.doubtful else ""
-    authors = f", authors {entry.source}" if entry.source else ""
-    return f"({entry.published or 'none'}{mark}{authors})"
+        return []
+    survey = f"{entry.published or 'none'}{f' {DOUBTFUL}{entry.doubtful}' if entry.doubtful else ''}"
+    return [survey, f"authors {entry.source}"] if entry.source else [survey]
 
 
 def _text(entry: Entry | None, bold: str) -> str:

@@ -1,0 +1,256 @@
+"""The report of a small project: joins, marks, missing and damaged results, the three formats, equal bytes."""
+
+import csv
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ddpipe import config
+from ddpipe.artifacts import write_bytes, write_json, write_text
+from ddpipe.errors import UserError
+from ddpipe.report import figures, frame, page, tables
+from ddpipe.report.published import COLUMNS
+
+PARAMS = """
+seed: 0
+datasets: {mnist: {source: mnist}, digits: {source: digits, flip: false}}
+networks: {convnet3: {kind: convnet}, resnet10: {kind: resnet, blocks: [1, 1, 1, 1]}}
+protocols: {dc: {epochs: 2}, dsa: {epochs: 3}}
+methods: {random: {}, whole: {}, dm: {}, dsa: {iterations: 5}, dm-own: {base: dm, iterations: 7}}
+reports: {mnist: {}, digits: {}}
+grid:
+  dm-own-mnist-1: {method: dm-own, recipe: dm, cell: default, dataset: mnist, data: mnist, ipc: 1, network: convnet3,
+    protocol: dsa, needs: a, objective: a, synthetic: a}
+"""
+DISTILLED = (
+    "{kind: distillation, synthetic: {name: pixels}, objective: {name: distribution}, students: {name: fresh}, "
+    "outer: {images: {lr: 1.0}}, iterations: 10}"
+)
+ROW = (
+    "{{method: {m}, recipe: {m}, cell: default, dataset: {d}, data: {d}, ipc: {ipc}, network: convnet3, protocol: {p}, "
+    "needs: a, objective: a, synthetic: a}}"
+)
+GRID = {"random": ("dc", (1, 10)), "whole": ("dc", ("all",)), "dm": ("dsa", (1, 10)), "dsa": ("dsa", (1, 10))}
+EVALUATIONS = """
+evaluations:
+  random-mnist-1-convnet3-dsa: {cell: random-mnist-1, dataset: mnist, data: mnist, network: convnet3, protocol: dsa}
+  random-mnist-1-resnet10-dc: {cell: random-mnist-1, dataset: mnist, data: mnist, network: resnet10, protocol: dc}
+"""
+PUBLISHED = """
+1,random,-,no,mnist,1,convnet,64.9,3.5,22,,,,Another protocol.
+1,random,-,no,mnist,1,resnet10,11.0,1.0,,,,,
+1,dm,DM,no,mnist,1,convnet,89.2,1.6,5,89.7,0.6,the paper,"A cell of Herding, repeated."
+1,dsa,GM,no,mnist,10,convnet,97.8,0.1,,,,,
+1,dm-own,DM,no,mnist,1,convnet,1.0,0.1,,,,,
+"""
+
+
+def put(root: Path, cell: str, protocol: str, mean: float, network: str = "convnet3", **more: object) -> None:
+    accuracies = [[mean - 1, mean + 1]]
+    method, dataset, ipc = cell.rsplit("-", 2)
+    result = {"cell": cell, "method": method, "dataset": dataset, "ipc": ipc, "network": network, "protocol": protocol}
+    result |= {"accuracies": accuracies, "n": 2, "mean": mean, "std": 1.0, "sets": 1, "networks": 2, "seconds": 3.0}
+    result |= {"peak_memory_mb": 50.0, "device": "cpu", "versions": {"torch": "2", "ddpipe": "1"}, "overrides": {}}
+    write_json(root / "data/results" / dataset / f"{cell}.{network}.{protocol}.json", result | {"cost": None} | more)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for method, (protocol, ipcs) in GRID.items():
+        parts = DISTILLED if method in ("dm", "dsa") else f"{{kind: selection, rule: {method}}}"
+        lines = [f"{method}: {{paper: x, protocol: {protocol}, parts: {parts}, cells: {{default: {{}}}}}}", "grid:"]
+        for dataset in ("mnist", "digits") if method == "dm" else ("mnist",):
+            lines += [
+                f"  {method}-{dataset}-{ipc}: {ROW.format(m=method, d=dataset, ipc=ipc, p=protocol)}" for ipc in ipcs
+            ]
+        text = "\n".join(lines) + (EVALUATIONS if method == "random" else "\n")
+        write_text(tmp_path / f"ddpipe/methods/{method}.yaml", text)
+    write_text(tmp_path / "params.yaml", PARAMS)
+    write_text(tmp_path / "data/published/table1.csv", ",".join(COLUMNS) + PUBLISHED)
+    cost = {"seconds": 30.0, "seconds_per_iteration": 0.5, "peak_memory_mb": 90.0, "device": "gpu", "iterations": 10}
+    put(tmp_path, "random-mnist-1", "dc", 60.0)
+    put(tmp_path, "random-mnist-1", "dsa", 62.0)
+    put(tmp_path, "random-mnist-1", "dc", 40.0, network="resnet10")
+    put(tmp_path, "whole-mnist-all", "dc", 99.0)
+    put(tmp_path, "dm-mnist-1", "dsa", 88.04, cost=cost)
+    put(tmp_path, "dsa-mnist-1", "dsa", 87.0, overrides={"iterations": 5}, cost=cost)
+    put(tmp_path, "dm-own-mnist-1", "dsa", 88.0, overrides={"iterations": 7}, cost=cost | {"seconds": 3.0})
+    results = tmp_path / "data/results/mnist"
+    write_text(results / "dm-mnist-1.loss.csv", "set,iteration,loss\n0,0,4.0\n0,1,2.0\n1,0,2.0\n1,1,1.0\n")
+    write_text(results / "random-mnist-1.loss.csv", "set,iteration,loss\n")
+    write_bytes(results / "dm-mnist-1.png", figures.image_grid(np.full((10, 1, 8, 8), 0.5), 1))
+    return tmp_path
+
+
+def rows(root: Path) -> pd.DataFrame:
+    return frame.collect(config.load(root), "mnist").set_index(["cell", "network", "protocol"])
+
+
+def test_a_row_for_every_evaluation_of_the_grid_in_the_order_of_the_params(root):
+    table = rows(root)
+    methods = ["random", "whole", "dm", "dsa", "dm-own"]
+    assert list(dict.fromkeys(table["method"])) == methods
+    assert len(table) == 1 + 2 + 2 + 2 + 2 + 1
+    missing = table.loc["random-mnist-10", "convnet3", "dc"]
+    assert pd.isna(missing["mean"]) and missing["device"] == ""
+
+
+def test_published_values_join_the_authors_protocol_only(root):
+    table = rows(root)
+    published = table["published_mean"].dropna().to_dict()
+    assert published == {
+        ("random-mnist-1", "convnet3", "dc"): 64.9,
+        ("random-mnist-1", "resnet10", "dc"): 11.0,
+        ("dm-mnist-1", "convnet3", "dsa"): 89.2,
+        ("dsa-mnist-10", "convnet3", "dsa"): 97.8,
+    }
+    dm = table.loc["dm-mnist-1", "convnet3", "dsa"]
+    assert (dm["doubtful"], dm["source_mean"]) == ("5", 89.7)
+    assert dm["difference"] == pytest.approx(88.04 - 89.2)
+
+
+def test_as_published_means_no_override_and_no_combination(root):
+    changed = rows(root).query("not as_published")
+    assert set(changed["method"]) == {"dsa", "dm-own"}
+
+
+def test_costs(root):
+    table = rows(root)
+    dm = table.loc["dm-mnist-1", "convnet3", "dsa"]
+    assert (dm["distill_seconds"], dm["eval_seconds"], dm["iterations"]) == (30.0, 3.0, 10)
+    assert (dm["peak_memory_mb"], dm["device"], dm["versions"]) == (90.0, "gpu / cpu", "ddpipe 1, torch 2")
+    assert pd.isna(table.loc["random-mnist-1", "convnet3", "dc"]["distill_seconds"])
+
+
+def test_wide_table(root):
+    table = tables.wide(frame.collect(config.load(root), "mnist"))
+    assert table.headings == ("Method", "Network", "Protocol")
+    assert table.ipcs == ("1", "10", "all")
+    lines = {line.names: line.entries for line in table.lines}
+    assert lines["Whole", "convnet3", "dc"][0] is None
+    dm, own = lines["DM", "convnet3", "dsa"][0], lines["dm-own", "convnet3", "dsa"][0]
+    assert dm.measured == own.measured == "88.0 ± 1.0" and dm.best and own.best  # equal as printed: both are best
+    assert own.altered and not dm.altered
+    assert tables.beside(dm) == "(89.2 ± 1.6 ‡5, authors 89.7 ± 0.6)"
+    assert not lines["Whole", "convnet3", "dc"][2].best
+    assert lines["DSA", "convnet3", "dsa"][1].measured == "missing"
+
+
+def test_footnotes_explain_every_mark_that_is_used(root):
+    notes = "\n".join(tables.footnotes(frame.collect(config.load(root), "mnist")))
+    assert "‡5 published value to be read with care (DM IPC 1): A cell of Herding, repeated." in notes
+    assert "† not as published" in notes and "missing:" in notes and "dc, dsa" in notes
+    plain = frame.collect(config.load(root), "mnist").query("method == 'whole'")
+    assert not re.search("[†‡]|missing|Bold|second value", "\n".join(tables.footnotes(plain)))
+
+
+def test_formats(root):
+    table = frame.collect(config.load(root), "mnist")
+    text = tables.markdown(table, "mnist")
+    assert "| DM | convnet3 | dsa | **88.0 ± 1.0** (89.2 ± 1.6 ‡5, authors 89.7 ± 0.6) | missing |  |" in text
+    read = list(csv.DictReader(io.StringIO(tables.comma_separated(table))))
+    own = next(row for row in read if row["Method"] == "dm-own")
+    assert (own["IPC 1"], own["IPC 1 published"], own["IPC 10"]) == ("88.0 ± 1.0†", "", "")
+    latex = tables.latex(table.assign(label=table["label"] + "_%&"), "50% of mnist")
+    assert r"\caption{50\% of mnist}" in latex and r"DM\_\%\& & convnet3 & dsa & \textbf{88.0 $\pm$ 1.0}" in latex
+    assert not re.search(r"[±†‡]", latex)
+    body = [line for line in latex.splitlines() if line.endswith(r"\\")]
+    assert {line.count(" & ") for line in body} == {5}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "[]",
+        lambda text: text.replace('"mean"', '"average"'),
+        lambda text: text.replace('"std": 1.0', '"std": "one"'),
+        lambda text: text.replace('"device": "cpu"', '"device": 3'),
+        lambda text: "\xff",
+    ],
+)
+def test_a_damaged_result_names_its_path_and_the_mend(root, damage):
+    path = root / "data/results/mnist/dm-mnist-1.convnet3.dsa.json"
+    path.write_bytes(damage(path.read_text()).encode("latin-1"))
+    with pytest.raises(UserError, match=r"dm-mnist-1\.convnet3\.dsa\.json.*dvc repro evaluate@dm-mnist-1`"):
+        rows(root)
+
+
+def test_a_damaged_further_result_names_its_own_stage(root):
+    (root / "data/results/mnist/random-mnist-1.convnet3.dsa.json").write_text("")
+    with pytest.raises(UserError, match="dvc repro further@random-mnist-1-convnet3-dsa`"):
+        rows(root)
+
+
+def test_unknown_dataset(root):
+    with pytest.raises(UserError, match="'mnits'.*did you mean 'mnist'"):
+        frame.collect(config.load(root), "mnits")
+
+
+def test_losses_are_means_over_sets_with_few_points(root):
+    results = root / "data/results/mnist"
+    curves = frame.losses(results, frame.collect(config.load(root), "mnist"))
+    assert curves[["cell", "iteration", "loss"]].values.tolist() == [["dm-mnist-1", 0, 3.0], ["dm-mnist-1", 1, 1.5]]
+    lines = "".join(f"0,{i},{i}\n" for i in range(1234))
+    write_text(results / "dm-mnist-1.loss.csv", "set,iteration,loss\n" + lines)
+    curves = frame.losses(results, frame.collect(config.load(root), "mnist"))
+    assert len(curves) == frame.POINTS and curves["iteration"].iloc[-1] == 1233
+    write_text(results / "dm-mnist-1.loss.csv", "set,iteration\n0,1\n")
+    with pytest.raises(UserError, match=r"dm-mnist-1\.loss\.csv is damaged"):
+        frame.losses(results, frame.collect(config.load(root), "mnist"))
+
+
+def test_page_is_self_contained_and_escapes(root):
+    (root / "data/published/table1.csv").write_text(
+        ",".join(COLUMNS) + "\n1,dm,DM,no,mnist,1,convnet,89.2,1.6,5,,,,a<b\n"
+    )
+    html = page.render(config.load(root))
+    assert "Not run yet:</b> digits" in html and "a&lt;b" in html
+    assert html == page.render(config.load(root))
+    assert not re.search(r"<script|https?://|<link|src=\"(?!data:)", html)
+    assert html.count("<img") == html.count('alt="') == 4  # a set and three figures
+    assert 'scope="row"' in html and 'scope="col"' in html and "<figcaption>" in html
+
+
+def test_page_without_any_result(root):
+    for path in (root / "data/results/mnist").iterdir():
+        path.unlink()
+    assert "Not run yet:</b> mnist, digits" in page.render(config.load(root))
+
+
+def written(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted((root / "reports").rglob("*")) if p.is_file()}
+
+
+def test_stages_write_equal_bytes_twice_and_fail_in_one_sentence(root, monkeypatch):
+    monkeypatch.chdir(root)
+    project = str(Path(__file__).parents[2])
+    command = [sys.executable, "-X", "importtime", "-m"]
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, *arguments], env={"PYTHONPATH": project}, capture_output=True, text=True)
+
+    for arguments in (("stages.report", "mnist"), ("stages.page",)):
+        done = run(*arguments)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert not re.search(r"\| +torch$", done.stderr, re.MULTILINE)  # importing it would cost more than the rest
+    first = written(root)
+    names = {Path(name).name for name in first if name.startswith("reports/mnist/")}
+    assert names == {
+        *("table.md", "table.csv", "table.tex", "cells.csv", "accuracy.csv", "loss.csv", "dm-mnist-1.png"),
+        *("accuracy_vs_ipc.png", "accuracy_vs_seconds.png", "loss.png"),
+    }
+    run("stages.report", "mnist")
+    run("stages.page")
+    assert written(root) == first
+    command[1:3] = []
+    (root / "data/results/mnist/dm-mnist-1.convnet3.dsa.json").write_text("{")
+    failed = run("stages.report", "mnist")
+    assert failed.returncode == 2 and failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1
+    assert written(root) == first  # the old report stays
