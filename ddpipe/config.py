@@ -166,7 +166,7 @@ class Config:
             raise UserError(f"no recipe ddpipe/methods/{name}.yaml{did_you_mean(name, list(self.recipes))}")
         return self.recipes[name]
 
-    def settings(self, cell: str) -> settings.Cell:
+    def resolved(self, cell: str) -> settings.Cell:
         """The resolved settings of `cell`; a mistake is blamed on the layer it stands in."""
         resolved: Any = {}
         for where, numbers in self.layers(cell):
