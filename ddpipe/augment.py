@@ -8,7 +8,6 @@ differentiable twice with respect to the images and leave their input unchanged.
 Keep draws on the CPU: a Siamese value is read as a Python number, which on an accelerator would wait for the device.
 """
 
-import difflib
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddpipe.errors import UserError
+from ddpipe.strategy import OLDER, operations
 
 if TYPE_CHECKING:
     from ddpipe.older_augment import OlderAugment
@@ -164,7 +164,7 @@ class Augment:
     """
 
     def __init__(self, strategy: str, flip: bool = True):
-        self.operations = () if strategy == "none" else parse(strategy, tuple(OPERATIONS))
+        self.operations = operations(strategy)
         if not flip and "flip" in self.operations:
             self.operations = tuple(name for name in self.operations if name != "flip")
             if not self.operations:
@@ -194,20 +194,9 @@ def _integers(name: str, side: int, n: int, rng: torch.Generator) -> Tensor:
     return torch.randint(0, side + 1 - _cutout_side(side) % 2, (n,), generator=rng)
 
 
-def parse(strategy: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """The operations of a strategy string, in its order; UserError for a name that is not in `known`."""
-    names = tuple(strategy.split("_"))
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            mend = f'did you mean "{near[0]}"?' if near else f"use {', '.join(known)}, joined by _, or none"
-            raise UserError(f'augment "{strategy}" has the unknown operation "{name}": {mend}')
-    return names
-
-
 def make(strategy: str, flip: bool = True) -> "Augment | OlderAugment":
     """The policy that a setting `augment` names: "older:crop_scale_rotate" is DC's, everything else DSA's."""
-    if strategy.startswith("older:"):
+    if strategy.startswith(OLDER):
         from ddpipe.older_augment import OlderAugment
 
         return OlderAugment(strategy)

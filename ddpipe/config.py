@@ -97,7 +97,8 @@ def validate(kind: Any, value: Any, where: str) -> Any:
             raise UserError(f"{missing}: this key is missing; add it") from None
         if first["type"].startswith("union_tag"):
             raise UserError(f"{key}: {first['msg']}") from None
-        shown = "" if isinstance(first["input"], dict | list) else f", not {first['input']!r}"
+        own_words = first["type"] == "value_error" or isinstance(first["input"], dict | list)
+        shown = "" if own_words else f", not {first['input']!r}"
         reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
         raise UserError(f"{key}: {reason}{shown}") from None
 
@@ -129,6 +130,7 @@ class Config:
     recipes: dict[str, settings.Recipe]
     rows: dict[str, settings.Row]
     evaluations: dict[str, settings.Evaluation]
+    files: dict[str, dict]  # what each file says, by its path in the project
 
     def row(self, cell: str) -> settings.Row:
         if cell not in self.rows:
@@ -214,7 +216,7 @@ def load(root: Path = Path(".")) -> Config:
     """
     raw = read_yaml(root / "params.yaml")
     params = validate(settings.Params, raw, "params.yaml:" if not isinstance(raw, dict) else "")
-    recipes, rows, evaluations = {}, dict(params.grid), dict(params.evaluations)
+    recipes, rows, evaluations, files = {}, dict(params.grid), dict(params.evaluations), {"params.yaml": raw}
     folder = root / "ddpipe" / "methods"
     for file in sorted((folder if folder.is_dir() else METHODS).glob("*.yaml")):
         content = read_yaml(file)
@@ -223,13 +225,14 @@ def load(root: Path = Path(".")) -> Config:
             raise UserError(f"{where}: the recipe must stand under the key {name!r}")
         for key in content.keys() - {name, "grid", "evaluations"}:
             raise UserError(f"{where}:{key}: unknown key{did_you_mean(key, [name, 'grid', 'evaluations'])}")
+        files[where] = content
         recipes[name] = validate(settings.Recipe, content[name], f"{where}:{name}")
         for table, kind, into in (("grid", settings.Row, rows), ("evaluations", settings.Evaluation, evaluations)):
             for key, row in (content.get(table) or {}).items():
                 if key in into:
                     raise UserError(f"{where}:{table}.{key}: this key exists twice; rename one of them")
                 into[key] = validate(kind, row, f"{where}:{table}.{key}")
-    return Config(root, params, recipes, rows, evaluations)
+    return Config(root, params, recipes, rows, evaluations, files)
 
 
 def results_of(config: Config, dataset: str) -> list[ResultKey]:

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddpipe.augment import Draw, parse
+from ddpipe.augment import Draw
+from ddpipe.strategy import operations
 
 PAD = 4  # pixels on each side before a crop
 SCALES = (0.8, 1.2)  # range of the factors of height and width
@@ -55,7 +56,7 @@ class OlderAugment:
     """
 
     def __init__(self, strategy: str):
-        self.operations = parse(strategy.removeprefix("older:"), ("crop", "scale", "rotate"))
+        self.operations = operations(strategy)
 
     def draw(self, rng: torch.Generator, n: int, height: int, width: int) -> Draw:
         """An operation and its parameters for each of `n` images; none depends on height and width."""

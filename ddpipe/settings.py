@@ -6,13 +6,34 @@ No torch here: `ddpipe check` and the error messages must be quick. Numbers are 
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from ddpipe import strategy
+from ddpipe.errors import UserError
 
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 Natural = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[float, Field(gt=0, strict=True)]
 NonNegative = Annotated[float, Field(ge=0, strict=True)]
 Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
+
+
+def _known_operations(augment: str) -> str:
+    try:
+        strategy.operations(augment)
+    except UserError as error:
+        raise ValueError(str(error)) from None  # the only kind of error that pydantic gives a key
+    return augment
+
+
+def _differentiable(augment: str) -> str:
+    if augment.startswith(strategy.OLDER):
+        raise ValueError(f"{strategy.OLDER} is for protocols and experts only: no gradient passes through it")
+    return augment
+
+
+Augmentation = Annotated[str, AfterValidator(_known_operations)]  # "none", or operations as in ddpipe/strategy.py
+Siamese = Annotated[Augmentation, AfterValidator(_differentiable)]
 
 
 class Settings(BaseModel):
@@ -100,7 +121,7 @@ class Training(Settings):
     batch: PositiveInt = 256
     drop: Literal["half", "never"] = "half"  # lr x 0.1 once pass number epochs // 2 + 2 has finished
     drop_resets_momentum: bool = True  # the DC family builds a new optimiser there: the momentum buffer is forgotten
-    augment: str = "none"  # "none", operations of DSA joined by "_", or "older:" and operations of DC's older one
+    augment: Augmentation = "none"
 
 
 class Protocol(Training):
@@ -149,7 +170,7 @@ class TrainedStudents(Settings):
     lr: Positive = 0.01
     momentum: Fraction = 0.0
     batch: PositiveInt = 256
-    augment: str = "none"
+    augment: Augmentation = "none"
 
 
 class Sgd(Settings):
@@ -167,7 +188,7 @@ class Distillation(Settings):
     synthetic: Pixels
     objective: Annotated[GradientMatching | DistributionMatching, Field(discriminator="name")]
     students: Annotated[FreshStudents | TrainedStudents, Field(discriminator="name")]
-    augment: str = "none"  # Siamese: one draw for the real and synthetic batch of a class
+    augment: Siamese = "none"  # one draw for the real and synthetic batch of a class
     outer: dict[str, Sgd]
     iterations: PositiveInt
     real_batch: PositiveInt = 256  # per class

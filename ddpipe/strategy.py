@@ -1,0 +1,27 @@
+"""What a setting `augment` may say: "none", DSA's operations joined by "_", or "older:" and DC's older ones.
+
+Without torch, so that a wrong name is refused when the settings are read.
+"""
+
+import difflib
+
+from ddpipe.errors import UserError
+
+OLDER = "older:"
+SIAMESE_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")  # ddpipe/augment.py
+OLDER_OPERATIONS = ("crop", "scale", "rotate")  # ddpipe/older_augment.py
+
+
+def operations(strategy: str) -> tuple[str, ...]:
+    """The operations that `strategy` names, in its order, () for "none"; UserError for an unknown one."""
+    if strategy == "none":
+        return ()
+    older = strategy.startswith(OLDER)
+    known = OLDER_OPERATIONS if older else SIAMESE_OPERATIONS
+    names = tuple(strategy.removeprefix(OLDER).split("_"))
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            mend = f'did you mean "{near[0]}"?' if near else f"use {', '.join(known)}, joined by _, or none"
+            raise UserError(f'augment "{strategy}" has the unknown operation "{name}": {mend}')
+    return names
