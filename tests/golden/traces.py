@@ -1,0 +1,105 @@
+"""One outer iteration of the official gradient matching program, step by step, against a real `Distillation`."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from cases import Case
+from parts import Recorded, WholeClass, copy_, network_of
+
+from ddpipe import settings, students
+from ddpipe.augment import Draw
+from ddpipe.distill import Distillation
+from ddpipe.objectives import gradient
+from ddpipe.outer import Outer
+from ddpipe.randomness import Streams
+from ddpipe.students import trained
+from ddpipe.synthetic import Pixels
+
+
+def follow(
+    golden: Case,
+    monkeypatch: pytest.MonkeyPatch,
+    strategy: str,
+    draws: Sequence[Draw],
+    student_strategy: str,
+    student_draws: Sequence[Draw],
+) -> tuple[Recorded, Recorded]:
+    """Run the case's updates and check each one: distances, gradient, images, and every stored step of the network.
+
+    Returns the augmentations of the matching and of the network's training, with what came out of them.
+    """
+    config = golden.config
+    assert config["weight_decay_net"] == 0 and not config["net_train_after_last_update"], "Trained does neither"
+    weights = golden.parameters()
+    monkeypatch.setattr(trained, "initialise_", lambda network, rng: copy_(network, weights))
+    distances = recording(monkeypatch, gradient, "gradient_distance", lambda result, *arguments: result.detach())
+    steps = recording(  # a pass is a step, because the set fits into one batch
+        monkeypatch, trained, "pass_over", lambda _, network, *rest: [p.detach().clone() for p in network.parameters()]
+    )
+    run, matching, training = compose(golden, strategy, draws, student_strategy, student_draws)
+    check, before = golden.check, golden["syn_init"]
+    for number in range(config["num_syn_updates"]):
+        del distances[:]
+        run.advance()
+        when, after = "later_step" if number else "first_step", run.synthetic.images.detach().clone()
+        expected = golden[f"step{number}_dist"]
+        check(torch.stack(distances), expected, f"{when}_dist", "float32")
+        check(run.history[number], expected.sum(), f"{when}_dist", "float32")
+        check(run.synthetic.images.grad, golden[f"step{number}_grad_syn"], f"{when}_grad_syn")
+        check(after, golden[f"step{number}_syn_after"], f"{when}_syn_after")
+        earlier = golden[f"step{number - 1}_syn_after"] if number else before
+        check(after - before, golden[f"step{number}_syn_after"] - earlier, "syn_change")
+        before = after
+    assert len(steps) == config["num_net_steps"]
+    for number in config["stored_netsteps"]:
+        for found, expected in zip(steps[number], golden.parameters(f"netstep{number}_"), strict=True):
+            check(found, expected, "netstep")
+    return matching, training
+
+
+def compose(
+    golden: Case, strategy: str, draws: Sequence[Draw], student_strategy: str, student_draws: Sequence[Draw]
+) -> tuple[Distillation, Recorded, Recorded]:
+    config = golden.config
+    classes = torch.arange(config["num_classes"]).repeat_interleave(config["ipc"])
+    synthetic = Pixels(golden["syn_init"], classes, config["num_classes"])
+    matching, training = Recorded(strategy, draws), Recorded(student_strategy, student_draws)
+    student_settings = settings.TrainedStudents(
+        name="trained",
+        outer_loop=config["num_syn_updates"],
+        inner_loop=config["net_epochs_between_updates"],
+        lr=config["lr_net"],
+        momentum=config["momentum_net"],
+        batch=config["net_batch_size"],
+    )
+    objective = settings.GradientMatching(name="gradient", metric=config["metric"])
+    run = Distillation(
+        synthetic,
+        gradient.GradientMatching(objective, config["real_per_class"]),
+        students.Trained(student_settings, network_of(config["network"], golden.parameters()), training),
+        WholeClass(golden["real"]),
+        matching,
+        Outer(synthetic.groups(), {"images": settings.Sgd(lr=config["lr_img"], momentum=config["momentum_img"])}),
+        Streams("trace"),
+        torch.zeros(config["num_syn_updates"]),
+    )
+    return run, matching, training
+
+
+def recording(monkeypatch: pytest.MonkeyPatch, module, name: str, what) -> list:
+    """Let `module.name` note `what(result, *arguments)` of each of its calls in the list returned."""
+    notes: list = []
+    function = getattr(module, name)
+
+    def noting(*arguments):
+        result = function(*arguments)
+        notes.append(what(result, *arguments))
+        return result
+
+    monkeypatch.setattr(module, name, noting)
+    return notes
+
+
+def no_draws(number: int, n: int) -> list[Draw]:
+    return [Draw("none", torch.empty(0, n))] * number
