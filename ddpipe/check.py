@@ -1,0 +1,256 @@
+"""Every mistake in params.yaml, the recipes and the rows, found before anything runs. Without torch, in a second.
+
+DVC's own messages for most of these are poor, and it deletes a stage's old output before it notices.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ddpipe import settings
+from ddpipe.artifacts import mend, read_json
+from ddpipe.config import Config, did_you_mean, merge, read_yaml, validate
+from ddpipe.errors import UserError
+
+KEY = re.compile(r"[a-z0-9_-]+")
+RESERVED = ("size", "nfiles")  # DVC leaves parameters of these names out of the keys of its run cache
+CORESETS = "ddpipe/coresets.py"
+
+
+def problems(config: Config) -> list[str]:
+    """One sentence a mistake, each once; [] when everything can run."""
+    found: dict[str, None] = {}
+    for part in (names, protocols, experts, recipes, rows, evaluations, reports, dvc_vars, data):
+        found |= dict.fromkeys(part(config))
+    return list(found)
+
+
+def attempt(function: Callable[..., Any], *arguments: Any) -> Iterator[str]:
+    """The sentence of the UserError that `function` raises, if it does."""
+    try:
+        function(*arguments)
+    except UserError as error:
+        yield str(error)
+
+
+def known(word: str, table: dict[str, Any], key: str, what: str) -> Iterator[str]:
+    """That `word`, which stands at `key`, is an entry of the table called `what`."""
+    if word not in table:
+        yield f"{key}: {word!r} is not under {what}:{did_you_mean(word, list(table))}"
+
+
+def names(config: Config) -> Iterator[str]:
+    """Keys that become names of files and of DVC's stages and parameters."""
+    params = config.params
+    for what in ("datasets", "networks", "experts", "protocols", "methods", "reports"):
+        for key in getattr(params, what):
+            if not KEY.fullmatch(key):
+                yield f"{what}.{key}: a name has only the characters a-z, 0-9, _ and -; rename it"
+
+    for file, content in config.files.items():
+        for path in paths(content):
+            if path[-1] in RESERVED:
+                yield f"{file}:{'.'.join(path)}: DVC misses changes of a parameter called {path[-1]!r}; rename it"
+
+
+def paths(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every key of nested mappings, as its path."""
+    for key, value in tree.items() if isinstance(tree, dict) else ():
+        yield (*path, str(key))
+        yield from paths(value, (*path, str(key)))
+
+
+def protocols(config: Config) -> Iterator[str]:
+    for name, protocol in config.params.protocols.items():
+        for dataset in protocol.exceptions:
+            yield from known(dataset, config.params.datasets, f"protocols.{name}.exceptions", "datasets")
+            yield from attempt(config.protocol, name, dataset)
+
+
+def experts(config: Config) -> Iterator[str]:
+    for name, buffer in config.params.experts.items():
+        yield from known(buffer.data, config.params.datasets, f"experts.{name}.data", "datasets")
+        yield from known(buffer.network, config.params.networks, f"experts.{name}.network", "networks")
+
+
+def recipes(config: Config) -> Iterator[str]:
+    """Every cell of every recipe, with rows or without, and every line of `methods:`."""
+    for name, recipe in config.recipes.items():
+        where = f"ddpipe/methods/{name}.yaml:{name}"
+        yield from known(recipe.protocol, config.params.protocols, f"{where}.protocol", "protocols")
+        if "default" not in recipe.cells:
+            yield f"{where}.cells.default: this key is missing; add it, {{}} will do: data of your own use it"
+        for cell, numbers in recipe.cells.items():
+            yield from attempt(validate, settings.Cell, merge(recipe.parts, numbers), f"{where}.cells.{cell}")
+    for method, change in config.params.methods.items():
+        base = change.get("base", method)
+        if base not in config.recipes:
+            key = f"methods.{method}.base" if "base" in change else f"methods.{method}"
+            yield f"{key}: no recipe ddpipe/methods/{base}.yaml{did_you_mean(base, list(config.recipes))}"
+            continue
+        recipe, numbers = config.recipes[base], {key: value for key, value in change.items() if key != "base"}
+        resolved = merge(merge(recipe.parts, recipe.cells.get("default", {})), numbers)
+        yield from attempt(validate, settings.Cell, resolved, f"params.yaml:methods.{method}")
+
+
+def rows(config: Config) -> Iterator[str]:
+    params = config.params
+    for cell, row in config.rows.items():
+        where = f"grid.{cell}"
+        if not KEY.fullmatch(cell) or cell != (name := f"{row.method}-{row.dataset}-{row.ipc}"):
+            yield f"{where}: a row is named <method>-<dataset>-<ipc>; rename it to {name!r} or mend what it says"
+        yield from known(row.dataset, params.datasets, f"{where}.dataset", "datasets")
+        yield from known(row.data, params.datasets, f"{where}.data", "datasets")
+        yield from known(row.network, params.networks, f"{where}.network", "networks")
+        yield from known(row.protocol, params.protocols, f"{where}.protocol", "protocols")
+        yield from needs(config, where, row)
+        try:
+            resolved = config.resolved(cell)
+        except UserError as error:
+            yield str(error)
+            continue
+        yield from pairing(config, where, row, resolved)
+
+
+def needs(config: Config, where: str, row: settings.Row) -> Iterator[str]:
+    """What a row needs: its own data, or a buffer of experts trained on it."""
+    folder, _, name = row.needs.rpartition("/")
+    if folder == "data/experts":
+        yield from known(name, config.params.experts, f"{where}.needs", "experts")
+        buffer = config.params.experts.get(name)
+        if buffer and buffer.data != row.data:
+            yield (
+                f"{where}.needs: experts.{name} was trained on {buffer.data!r}, but the row's data is {row.data!r}; "
+                "name a buffer of the row's data"
+            )
+    elif row.needs != f"data/prepared/{row.data}":
+        yield f"{where}.needs: must be data/prepared/{row.data} or data/experts/<buffer>, not {row.needs!r}"
+
+
+def pairing(config: Config, where: str, row: settings.Row, resolved: Any) -> Iterator[str]:
+    """That the row names the files and inputs of its resolved parts."""
+    if isinstance(resolved, settings.Selection):
+        expected = {"objective": CORESETS, "synthetic": CORESETS}
+        if (resolved.rule == "whole") != (row.ipc == "all"):
+            yield f"{where}.ipc: {row.ipc}, but rule {resolved.rule!r} " + (
+                "takes all images: set it to all" if resolved.rule == "whole" else "needs a number of images per class"
+            )
+        buffer = config.params.experts.get(row.needs.removeprefix("data/experts/"))
+        if resolved.rule in ("herding", "kcenter"):
+            if not row.needs.startswith("data/experts/"):
+                yield f"{where}.needs: {resolved.rule} chooses in the features of a network: name data/experts/<buffer>"
+            elif buffer and buffer.network != row.network:
+                yield (
+                    f"{where}.network: {row.network!r}, but {row.needs} holds networks {buffer.network!r}; "
+                    "name a buffer of this network"
+                )
+    else:
+        expected = {
+            "objective": f"ddpipe/objectives/{resolved.objective.name}.py",
+            "synthetic": f"ddpipe/synthetic/{resolved.synthetic.name}.py",
+        }
+        if row.ipc == "all":
+            yield f"{where}.ipc: 'all' is for rule 'whole'; {row.method} needs a number of images per class"
+    for part, path in expected.items():
+        if getattr(row, part) != path:
+            yield f"{where}.{part}: {getattr(row, part)!r}, but its resolved settings use {path}; name this file"
+        elif not (config.root / path).is_file():
+            yield f"{where}.{part}: {path} does not exist; add it or choose another part"
+
+
+def evaluations(config: Config) -> Iterator[str]:
+    params = config.params
+    for key, entry in config.evaluations.items():
+        where = f"evaluations.{key}"
+        name = f"{entry.cell}-{entry.network}-{entry.protocol}"
+        if key != name or not KEY.fullmatch(key):
+            yield f"{where}: is named <cell>-<network>-<protocol>; rename it to {name!r} or mend what it says"
+        yield from known(entry.network, params.networks, f"{where}.network", "networks")
+        yield from known(entry.protocol, params.protocols, f"{where}.protocol", "protocols")
+        yield from known(entry.cell, config.rows, f"{where}.cell", "grid")
+        row = config.rows.get(entry.cell)
+        if row is None:
+            continue
+        for field in ("dataset", "data"):
+            if getattr(entry, field) != getattr(row, field):
+                theirs, own = getattr(entry, field), getattr(row, field)
+                yield f"{where}.{field}: {theirs!r}, but the cell's is {own!r}; use the cell's"
+        if (entry.network, entry.protocol) == (row.network, row.protocol):
+            yield f"{where}: the cell's own row already measures it; remove it or name another network or protocol"
+
+
+def reports(config: Config) -> Iterator[str]:
+    """A report without rows would make `dvc repro` fail; rows without a report would be shown nowhere."""
+    shown = {row.dataset for row in config.rows.values()}
+    for dataset in config.params.reports:
+        if dataset not in shown:
+            yield f"reports.{dataset}: no row of the grid has this dataset; remove the line"
+    for dataset in sorted(shown - config.params.reports.keys()):
+        yield f"reports.{dataset}: this key is missing, though rows have this dataset; add `{dataset}: {{}}`"
+
+
+def dvc_vars(config: Config) -> Iterator[str]:
+    """That dvc.yaml takes the rows of every recipe: it cannot list files by a pattern."""
+    listed: dict[str, set[str]] = {}
+    for entry in read_yaml(config.root / "dvc.yaml").get("vars", []):
+        file, _, keys = str(entry).partition(":")
+        listed.setdefault(file, set()).update(keys.split(","))
+    for file in sorted(listed.keys() - config.files.keys()):
+        yield f"dvc.yaml, vars: {file} does not exist; remove the line"
+    for file in sorted(config.files.keys() - {"params.yaml"}):
+        there = [table for table in ("grid", "evaluations") if config.files[file].get(table)]
+        if set(there) != listed.get(file, set()):
+            mend = f"list it as `- {file}:{','.join(there)}`" if there else "remove its line"
+            yield f"dvc.yaml, vars: {file} has {' and '.join(there) or 'no rows'}; {mend}"
+
+
+def data(config: Config) -> Iterator[str]:
+    """What only the images can tell, for data that is prepared already: class sizes, resolution, mirror images."""
+    for name in config.params.datasets:
+        folder = config.root / "data" / "prepared" / name
+        users = {cell: row for cell, row in config.rows.items() if row.data == name}
+        if not users or not (folder / "data.json").exists():
+            continue
+        try:
+            resolution = read_json(folder / "data.json")["shape"][1]
+            counts = class_sizes(folder / "data.safetensors")
+        except (UserError, KeyError, TypeError) as error:
+            yield str(error) if isinstance(error, UserError) else f"{folder} is damaged; {mend(folder / 'data.json')}"
+            continue
+        smallest = min(counts)
+        for cell, row in users.items():
+            if row.ipc != "all" and row.ipc > smallest:
+                yield (
+                    f"grid.{cell}.ipc: {row.ipc}, but the smallest class of {name} (number {counts.index(smallest)}) "
+                    f"has {smallest} training images; use at most {smallest}"
+                )
+            yield from depth(config, row.network, name, resolution)
+        for entry in config.evaluations.values():
+            if entry.data == name:
+                yield from depth(config, entry.network, name, resolution)
+
+
+def depth(config: Config, network: str, data: str, resolution: int) -> Iterator[str]:
+    chosen = config.params.networks.get(network)
+    if isinstance(chosen, settings.ConvNet) and not convnet_side(resolution, chosen.depth, chosen.first_padding):
+        images = f"{resolution}x{resolution} images of {data}"
+        yield f"networks.{network}.depth: {chosen.depth} halvings of the {images} leave nothing; lower it"
+
+
+def convnet_side(resolution: int, depth: int, first_padding: int | None) -> int:
+    """Side of the last map of a ConvNet, as ddpipe/networks/convnet.py (which needs torch) has it."""
+    padding = first_padding or (3 if resolution == 28 else 1)
+    return (resolution + 2 * padding - 2) >> depth
+
+
+def class_sizes(path: Path) -> list[int]:
+    """Training images of each class, from the labels alone: an .safetensors file is read in parts."""
+    import numpy as np
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return np.bincount(file.get_tensor("train_labels")).tolist()
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged or missing ({error}); {mend(path)}") from error
