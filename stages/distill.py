@@ -86,7 +86,9 @@ def learn(
         earlier = meta["cost"]
         say(f"{name}: resuming at iteration {run.iteration} of {settings.iterations}")
         if earlier["device"] != describe(device):
-            say(f"{name}: begun on {earlier['device']}, goes on here: the result is not bit-identical to an unbroken run")
+            say(
+                f"{name}: begun on {earlier['device']}, goes on here: the result is not bit-identical to an unbroken run"
+            )
     resumed = [*earlier["resumed_at"], *([run.iteration] if run.iteration else [])]
     meter = Meter(device, earlier["seconds"])
 

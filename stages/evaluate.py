@@ -11,7 +11,7 @@ from ddpipe.artifacts import digest, file_digest, read_json, write_bytes, write_
 from ddpipe.checkpoints import Checkpoints
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
-from ddpipe.device import Meter, choose, describe
+from ddpipe.device import Meter, choose
 from ddpipe.errors import UserError
 from ddpipe.evaluation import evaluate_network, mean_and_std
 from ddpipe.experts import real_batches
@@ -52,8 +52,8 @@ def main(
     inputs |= {"seed": params.seed, "sets": [file_digest(path) for path in files]}
     name = f"{cell}.{network}.{protocol}"
     store = Checkpoints(Path("data/checkpoints/evaluate") / name, digest(inputs))
-    meter = Meter(device)
     accuracies: list[list[float]] = []
+    seconds, memory = 0.0, 0.0  # of all networks, those of an earlier, killed process included
     with store.locked():
         steps = info["sets"] * rules.networks * passes(rules)
         with Progress(f"evaluate {name}", steps) as progress:
@@ -62,18 +62,27 @@ def main(
                 for student in range(rules.networks):
                     rng = Streams(params.seed, "evaluate", cell, network, protocol, number, student)
                     key = f"{number}-{student}"
-                    piece = store.read(key)
-                    if piece is None:
+                    if (found := store.read(key)) is None:
+                        meter = Meter(device)
                         try:
                             value = evaluate_network(
-                                architecture, rules, fetch, n, test, len(prepared.classes), prepared.flip, rng, progress.advance
+                                architecture,
+                                rules,
+                                fetch,
+                                n,
+                                test,
+                                len(prepared.classes),
+                                prepared.flip,
+                                rng,
+                                progress.advance,
                             )
                         except UserError as error:
                             raise UserError(f"protocols.{protocol}.{error}") from error
-                        store.write(key, {}, accuracy=value)
-                    else:
-                        value = piece[1]["accuracy"]
-                    accuracies[-1].append(value)
+                        found = {}, {"accuracy": value, "cost": meter.record()}
+                        store.write(key, *found[:1], **found[1])
+                    accuracies[-1].append(found[1]["accuracy"])
+                    cost = found[1]["cost"]
+                    seconds, memory = seconds + cost["seconds"], max(memory, cost["peak_memory_mb"])
     mean, std = mean_and_std(accuracies)
     count = sum(map(len, accuracies))
     results = Path("data/results") / row.dataset
@@ -85,10 +94,15 @@ def main(
         results / f"{name}.json",
         {
             **{"cell": cell, "method": row.method, "recipe": row.recipe, "dataset": row.dataset, "data": row.data},
-            **{"ipc": row.ipc, "network": network, "protocol": protocol, "sets": info["sets"], "networks": rules.networks},
+            **{
+                "ipc": row.ipc,
+                "network": network,
+                "protocol": protocol,
+                "sets": info["sets"],
+                "networks": rules.networks,
+            },
             **{"accuracies": accuracies, "n": count, "mean": mean, "std": std, "budget": info["budget"]},
-            **meter.record(),
-            "seconds_per_network": meter.seconds() / count,
+            **(cost | {"seconds": round(seconds, 3), "peak_memory_mb": memory, "seconds_per_network": seconds / count}),
             "overrides": project.overrides(cell),
             "base": params.methods[row.method].get("base"),
             "protocol_digest": digest(inputs["protocol"]),

@@ -53,7 +53,12 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
             assert piece is not None
             write_tensors(folder / f"{number}.safetensors", piece[0])
         names = [[name, list(p.shape)] for name, p in network.named_parameters()]
-        about = {"buffer": buffer, "networks": settings.networks, "parameters": names, "data_checksum": prepared.checksum}
+        about = {
+            "buffer": buffer,
+            "networks": settings.networks,
+            "parameters": names,
+            "data_checksum": prepared.checksum,
+        }
         write_json(folder / "experts.json", about | inputs)
 
 

@@ -25,7 +25,9 @@ def main(data: Annotated[str, typer.Argument(help="a key of `datasets:` in param
     prepared.save(Path("data/prepared") / data)
     side = prepared.resolution
     train, test = len(prepared.train_labels), len(prepared.test_labels)
-    say(f"{data}: {train} training and {test} test images, {prepared.channels}x{side}x{side}, {len(prepared.classes)} classes")
+    say(
+        f"{data}: {train} training and {test} test images, {prepared.channels}x{side}x{side}, {len(prepared.classes)} classes"
+    )
 
 
 if __name__ == "__main__":
