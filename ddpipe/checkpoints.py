@@ -33,7 +33,9 @@ class Checkpoints:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise UserError(f"{self.folder} is in use by another run of this stage; wait for it or stop it") from error
+                raise UserError(
+                    f"{self.folder}: another run of this stage is using it; wait for it or stop it"
+                ) from error
             yield
 
     def read(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

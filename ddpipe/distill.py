@@ -43,10 +43,10 @@ class Distillation:
         self.iteration += 1
 
     def check_finite(self) -> None:
-        """Refuse to go on (and to checkpoint) once a loss was not a number. Reads the device: not for every iteration."""
+        """Refuse to go on, and to checkpoint, once a loss was not a number. Waits for the device: call it seldom."""
         bad = (~self.history[: self.iteration].isfinite()).nonzero()
         if len(bad):
-            group, rate = next((name, g["lr"]) for name, g in zip(self.synthetic.groups(), self.outer.optimizer.param_groups))
+            group, rate = next(iter(self.synthetic.groups())), self.outer.optimizer.param_groups[0]["lr"]
             raise UserError(
                 f"outer.{group}.lr: with {rate} the loss is not a number from iteration {int(bad[0])} on; lower it"
             )

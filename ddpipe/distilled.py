@@ -1,7 +1,7 @@
 """The distilled set: what distillation leaves, what evaluation trains on, what users load.
 
-A folder holds `distilled.json` (method, resolved settings, budget, preprocessing, class names), one `<number>.safetensors`
-a set and, for whitened data, `preprocessing.safetensors`. Sets of chosen real images are row numbers into the prepared
+A folder holds `distilled.json` (method, resolved settings, budget, preprocessing, class names), `<number>.safetensors`
+for every set and, for whitened data, `preprocessing.safetensors`. Sets of chosen real images are row numbers into the prepared
 data (with its checksum), never copies. Nothing in the folder depends on time or machine: its bytes repeat.
 """
 
@@ -101,9 +101,7 @@ def load(path: str | Path, number: int = 0, prepared: str | Path | None = None) 
         }
     hints = {key.removeprefix("hint."): value for key, value in tensors.items() if key.startswith("hint.")}
     loss = tensors.get("loss", torch.zeros(0))
-    return DistilledSet(
-        tensors["images"], tensors["targets"], loss, tuple(info["classes"]), preprocessing, hints, info
-    )
+    return DistilledSet(tensors["images"], tensors["targets"], loss, tuple(info["classes"]), preprocessing, hints, info)
 
 
 def check_same_data(info: dict[str, Any], data: Prepared, folder: Path) -> None:

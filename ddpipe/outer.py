@@ -42,8 +42,8 @@ class Outer:
 
 def pack(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The tensors an optimiser carries from step to step, as `<parameter number>.<name>`."""
-    state = optimizer.state_dict()["state"]
-    return {f"{number}.{name}": value for number, entry in state.items() for name, value in entry.items() if value is not None}
+    state = optimizer.state_dict()["state"].items()
+    return {f"{number}.{name}": value for number, entry in state for name, value in entry.items() if value is not None}
 
 
 def unpack_(optimizer: torch.optim.Optimizer, state: dict[str, Tensor]) -> None:

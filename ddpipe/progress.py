@@ -20,7 +20,9 @@ class Progress:
         self.description, self.total, self.done, self.log_every = description, total, start, log_every
         self.start, self.began = start, time.monotonic()
         self.logged = self.began
-        self.bar = tqdm(total=total, initial=start, desc=description, delay=2, leave=False) if sys.stderr.isatty() else None
+        self.bar = None
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=total, initial=start, desc=description, delay=2, leave=False)
 
     def __enter__(self) -> "Progress":
         return self

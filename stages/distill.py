@@ -1,4 +1,4 @@
-"""Stage `distill@<cell>`: learn or choose the sets of one cell, write data/distilled/<cell> and data/costs/<cell>.json."""
+"""Stage `distill@<cell>`: learn or choose a cell's sets, write data/distilled/<cell> and data/costs/<cell>.json."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +8,7 @@ import typer
 from torch import Tensor
 
 from ddpipe import config, coresets, distilled, networks
-from ddpipe.artifacts import digest, new_folder, read_json, write_json
+from ddpipe.artifacts import digest, new_folder, read_json, read_tensors, write_json
 from ddpipe.checkpoints import Checkpoints
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
@@ -86,9 +86,7 @@ def learn(
         earlier = meta["cost"]
         say(f"{name}: resuming at iteration {run.iteration} of {settings.iterations}")
         if earlier["device"] != describe(device):
-            say(
-                f"{name}: begun on {earlier['device']}, goes on here: the result is not bit-identical to an unbroken run"
-            )
+            say(f"{name}: begun on {earlier['device']}; going on here, the bits differ from those of an unbroken run")
     resumed = [*earlier["resumed_at"], *([run.iteration] if run.iteration else [])]
     meter = Meter(device, earlier["seconds"])
 
@@ -118,8 +116,6 @@ def choose_set(
     elif settings.rule == "random":
         rows = coresets.random(real.class_index, row.ipc, generator(seed, "random", row.data, number)).flatten()
     else:
-        from ddpipe.artifacts import read_tensors
-
         experts = read_json(Path(row.needs) / "experts.json")["networks"]
         snapshots = read_tensors(Path(row.needs) / f"{number % experts}.safetensors")[0]["snapshots"]
         embedded = features(restore_(network, snapshots[-1]), real)

@@ -1,4 +1,4 @@
-"""Stages `evaluate@<cell>` and `further@<cell>-<network>-<protocol>`: train networks on the sets, write the accuracies."""
+"""Stages `evaluate@<cell>` and `further@<cell>-<network>-<protocol>`: train networks on the sets, test them."""
 
 import math
 from pathlib import Path
@@ -18,7 +18,6 @@ from ddpipe.experts import real_batches
 from ddpipe.progress import Progress
 from ddpipe.randomness import Streams
 from ddpipe.report.figures import image_grid
-from ddpipe.settings import Row
 from ddpipe.synthetic import Batch
 from ddpipe.training import Fetch, passes
 from stages import run_command

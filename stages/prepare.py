@@ -14,7 +14,7 @@ from stages import run_command
 
 
 def main(data: Annotated[str, typer.Argument(help="a key of `datasets:` in params.yaml")]) -> None:
-    """Read the images of DATA (data/raw/DATA, an embedded set, or the user's own), check them and fit the preprocessing.
+    """Read the images of DATA (embedded, from data/raw/DATA, or the user's own), check them, fit the preprocessing.
 
     Writes data/prepared/DATA: uint8 images, labels, statistics and whitening, with a checksum.
     """
@@ -25,9 +25,8 @@ def main(data: Annotated[str, typer.Argument(help="a key of `datasets:` in param
     prepared.save(Path("data/prepared") / data)
     side = prepared.resolution
     train, test = len(prepared.train_labels), len(prepared.test_labels)
-    say(
-        f"{data}: {train} training and {test} test images, {prepared.channels}x{side}x{side}, {len(prepared.classes)} classes"
-    )
+    shape = f"{prepared.channels}x{side}x{side}"
+    say(f"{data}: {train} training and {test} test images of {shape}, {len(prepared.classes)} classes")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Gradient matching: DC (Zhao et al., ICLR 2021) and DSA (Zhao and Bilen, ICML 2021); survey section 4.1, Eq. 20-24, 28-29.
+"""Gradient matching: DC (Zhao et al., ICLR 2021) and DSA (Zhao and Bilen, ICML 2021); survey Eq. 20-24, 28-29.
 
 The synthetic images of a class shall pull a network the way the real ones do:
 
@@ -41,7 +41,7 @@ def network_gradient(
 
 
 def rowwise_cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Survey Eq. 23 for one tensor: the sum over output rows of 1 - <a_i, b_i> / (|a_i| |b_i| + 1e-6); 0 for 1-D tensors.
+    """Survey Eq. 23 for one tensor: the sum over its rows of 1 - <a_i, b_i> / (|a_i| |b_i| + 1e-6); 0 for 1-D tensors.
 
     The epsilon stands beside the product of the norms, as in the official code: where gradients are tiny the distance
     saturates at the number of rows.
@@ -104,7 +104,7 @@ class GradientMatching:
 
 
 def refresh_statistics_(network: nn.Module, real: Resident, rng: torch.Generator) -> None:
-    """Batch norm cannot be matched class by class: take its statistics from 16 real images a class, then freeze them."""
+    """Batch norm cannot be matched class by class: take its statistics from 16 real images a class, and freeze them."""
     images = torch.cat([real.sample(label, 16, rng) for label in range(len(real.class_index))])
     with torch.no_grad():
         network.train()(images)
