@@ -1,0 +1,100 @@
+"""The composed objectives give the loss and the image gradient of the straight-line references."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from ddpipe import networks, objectives, settings
+from ddpipe.augment import Augment, Draw
+from ddpipe.randomness import Streams, generator
+from ddpipe.students import Student
+from ddpipe.synthetic import Pixels
+from tests.reference.distribution import dm_loss_and_gradient
+from tests.reference.gradient import dc_loss_and_gradient
+
+SIZES = [5, 3, 7, 4]  # real images of each class
+REAL_BATCH = 4  # more than class 1 has
+SIDE, CHANNELS = 11, 2
+STRATEGY = "color_crop_cutout_flip_scale_rotate"
+
+every_ipc = pytest.mark.parametrize("ipc", [1, 2, 5])
+every_strategy = pytest.mark.parametrize("strategy", ["none", *STRATEGY.split("_"), STRATEGY])
+
+
+class Noting(Augment):
+    """An augmentation that keeps its draws, for the reference to use once more."""
+
+    def __init__(self, strategy: str):
+        super().__init__(strategy)
+        self.draws: list[Draw] = []
+
+    def draw(self, rng: torch.Generator, n: int, height: int, width: int) -> Draw:
+        self.draws.append(super().draw(rng, n, height, width))
+        return self.draws[-1]
+
+
+class Batches:
+    """Real data that hands out one given batch a class."""
+
+    def __init__(self, batches: list[Tensor]):
+        self.batches = batches
+
+    def sample(self, label: int, n: int, rng: torch.Generator) -> Tensor:
+        assert n == REAL_BATCH
+        return self.batches[label]
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, dtype=torch.float64, generator=generator("reference", shape))
+
+
+def scene(ipc: int, norm: str = "instance") -> tuple[networks.Classifier, list[Tensor], Pixels]:
+    """A network, real batches of unequal sizes and a synthetic set, all float64."""
+    architecture = settings.ConvNet(kind="convnet", depth=2, width=6, norm=norm)
+    network = networks.create(architecture, CHANNELS, SIDE, len(SIZES), generator("network")).double()
+    real = [normal(min(size, REAL_BATCH), CHANNELS, SIDE, SIDE) + label for label, size in enumerate(SIZES)]
+    classes = torch.arange(len(SIZES)).repeat_interleave(ipc)
+    return network, real, Pixels(normal(len(classes), CHANNELS, SIDE, SIDE), classes, len(SIZES))
+
+
+def composed(objective, network, real, synthetic, augment) -> tuple[Tensor, Tensor]:
+    (loss,) = objective.losses(synthetic, Student(network), Batches(real), augment, Streams("draws"))
+    loss.pull.backward()
+    return loss.value, synthetic.images.grad
+
+
+def check(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> None:
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-12)
+
+
+@every_ipc
+@every_strategy
+def test_gradient_matching(ipc, strategy):
+    network, real, synthetic = scene(ipc)
+    augment = Noting(strategy)
+    objective = objectives.GradientMatching(settings.GradientMatching(name="gradient"), REAL_BATCH)
+    found = composed(objective, network, real, synthetic, augment)
+    check(found, dc_loss_and_gradient(network, real, synthetic.images, ipc, augment, augment.draws))
+    assert len(augment.draws) == len(SIZES)
+
+
+@every_ipc
+@every_strategy
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+@pytest.mark.parametrize("together", [1, 3, 4])
+def test_distribution_matching(ipc, strategy, norm, together):
+    network, real, synthetic = scene(ipc, norm)
+    augment = Noting(strategy)
+    chosen = settings.DistributionMatching(name="distribution", chunk=together * REAL_BATCH)
+    found = composed(objectives.DistributionMatching(chosen, REAL_BATCH), network, real, synthetic, augment)
+    check(found, dm_loss_and_gradient(network, real, synthetic.images, ipc, augment, augment.draws))
+    assert len(augment.draws) == len(SIZES)
+
+
+def test_without_an_augmentation_nothing_is_changed():
+    network, real, synthetic = scene(2)
+    none = Noting("none")
+    for reference in (dc_loss_and_gradient, dm_loss_and_gradient):
+        plain = reference(network, real, synthetic.images, 2)
+        check(reference(network, real, synthetic.images, 2, none, [Draw("none", torch.empty(0, 1))] * 4), plain)
