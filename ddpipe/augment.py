@@ -10,7 +10,7 @@ Keep draws on the CPU: a Siamese value is read as a Python number, which on an a
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +18,6 @@ from torch import Tensor
 
 from ddpipe.errors import UserError
 from ddpipe.strategy import OLDER, operations
-
-if TYPE_CHECKING:
-    from ddpipe.older_augment import OlderAugment
 
 BRIGHTNESS = 1.0  # width of the range of the shift
 SATURATION = 2.0  # largest factor
@@ -156,6 +153,14 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
 UNIFORM_DRAWS = {"color": 3, "flip": 1, "scale": 2, "rotate": 1}  # how many u; crop and cutout draw two integers
 
 
+class Policy(Protocol):
+    """What the loops ask of an augmentation: a draw, and the images under it."""
+
+    def draw(self, rng: torch.Generator, n: int, height: int, width: int) -> Draw: ...
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor: ...
+
+
 class Augment:
     """A strategy: one of its operations, drawn uniformly, for a whole batch (DSA's published mode).
 
@@ -194,7 +199,7 @@ def _integers(name: str, side: int, n: int, rng: torch.Generator) -> Tensor:
     return torch.randint(0, side + 1 - _cutout_side(side) % 2, (n,), generator=rng)
 
 
-def make(strategy: str, flip: bool = True) -> "Augment | OlderAugment":
+def make(strategy: str, flip: bool = True) -> Policy:
     """The policy that a setting `augment` names: "older:crop_scale_rotate" is DC's, everything else DSA's."""
     if strategy.startswith(OLDER):
         from ddpipe.older_augment import OlderAugment

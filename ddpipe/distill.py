@@ -7,12 +7,13 @@ generators and the losses so far. Nothing else is carried from one iteration to 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddpipe import augment, settings, students
-from ddpipe.augment import Augment
+from ddpipe.augment import Policy
 from ddpipe.datasets.resident import Resident
 from ddpipe.errors import UserError
+from ddpipe.networks import Classifier
 from ddpipe.objectives import OBJECTIVES, DistributionMatching, GradientMatching
 from ddpipe.outer import Outer
 from ddpipe.randomness import Streams
@@ -27,7 +28,7 @@ class Distillation:
     objective: GradientMatching | DistributionMatching
     students: students.Fresh | students.Trained
     real: Resident
-    augment: Augment
+    augment: Policy
     outer: Outer
     rng: Streams
     history: Tensor
@@ -75,7 +76,7 @@ class Distillation:
 
 
 def compose(
-    config: settings.Distillation, ipc: int, real: Resident, network: nn.Module, flip: bool, rng: Streams
+    config: settings.Distillation, ipc: int, real: Resident, network: Classifier, flip: bool, rng: Streams
 ) -> Distillation:
     """Put a method together from its settings, at iteration 0.
 

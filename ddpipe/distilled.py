@@ -1,8 +1,8 @@
 """The distilled set: what distillation leaves, what evaluation trains on, what users load.
 
 A folder holds `distilled.json` (method, resolved settings, budget, preprocessing, class names), `<number>.safetensors`
-for every set and, for whitened data, `preprocessing.safetensors`. Sets of chosen real images are row numbers into the prepared
-data (with its checksum), never copies. Nothing in the folder depends on time or machine: its bytes repeat.
+for every set and, for whitened data, `preprocessing.safetensors`. Sets of chosen real images are row numbers into the
+prepared data (with its checksum), never copies. Nothing in the folder depends on time or machine: its bytes repeat.
 """
 
 from dataclasses import dataclass

@@ -51,7 +51,7 @@ def flatten(network: nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten() for p in network.parameters()]).to("cpu", torch.float32, copy=True)
 
 
-def restore_(network: nn.Module, snapshot: Tensor) -> nn.Module:
+def restore_(network: networks.Classifier, snapshot: Tensor) -> networks.Classifier:
     """Give `network` the weights of one snapshot (P,)."""
     sizes = [p.numel() for p in network.parameters()]
     if sum(sizes) != len(snapshot):
@@ -65,8 +65,8 @@ def restore_(network: nn.Module, snapshot: Tensor) -> nn.Module:
 
 
 @torch.no_grad()
-def features(network: nn.Module, real: Resident, batch: int = 1024) -> Tensor:
+def features(network: networks.Classifier, real: Resident, batch: int = 1024) -> Tensor:
     """(N, F) embeddings of all images, in evaluation mode, on the CPU."""
     network.eval()
     index = torch.arange(len(real.labels))
-    return torch.cat([network.embed(real.batch(part)).cpu() for part in index.split(batch)])  # type: ignore[operator]
+    return torch.cat([network.embed(real.batch(part)).cpu() for part in index.split(batch)])

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddpipe import settings
-from ddpipe.augment import Augment
+from ddpipe.augment import Policy
 from ddpipe.errors import UserError
 from ddpipe.synthetic.batch import Batch
 
@@ -25,7 +25,7 @@ def pass_over(
     fetch: Fetch,
     n: int,
     batch: int,
-    augment: Augment,
+    augment: Policy,
     rng: torch.Generator,
 ) -> Tensor:
     """One pass over n examples with mean cross-entropy, in a new order; returns the last batch's loss, ().
@@ -50,7 +50,7 @@ def passes(config: settings.Training) -> int:
 
 
 def train(
-    network: nn.Module, config: settings.Training, fetch: Fetch, n: int, augment: Augment, rng: torch.Generator
+    network: nn.Module, config: settings.Training, fetch: Fetch, n: int, augment: Policy, rng: torch.Generator
 ) -> Iterator[int]:
     """Train `network` in place, yielding the number of each finished pass.
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ddpipe import settings
-from ddpipe.augment import Augment
+from ddpipe.augment import Policy
 from ddpipe.datasets.resident import Resident
 from ddpipe.networks import has_batch_norm
 from ddpipe.outer import Loss
@@ -51,7 +51,7 @@ class DistributionMatching:
         pass
 
     def losses(
-        self, synthetic: Pixels, student: Student, real: Resident, augment: Augment, rng: Streams
+        self, synthetic: Pixels, student: Student, real: Resident, augment: Policy, rng: Streams
     ) -> Iterator[Loss]:
         network, labels = student.network, torch.arange(synthetic.num_classes)
         together = len(labels) if has_batch_norm(network) else max(1, self.chunk // self.real_batch)

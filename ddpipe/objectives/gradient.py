@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddpipe import settings
-from ddpipe.augment import Augment
+from ddpipe.augment import Policy
 from ddpipe.datasets.resident import Resident
 from ddpipe.networks import has_batch_norm
 from ddpipe.outer import Loss
@@ -82,7 +82,7 @@ class GradientMatching:
         pass
 
     def losses(
-        self, synthetic: Pixels, student: Student, real: Resident, augment: Augment, rng: Streams
+        self, synthetic: Pixels, student: Student, real: Resident, augment: Policy, rng: Streams
     ) -> Iterator[Loss]:
         network = student.network
         if has_batch_norm(network):

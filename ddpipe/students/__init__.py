@@ -1,8 +1,7 @@
 """Which networks judge the set, by the `name` of their settings. `next` is the paper's inner loop."""
 
-from torch import nn
-
 from ddpipe import augment, settings
+from ddpipe.networks import Classifier
 from ddpipe.students.fresh import Fresh
 from ddpipe.students.student import Student
 from ddpipe.students.trained import Trained
@@ -10,7 +9,7 @@ from ddpipe.students.trained import Trained
 __all__ = ["Fresh", "Student", "Trained", "make"]
 
 
-def make(config: settings.FreshStudents | settings.TrainedStudents, network: nn.Module, flip: bool) -> Fresh | Trained:
+def make(config: settings.FreshStudents | settings.TrainedStudents, network: Classifier, flip: bool) -> Fresh | Trained:
     """`flip` False: a mirrored image would be another class, so the students' own augmentation never flips."""
     if isinstance(config, settings.TrainedStudents):
         return Trained(config, network, augment.make(config.augment, flip))

@@ -1,8 +1,8 @@
 """A new random network for every step: DM, and DC and DSA at one image per class."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from ddpipe.networks import initialise_
+from ddpipe.networks import Classifier, initialise_
 from ddpipe.randomness import Streams
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Pixels
@@ -11,7 +11,7 @@ from ddpipe.synthetic import Pixels
 class Fresh:
     gives = frozenset({"network"})
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: Classifier):
         self.network = network
 
     def next(self, synthetic: Pixels, rng: Streams) -> Student:

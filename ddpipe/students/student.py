@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from torch import nn
+from ddpipe.networks import Classifier
 
 
 @dataclass(frozen=True)
 class Student:
     """A network that judges the set. The module is reused from step to step; only its weights are new."""
 
-    network: nn.Module
+    network: Classifier

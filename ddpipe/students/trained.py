@@ -6,11 +6,11 @@ step it is replaced, not trained once more.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddpipe import settings
-from ddpipe.augment import Augment
-from ddpipe.networks import initialise_
+from ddpipe.augment import Policy
+from ddpipe.networks import Classifier, initialise_
 from ddpipe.outer import pack, unpack_
 from ddpipe.randomness import Streams
 from ddpipe.students.student import Student
@@ -21,7 +21,7 @@ from ddpipe.training import pass_over
 class Trained:
     gives = frozenset({"network"})
 
-    def __init__(self, config: settings.TrainedStudents, network: nn.Module, augment: Augment):
+    def __init__(self, config: settings.TrainedStudents, network: Classifier, augment: Policy):
         self.config, self.network, self.augment = config, network, augment
         self.served = 0  # steps the present network has served
         self.optimizer = self.new_optimizer()
