@@ -4,6 +4,8 @@ Each command imports what it needs when it is called: looking things up must not
 """
 
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -27,6 +29,14 @@ def methods() -> None:
 
 
 @app.command()
+def explain(cell: Annotated[str, typer.Argument(help="a row of the grid, for example dm-digits-10")]) -> None:
+    """Show everything about CELL: its row, each number with the file it comes from, its protocols, commands, notes."""
+    from ddpipe import config, explain
+
+    print(explain.cell(config.load(), cell))
+
+
+@app.command()
 def check() -> None:
     """Find every mistake in params.yaml, the recipes and the rows, without running anything.
 
@@ -44,6 +54,39 @@ def check() -> None:
         raise SystemExit(2)
     counts = (len(project.rows), len(project.evaluations), len(project.recipes))
     print("checked {} rows, {} further evaluations, {} recipes: no mistake".format(*counts))
+
+
+@app.command()
+def plan(
+    target: Annotated[
+        str, typer.Argument(help="a stage (distill@dm-digits-1), a dataset (digits) or a cell; left out: everything")
+    ] = "",
+) -> None:
+    """Say what `dvc repro TARGET` would do and why: what is up to date, cached, run, or run after something else.
+
+    Computes nothing and works in a clone without data. Unfinished work in data/checkpoints is named with its iteration.
+    """
+    from ddpipe import config
+    from ddpipe.plan import plan, show
+
+    project = config.load()
+    print(show(project, plan(project, target)))
+
+
+@app.command()
+def export(
+    cell: Annotated[str, typer.Argument(help="a cell whose set is in data/distilled, or the path of such a folder")],
+    out: Annotated[Path, typer.Argument(help="the new folder; it must not exist yet")],
+    number: Annotated[int, typer.Option("--set", help="which of the cell's sets, from 0")] = 0,
+) -> None:
+    """Write a distilled set as pictures and as arrays: OUT/<class>/<number>.png and OUT/set.npz.
+
+    The npz holds `images` (float32, the pixel space of the run), `pixels` (uint8), `targets` and `classes`.
+    """
+    from ddpipe.export import export
+
+    folder = Path(cell) if Path(cell).is_dir() else Path("data/distilled") / cell
+    print(export(folder, out, number))
 
 
 def main() -> None:

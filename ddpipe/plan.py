@@ -1,0 +1,186 @@
+"""What `dvc repro` would do for a target, told from DVC's own records: nothing is computed, nothing is written.
+
+`dvc repro --dry` cannot tell: it fails in a workspace without data, and it does not look into caches.
+"""
+
+import logging
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ddpipe.config import Config, did_you_mean
+from ddpipe.errors import UserError
+
+UP_TO_DATE, CACHED, RUNS, AFTER = "up to date", "cached", "runs", "after upstream"
+MEANING = {
+    UP_TO_DATE: "nothing to do",
+    CACHED: "outputs are fetched from the cache, nothing is computed",
+    RUNS: "is computed",
+    AFTER: "is computed unless what runs before it gives the same bytes as last time",
+}
+LOST = dict.fromkeys(
+    ("deleted", "not in cache"),
+    "is neither here nor in the cache: `dvc pull --allow-missing` fetches it if a remote has it",
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of the plan: its name in DVC (`distill@dm-digits-1`), what happens to it, and why."""
+
+    name: str
+    state: str
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def group(self) -> str:
+        return self.name.partition("@")[0]
+
+
+def targets_of(config: Config, target: str) -> list[str]:
+    """DVC's targets for `target`: a stage, a dataset (its report) or a cell (all its evaluations); [] for all."""
+    if not target:
+        return []
+    if target in config.params.reports:
+        return [f"report@{target}"]
+    if target in config.rows:
+        further = [f"further@{key}" for key, entry in config.evaluations.items() if entry.cell == target]
+        return [f"evaluate@{target}", *further]
+    return [target]
+
+
+def plan(config: Config, target: str = "") -> list[Step]:
+    """Every stage that `target` needs, those that others depend on first."""
+    import networkx
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    logging.getLogger("dvc").setLevel(logging.ERROR)  # the plan says what DVC would log
+    try:
+        repo = Repo(str(config.root))
+        graph = repo.index.graph
+        wanted = {s for t in targets_of(config, target) for s in repo.stage.collect(t)} if target else set(graph)
+    except DvcException as error:
+        if target:
+            names = [*config.params.reports, *config.rows, *(f"distill@{cell}" for cell in config.rows)]
+            raise UserError(f"no stage, dataset or cell {target!r}{nearest(target, names)} ({error})") from error
+        raise UserError(
+            f"dvc.yaml: {' '.join(str(error).split())}; run inside a project, after `ddpipe check`"
+        ) from error
+    needed = wanted.union(*(networkx.descendants(graph, stage) for stage in wanted))
+    steps: dict[Any, Step] = {}
+    for stage in reversed(list(networkx.topological_sort(graph.subgraph(needed)))):
+        steps[stage] = judge(stage, [(before, steps[before]) for before in graph.successors(stage)])
+    return list(steps.values())
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """did_you_mean, silent where nothing is near: the grid has hundreds of names."""
+    found = did_you_mean(word, known)
+    return found if "did you mean" in found else ""
+
+
+def judge(stage: Any, before: list[tuple[Any, Step]]) -> Step:
+    """What happens to one stage, given what happens to those `before` it."""
+    name = stage.addressing
+    waits = [step.name for _, step in before if step.state in (RUNS, AFTER)]
+    reasons = tuple(changes(stage, [upstream for upstream, _ in before]))
+    if waits:
+        return Step(name, AFTER, (*reasons, f"after {waits[0]}" + (f" and {len(waits) - 1} more" if waits[1:] else "")))
+    gone = [out for out in stage.outs if out.status()]
+    if not reasons and not gone:
+        return Step(name, UP_TO_DATE)
+    restored = [step.name for _, step in before if step.state == CACHED]
+    if not reasons and all(out.use_cache and not out.changed_cache() for out in gone):
+        return Step(name, CACHED)
+    if in_run_cache(stage):
+        return Step(name, CACHED, reasons)
+    if restored and any(reason.endswith((" modified", " missing")) for reason in reasons):
+        return Step(name, AFTER, (*reasons, f"after {restored[0]} is fetched"))
+    return Step(name, RUNS, reasons or tuple(f"{out} {LOST.get(out.status()[str(out)], 'modified')}" for out in gone))
+
+
+def changes(stage: Any, upstream: list[Any]) -> Iterator[str]:
+    """What differs from the last recorded run of `stage`."""
+    from dvc.dependency.param import ParamsDependency
+
+    if not any(out.hash_info for out in stage.outs):
+        yield "never ran"
+        return
+    if stage.cmd_changed:
+        yield "its command changed"
+    made = {out.fs_path: out for before in upstream for out in before.outs}
+    for dep in stage.deps:
+        status = dep.status()
+        if isinstance(dep, ParamsDependency):
+            states = status.get(str(dep), {})
+            yield from (
+                (f"{dep}:{key} {state}" for key, state in states.items())
+                if isinstance(states, dict)
+                else ([f"{dep} {states}"])
+            )
+        elif status and dep.exists:
+            yield f"{dep} modified"
+        elif status and dep.fs_path in made:
+            if dep.hash_info != made[dep.fs_path].hash_info:
+                yield f"{dep} modified"
+        elif status:
+            yield f"{dep} missing"
+
+
+def in_run_cache(stage: Any) -> bool:
+    """Whether DVC remembers a run with these very inputs and still holds its outputs."""
+    from dvc.stage.cache import RunCacheNotFoundError
+
+    if not all(dep.exists for dep in stage.deps):
+        return False
+    stage.save_deps()  # into the object in memory: what the inputs are now
+    try:
+        stage.repo.stage_cache.restore(stage, dry=True)
+    except RunCacheNotFoundError:
+        return False
+    return True
+
+
+def resume_point(root: Path, step: Step) -> str:
+    """What a killed run of this stage left behind, from the names and headers of its checkpoints; "" for nothing."""
+    from safetensors import SafetensorError, safe_open
+
+    group, _, key = step.name.partition("@")
+    folder = root / "data" / "checkpoints" / group / key
+    finished = [path for path in folder.glob("*.safetensors") if not path.stem.endswith(".partial")]
+    found = [f"{len(finished)} finished"] if finished else []
+    for path in sorted(folder.glob("*.partial.safetensors")):
+        try:
+            with safe_open(path, framework="numpy") as file:
+                found.append(
+                    f"{path.name.removesuffix('.partial.safetensors')} at iteration {file.get_tensor('iteration')}"
+                )
+        except (SafetensorError, OSError):
+            found.append(f"{path.name} is damaged and will be made afresh")
+    return ", ".join(found)
+
+
+def show(config: Config, steps: list[Step]) -> str:
+    """The plan for people: a count for each state; stages with something to do, those with the same reasons together."""
+    lines = []
+    for state, meaning in MEANING.items():
+        chosen = [step for step in steps if step.state == state]
+        if not chosen:
+            continue
+        cells = sum(step.group == "distill" for step in chosen)
+        count = f"{len(chosen)} stages" if len(chosen) > 1 else "1 stage"
+        lines.append(
+            f"{state} ({meaning}): {count}, {cells} of them distil" if cells else f"{state} ({meaning}): {count}"
+        )
+        alike: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
+        for step in chosen if state != UP_TO_DATE else ():
+            resume = resume_point(config.root, step) if state in (RUNS, AFTER) else ""
+            alike.setdefault((step.group, step.reasons, resume), []).append(step.name)
+        for (_, reasons, resume), names in alike.items():
+            checkpoint = (f"checkpoint: {resume}, used if its inputs are the same",) if resume else ()
+            lines += ["  " + line for line in textwrap.wrap(" ".join(names), 116, break_on_hyphens=False)]
+            lines += [f"      {'; '.join((*reasons, *checkpoint))}"] if (*reasons, *checkpoint) else []
+    return "\n".join(lines)
