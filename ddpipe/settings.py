@@ -129,6 +129,7 @@ class Protocol(Training):
 
     revision: PositiveInt = 1  # raise when shared code changes what these numbers mean
     networks: PositiveInt = 5  # trained on each distilled set
+    sets: PositiveInt | None = None  # only the first so many sets of a cell; left out: all
     exceptions: dict[str, dict] = {}  # dataset -> the numbers that differ there
 
 

@@ -66,11 +66,13 @@ def main(
                 store.remove(f"set-{number}.partial")
             pieces.append(piece)
         info = {
-            **{"cell": cell, "method": row.method, "recipe": row.recipe, "dataset": row.dataset, "data": row.data},
-            **{"ipc": row.ipc, "network": row.network, "classes": list(prepared.classes), "seed": params.seed},
-            **{"settings": settings.model_dump(), "data_checksum": prepared.checksum},
-            "budget": budget(pieces[0][0], prepared, row),
+            "cell": cell,
+            "seed": params.seed,
+            "classes": list(prepared.classes),
+            "data_checksum": prepared.checksum,
         }
+        info |= row.model_dump(include={"method", "recipe", "dataset", "data", "ipc", "network"})
+        info |= {"settings": settings.model_dump(), "budget": budget(pieces[0][1]["floats"], prepared, row)}
         distilled.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
         write_json(Path("data/costs") / f"{cell}.json", total([meta["cost"] for _, meta in pieces], device))
 
@@ -121,17 +123,22 @@ def choose_set(
         embedded = features(restore_(network, snapshots[-1]), real)
         select = coresets.herding if settings.rule == "herding" else coresets.kcenter
         rows = select(embedded, real.class_index, row.ipc).flatten()
-    return {"rows": rows}, {"cost": meter.record() | {"resumed_at": [], "iterations": 0}}
+    cost = meter.record() | {"resumed_at": [], "iterations": 0}
+    return {"rows": rows}, {"cost": cost, "floats": len(rows) * real.images[0].numel()}
 
 
 def needs_experts(row: Row) -> bool:
     return row.needs.startswith("data/experts/")
 
 
-def budget(tensors: dict[str, Tensor], prepared: Prepared, row: Row) -> dict[str, float]:
-    """Stored floats of one set, and how many images a class they are worth."""
-    floats = (tensors["rows"] if "rows" in tensors else tensors["images"]).shape[0] * prepared.train_images[0].numel()
-    return {"floats": floats, "images_per_class": floats / prepared.train_images[0].numel() / len(prepared.classes)}
+def budget(floats: int, prepared: Prepared, row: Row) -> dict[str, float]:
+    """Stored floats of one set, and how many images a class they are worth: never more than the row's IPC."""
+    worth = floats / prepared.train_images[0].numel() / len(prepared.classes)
+    if row.ipc != "all" and worth > row.ipc:
+        raise UserError(
+            f"synthetic: stores {floats} floats, worth {worth:.2f} images per class; the cell allows {row.ipc}"
+        )
+    return {"floats": floats, "images_per_class": worth}
 
 
 def total(costs: list[dict[str, Any]], device: torch.device) -> dict[str, Any]:

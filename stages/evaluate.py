@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 
 from ddpipe import config, distilled
@@ -22,6 +23,8 @@ from ddpipe.synthetic import Batch
 from ddpipe.training import Fetch, passes
 from stages import run_command
 
+POINTS = 200  # of a loss curve
+
 
 def main(
     cell: Annotated[str, typer.Argument(help="a row of the grid, for example dm-digits-10")],
@@ -35,82 +38,64 @@ def main(
     """
     project = config.load()
     params, row = project.params, project.row(cell)
-    main_one = not network and not protocol
+    further = bool(network or protocol)
     network, protocol = network or row.network, protocol or row.protocol
     rules, architecture = project.protocol(protocol, row.dataset), project.network(network)
     device = choose(params.run)
     prepared = Prepared.load(Path("data/prepared") / row.data)
-    folder = Path("data/distilled") / cell
+    folder, results = Path("data/distilled") / cell, Path("data/results") / row.dataset
     info = distilled.read(folder, 0)[0]
     distilled.check_same_data(info, prepared, folder)
     test = Resident(prepared.test_images, prepared.test_labels, prepared.preprocessing, device)
-    sets = [read_set(folder, number, prepared, device) for number in range(info["sets"])]
-
-    files = [folder / "distilled.json", *(folder / f"{n}.safetensors" for n in range(info["sets"]))]
-    inputs = {"protocol": rules.model_dump(exclude={"networks", "exceptions"}), "network": architecture.model_dump()}
-    inputs |= {"seed": params.seed, "sets": [file_digest(path) for path in files]}
+    counted = min(info["sets"], rules.sets or info["sets"])
     name = f"{cell}.{network}.{protocol}"
-    store = Checkpoints(Path("data/checkpoints/evaluate") / name, digest(inputs))
-    accuracies: list[list[float]] = []
-    seconds, memory = 0.0, 0.0  # of all networks, those of an earlier, killed process included
-    with store.locked():
-        steps = info["sets"] * rules.networks * passes(rules)
-        with Progress(f"evaluate {name}", steps) as progress:
-            for number, (fetch, n) in enumerate(sets):
-                accuracies.append([])
+
+    inputs = {"seed": params.seed, "protocol": rules.model_dump(exclude={"networks", "sets"})}
+    inputs |= {"network": architecture.model_dump(), "data": prepared.checksum}
+    pieces: list[list[dict[str, Any]]] = []  # accuracy and cost, per network per set
+    with Progress(f"evaluate {name}", counted * rules.networks * passes(rules)) as progress:
+        for number in range(counted):
+            fetch, n = read_set(folder, number, prepared, device)
+            here = inputs | {"set": file_digest(folder / f"{number}.safetensors")}
+            store = Checkpoints(Path("data/checkpoints/evaluate") / name / str(number), digest(here))
+
+            def measure(student: int, number: int = number, fetch: Fetch = fetch, n: int = n) -> dict[str, Any]:
+                rng, meter = Streams(params.seed, "evaluate", cell, network, protocol, number, student), Meter(device)
+                classes, flip = len(prepared.classes), prepared.flip
+                try:
+                    value = evaluate_network(architecture, rules, fetch, n, test, classes, flip, rng, progress.advance)
+                except UserError as error:
+                    raise UserError(f"protocols.{protocol}.{error}") from error
+                return {"accuracy": value, "cost": meter.record()}
+
+            with store.locked():
+                pieces.append([])
                 for student in range(rules.networks):
-                    rng = Streams(params.seed, "evaluate", cell, network, protocol, number, student)
-                    key = f"{number}-{student}"
-                    if (found := store.read(key)) is None:
-                        meter = Meter(device)
-                        try:
-                            value = evaluate_network(
-                                architecture,
-                                rules,
-                                fetch,
-                                n,
-                                test,
-                                len(prepared.classes),
-                                prepared.flip,
-                                rng,
-                                progress.advance,
-                            )
-                        except UserError as error:
-                            raise UserError(f"protocols.{protocol}.{error}") from error
-                        found = {}, {"accuracy": value, "cost": meter.record()}
-                        store.write(key, *found[:1], **found[1])
-                    accuracies[-1].append(found[1]["accuracy"])
-                    cost = found[1]["cost"]
-                    seconds, memory = seconds + cost["seconds"], max(memory, cost["peak_memory_mb"])
+                    if (found := store.read(str(student))) is None:
+                        found = {}, measure(student)
+                        store.write(str(student), *found[:1], **found[1])
+                    pieces[-1].append(found[1])
+
+    accuracies = [[piece["accuracy"] for piece in row] for row in pieces]
+    costs = [piece["cost"] for row in pieces for piece in row]
     mean, std = mean_and_std(accuracies)
-    count = sum(map(len, accuracies))
-    results = Path("data/results") / row.dataset
-    if main_one:
+    seconds = sum(cost["seconds"] for cost in costs)
+    if not further:
         first = distilled.load(folder, 0)
         write_bytes(results / f"{cell}.png", picture(first, params.report.images_per_class))
         write_text(results / f"{cell}.loss.csv", loss_curves(folder, info["sets"]))
-    write_json(
-        results / f"{name}.json",
-        {
-            **{"cell": cell, "method": row.method, "recipe": row.recipe, "dataset": row.dataset, "data": row.data},
-            **{
-                "ipc": row.ipc,
-                "network": network,
-                "protocol": protocol,
-                "sets": info["sets"],
-                "networks": rules.networks,
-            },
-            **{"accuracies": accuracies, "n": count, "mean": mean, "std": std, "budget": info["budget"]},
-            **(cost | {"seconds": round(seconds, 3), "peak_memory_mb": memory, "seconds_per_network": seconds / count}),
-            "overrides": project.overrides(cell),
-            "base": params.methods[row.method].get("base"),
-            "protocol_digest": digest(inputs["protocol"]),
-            "cost": cost_of(cell),
-        },
-    )
+    identity = row.model_dump(include={"method", "recipe", "dataset", "data", "ipc"})
+    measured = {"accuracies": accuracies, "n": len(costs), "mean": mean, "std": std}
+    counts = {"sets": counted, "networks": rules.networks, "budget": info["budget"]}
+    spent = {"seconds": round(seconds, 3), "seconds_per_network": round(seconds / len(costs), 4)}
+    spent |= {"peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs), "cost": distillation_cost(cell)}
+    origin = {"overrides": project.overrides(cell), "base": params.methods[row.method].get("base")}
+    origin |= {"protocol_digest": digest(inputs["protocol"]), "seed": params.seed}
+    keys = {"cell": cell, "network": network, "protocol": protocol}
+    write_json(results / f"{name}.json", costs[-1] | identity | keys | measured | counts | spent | origin)
 
 
-def read_set(folder: Path, number: int, prepared: Prepared, device: Any) -> tuple[Fetch, int]:
+def read_set(folder: Path, number: int, prepared: Prepared, device: torch.device) -> tuple[Fetch, int]:
     """A set as a function from row numbers to images and targets on the device, and its length."""
     _, _, tensors = distilled.read(folder, number)
     if "rows" in tensors:
@@ -121,7 +106,7 @@ def read_set(folder: Path, number: int, prepared: Prepared, device: Any) -> tupl
     return (lambda index: Batch(images[index], targets[index])), len(images)
 
 
-def cost_of(cell: str) -> dict[str, Any] | None:
+def distillation_cost(cell: str) -> dict[str, Any] | None:
     """What the distillation cost; null where the file is not at hand (it is no dependency: other machines differ)."""
     path = Path("data/costs") / f"{cell}.json"
     return read_json(path) if path.exists() else None
@@ -131,18 +116,17 @@ def picture(chosen: distilled.DistilledSet, images_per_class: int) -> bytes:
     """One row a class, at most `images_per_class` images each."""
     labels = chosen.targets.argmax(1)
     rows = [(labels == label).nonzero().flatten()[:images_per_class] for label in range(len(chosen.classes))]
-    columns = max(len(r) for r in rows)
-    pixels = chosen.pixels()
-    return image_grid(pixels[[int(i) for r in rows for i in r]].numpy(), columns)
+    pixels = chosen.preprocessing.invert(chosen.images[torch.cat(rows)]).clamp(0, 1)
+    return image_grid(pixels.numpy(), max(len(row) for row in rows))
 
 
 def loss_curves(folder: Path, sets: int) -> str:
-    """CSV of the losses, at most 200 points a set; only the header for chosen images."""
+    """CSV of the losses of all sets, thinned out; only the header for chosen images."""
     lines = ["set,iteration,loss"]
     for number in range(sets):
         history = distilled.read(folder, number)[2].get("loss")
         if history is not None:
-            stride = math.ceil(len(history) / 200)
+            stride = math.ceil(len(history) / POINTS)
             lines += [f"{number},{i},{float(history[i]):.6g}" for i in range(0, len(history), stride)]
     return "\n".join(lines) + "\n"
 
