@@ -1,7 +1,8 @@
 """What lies between stages: safetensors and JSON, self-describing, never pickle, and never half-written.
 
 Everything is written under a temporary name beside its place and renamed when complete, so that a killed or failed
-writer (a full disk included) leaves either the old file or none.
+writer (a full disk included) leaves either the old file or none. The temporary name is the same every time: the next
+writer clears what a killed one left. Two writers of one path must exclude each other, as the stages' locks do.
 """
 
 import contextlib
@@ -19,9 +20,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def temporary_name(path: Path, kind: str = "tmp") -> Path:
+    """Beside `path`, on the same file system; git and DVC ignore it."""
+    return path.with_name(f".{path.name}.{kind}")
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path` in one step; a full disk or a missing permission is a UserError that names the path."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -93,19 +99,22 @@ def mend(path: Path) -> str:
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A temporary sibling of `path` that takes its place when the block ends, and vanishes when it fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary, old = temporary_name(path), temporary_name(path, "old.tmp")
     try:
+        for left_behind in (temporary, old):
+            shutil.rmtree(left_behind, ignore_errors=True)
         temporary.mkdir(parents=True)
         yield temporary
-        shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            os.replace(path, old)  # at once: a kill while the old files are deleted must not leave some of them here
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(
             f"cannot write {path}: {error.strerror or error}; free some space or mend the folder"
         ) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for left_behind in (temporary, old):
+            shutil.rmtree(left_behind, ignore_errors=True)
 
 
 def file_digest(path: Path) -> str:

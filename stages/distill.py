@@ -8,7 +8,7 @@ import typer
 from torch import Tensor
 
 from ddpipe import config, coresets, distilled, networks
-from ddpipe.artifacts import digest, new_folder, read_json, read_tensors, write_json
+from ddpipe.artifacts import digest, file_digest, new_folder, read_json, read_tensors, write_json
 from ddpipe.checkpoints import Checkpoints
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
@@ -42,13 +42,15 @@ def main(
     architecture = project.network(row.network)
     inputs = {"seed": params.seed, "row": row.model_dump(), "settings": settings.model_dump(exclude={"sets"})}
     inputs |= {"network": architecture.model_dump(), "data": prepared.checksum}
+    # DVC reruns the cell when its mathematics changed: sets finished by the old code must not be taken for new ones
+    inputs |= {"code": [file_digest(Path(file)) for file in (row.objective, row.synthetic)]}
     if needs_experts(row):
         inputs["experts"] = read_json(Path(row.needs) / "experts.json")
     store = Checkpoints(Path("data/checkpoints/distill") / cell, digest(inputs))
     real = Resident(prepared.train_images, prepared.train_labels, prepared.preprocessing, device)
     network = networks.build(architecture, prepared.channels, prepared.resolution, len(prepared.classes), device)
 
-    with store.locked(), new_folder(Path("data/distilled") / cell) as folder:
+    with store.locked():
         pieces = []
         for number in range(settings.sets):
             piece = store.read(f"set-{number}")
@@ -73,7 +75,8 @@ def main(
         }
         info |= row.model_dump(include={"method", "recipe", "dataset", "data", "ipc", "network"})
         info |= {"settings": settings.model_dump(), "budget": budget(pieces[0][1]["floats"], prepared, row)}
-        distilled.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
+        with new_folder(Path("data/distilled") / cell) as folder:
+            distilled.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
         write_json(Path("data/costs") / f"{cell}.json", total([meta["cost"] for _, meta in pieces], device))
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ddpipe import config, networks
-from ddpipe.artifacts import digest, new_folder, write_json, write_tensors
+from ddpipe.artifacts import digest, file_digest, new_folder, write_json, write_tensors
 from ddpipe.checkpoints import Checkpoints
 from ddpipe.config import did_you_mean
 from ddpipe.datasets.prepared import Prepared
@@ -38,9 +38,10 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     real = Resident(prepared.train_images, prepared.train_labels, prepared.preprocessing, device)
     recipe = settings.model_dump(exclude={"networks"}) | {"architecture": architecture.model_dump()}
     inputs = {"seed": params.seed, "recipe": recipe, "data": prepared.checksum}
-    store = Checkpoints(Path("data/checkpoints/experts") / buffer, digest(inputs))
+    code = file_digest(Path("ddpipe/experts.py"))  # DVC reruns the stage when it changed: no network is reused then
+    store = Checkpoints(Path("data/checkpoints/experts") / buffer, digest(inputs | {"code": code}))
 
-    with store.locked(), new_folder(Path("data/experts") / buffer) as folder:
+    with store.locked():
         finished = [store.read(str(number)) for number in range(settings.networks)]
         missing = [number for number, piece in enumerate(finished) if piece is None]
         with Progress(f"experts@{buffer}", len(missing) * passes(settings)) as progress:
@@ -48,10 +49,6 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
                 rng = Streams(params.seed, "experts", buffer, number)
                 snapshots = train_expert(settings, network, real, prepared.flip, rng, progress.advance)
                 store.write(str(number), {"snapshots": snapshots})
-        for number in range(settings.networks):
-            piece = store.read(str(number))
-            assert piece is not None
-            write_tensors(folder / f"{number}.safetensors", piece[0])
         names = [[name, list(p.shape)] for name, p in network.named_parameters()]
         about = {
             "buffer": buffer,
@@ -59,7 +56,12 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
             "parameters": names,
             "data_checksum": prepared.checksum,
         }
-        write_json(folder / "experts.json", about | inputs)
+        with new_folder(Path("data/experts") / buffer) as folder:
+            for number in range(settings.networks):
+                piece = store.read(str(number))
+                assert piece is not None
+                write_tensors(folder / f"{number}.safetensors", piece[0])
+            write_json(folder / "experts.json", about | inputs)
 
 
 if __name__ == "__main__":
