@@ -18,7 +18,7 @@ from ddpipe.evaluation import evaluate_network, mean_and_std
 from ddpipe.experts import real_batches
 from ddpipe.progress import Progress
 from ddpipe.randomness import Streams
-from ddpipe.report.figures import image_grid
+from ddpipe.report.pictures import image_grid
 from ddpipe.synthetic import Batch
 from ddpipe.training import Fetch, passes
 from stages import run_command

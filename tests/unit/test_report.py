@@ -14,7 +14,7 @@ import pytest
 from ddpipe import config
 from ddpipe.artifacts import write_bytes, write_json, write_text
 from ddpipe.errors import UserError
-from ddpipe.report import figures, frame, page, tables
+from ddpipe.report import frame, page, pictures, tables
 from ddpipe.report.published import COLUMNS
 
 PARAMS = """
@@ -84,7 +84,7 @@ def root(tmp_path: Path) -> Path:
     results = tmp_path / "data/results/mnist"
     write_text(results / "dm-mnist-1.loss.csv", "set,iteration,loss\n0,0,4.0\n0,1,2.0\n1,0,2.0\n1,1,1.0\n")
     write_text(results / "random-mnist-1.loss.csv", "set,iteration,loss\n")
-    write_bytes(results / "dm-mnist-1.png", figures.image_grid(np.full((10, 1, 8, 8), 0.5), 1))
+    write_bytes(results / "dm-mnist-1.png", pictures.image_grid(np.full((10, 1, 8, 8), 0.5), 1))
     return tmp_path
 
 

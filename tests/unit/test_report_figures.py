@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ddpipe.errors import UserError
-from ddpipe.report import figures
+from ddpipe.report import figures, pictures
 
 
 def opened(png: bytes) -> np.ndarray:
@@ -22,37 +22,37 @@ def ramp(count: int, side: int = 8) -> np.ndarray:
 
 
 def tile(picture: np.ndarray, row: int, column: int, side: int = 40) -> np.ndarray:
-    top, left = figures.GAP + row * (side + figures.GAP), figures.GAP + column * (side + figures.GAP)
+    top, left = pictures.GAP + row * (side + pictures.GAP), pictures.GAP + column * (side + pictures.GAP)
     return picture[top : top + side, left : left + side]
 
 
 def test_one_row_a_class():
-    picture = opened(figures.image_grid(ramp(3 * 6), 6))
+    picture = opened(pictures.image_grid(ramp(3 * 6), 6))
     assert picture.shape == (3 * 42 + 2, 6 * 42 + 2, 3)
     for label, i in itertools.product(range(3), range(6)):
         assert (tile(picture, label, i) == round((label * 6 + i) / 18 * 255)).all()
 
 
 def test_at_most_ten_images_a_class():
-    picture = opened(figures.image_grid(ramp(2 * 12), 12))
+    picture = opened(pictures.image_grid(ramp(2 * 12), 12))
     assert picture.shape == (2 * 42 + 2, 10 * 42 + 2, 3)
     assert (tile(picture, 1, 0) == round(12 / 24 * 255)).all()
 
 
 def test_one_image_a_class_shares_rows():
-    assert opened(figures.image_grid(ramp(20), 1)).shape == (2 * 42 + 2, 10 * 42 + 2, 3)
+    assert opened(pictures.image_grid(ramp(20), 1)).shape == (2 * 42 + 2, 10 * 42 + 2, 3)
 
 
 def test_small_images_are_enlarged_without_smoothing():
     image = np.zeros((1, 1, 8, 8))
     image[0, 0, 3, 5] = 1
-    inside = tile(opened(figures.image_grid(image, 1)), 0, 0)
+    inside = tile(opened(pictures.image_grid(image, 1)), 0, 0)
     assert (inside[15:20, 25:30] == 255).all() and inside.sum() == 25 * 3 * 255
 
 
 def test_values_are_clamped_and_nan_is_black():
     images = np.array([-3.0, 5.0, np.nan]).reshape(3, 1, 1, 1) * np.ones((3, 3, 8, 8))
-    picture = opened(figures.image_grid(images, 1))
+    picture = opened(pictures.image_grid(images, 1))
     assert [int(tile(picture, 0, i).max()) for i in range(3)] == [0, 255, 0]
 
 
@@ -70,19 +70,19 @@ def test_values_are_clamped_and_nan_is_black():
 )
 def test_noise_of_any_shape_stays_below_the_limit(classes, count, channels, side):
     images = np.random.default_rng(0).random((classes * count, channels, side, side), dtype=np.float32)
-    png = figures.image_grid(images, count)
+    png = pictures.image_grid(images, count)
     assert len(png) < 60_000
-    assert png == figures.image_grid(images, count)
+    assert png == pictures.image_grid(images, count)
 
 
 def test_extreme_shapes():
-    assert opened(figures.image_grid(np.ones((1, 1, 1, 300)), 1)).size
+    assert opened(pictures.image_grid(np.ones((1, 1, 1, 300)), 1)).size
 
 
 @pytest.mark.parametrize("shape, columns", [((0, 1, 8, 8), 1), ((3, 1, 8, 8), 2), ((3, 8, 8), 1), ((3, 1, 8, 8), 0)])
 def test_wrong_shapes(shape, columns):
     with pytest.raises(UserError, match="cannot draw images of shape"):
-        figures.image_grid(np.zeros(shape), columns)
+        pictures.image_grid(np.zeros(shape), columns)
 
 
 def test_every_method_has_one_look_wherever_it_appears():

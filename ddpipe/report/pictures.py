@@ -1,0 +1,82 @@
+"""The picture of a set as PNG bytes; equal sets give equal bytes. No pandas here: the evaluate stage draws it."""
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ddpipe.errors import UserError
+
+LIMIT = 60_000  # bytes of a picture: it lies in git, one a cell
+SHOWN = 10  # images of a class at most
+SMALLEST, LARGEST = 40, 64  # pixels of a tile's side: enlarged or shrunk by a whole factor
+GAP = 2
+BACKGROUND = 224
+
+
+def image_grid(images: Any, columns: int) -> bytes:
+    """A picture of a set, as PNG of less than 60 kB: a class per row, its first images (at most ten) side by side.
+
+    With few images a class, several classes share a row: one image each gives rows of ten classes. What does not fit
+    into the bytes is left out: first colours (256, then 64), then images of each class, then the last classes.
+
+    Args:
+        images: (V, c, h, w) class by class, in [0, 1] (clamped); an array or a tensor on the CPU.
+        columns: images of a class, V / number of classes.
+    """
+    pixels = np.asarray(images, dtype=np.float32)
+    if pixels.ndim != 4 or columns < 1 or not len(pixels) or len(pixels) % columns:
+        raise UserError(
+            f"cannot draw images of shape {pixels.shape} with {columns} a class; give (V, c, h, w), V = K x"
+        )
+    pixels = pixels.reshape(-1, columns, *pixels.shape[1:])[:, :SHOWN]  # (K, n, c, h, w)
+    classes, counts = len(pixels), range(min(columns, SHOWN), 0, -1)
+    while True:
+        for count in counts:
+            if classes * count * min(pixels[0, 0, 0].size, LARGEST**2) > 4 * LIMIT and classes > 1:
+                continue  # two bits a pixel would be too much
+            picture = Image.fromarray(_arrange(_tiles(pixels[:classes, :count])))
+            for colours in (None, 256, 64):
+                encoded = _encode(picture, colours)
+                if len(encoded) < LIMIT:
+                    return encoded
+        classes, counts = (classes + 1) // 2, range(1, 0, -1)
+
+
+def _tiles(images: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(K, n, c, h, w) in [0, 1] -> (K, n, h', w', 3) in 0..255; other than three channels become one grey."""
+    if images.shape[2] != 3:
+        images = np.repeat(images.mean(axis=2, keepdims=True), 3, axis=2)
+    *outer, h, w = images.shape
+    shrink = -(-max(h, w) // LARGEST)
+    if shrink > 1:
+        down, across = min(shrink, h), min(shrink, w)
+        h, w = h // down, w // across
+        cut = images[..., : h * down, : w * across]
+        images = cut.reshape(*outer, h, down, w, across).mean(axis=(-3, -1))
+    values = (np.nan_to_num(images).clip(0, 1) * 255).round().astype(np.uint8).transpose(0, 1, 3, 4, 2)
+    enlarge = max(1, round(SMALLEST / max(h, w)))
+    return values.repeat(enlarge, axis=2).repeat(enlarge, axis=3)
+
+
+def _arrange(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(K, n, h, w, 3) -> one picture, as many whole classes a row as ten tiles allow."""
+    classes, count, h, w, _ = tiles.shape
+    across = min(max(1, SHOWN // count), classes) * count
+    flat = tiles.reshape(classes * count, h, w, 3)
+    rows = -(-len(flat) // across)
+    picture = np.full((rows * (h + GAP) + GAP, across * (w + GAP) + GAP, 3), BACKGROUND, np.uint8)
+    for i, tile in enumerate(flat):
+        top, left = GAP + i // across * (h + GAP), GAP + i % across * (w + GAP)
+        picture[top : top + h, left : left + w] = tile
+    return picture
+
+
+def _encode(picture: Image.Image, colours: int | None) -> bytes:
+    if colours is not None:
+        picture = picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
