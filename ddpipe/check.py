@@ -10,7 +10,7 @@ from typing import Any
 
 from ddpipe import settings
 from ddpipe.artifacts import mend, read_json
-from ddpipe.config import Config, did_you_mean, merge, read_yaml, validate
+from ddpipe.config import Config, did_you_mean, read_yaml, resolve
 from ddpipe.errors import UserError
 
 KEY = re.compile(r"[a-z0-9_-]+")
@@ -82,16 +82,16 @@ def recipes(config: Config) -> Iterator[str]:
         if "default" not in recipe.cells:
             yield f"{where}.cells.default: this key is missing; add it, {{}} will do: data of your own use it"
         for cell, numbers in recipe.cells.items():
-            yield from attempt(validate, settings.Cell, merge(recipe.parts, numbers), f"{where}.cells.{cell}")
+            yield from attempt(resolve, [(f"{where}.parts", recipe.parts), (f"{where}.cells.{cell}", numbers)])
     for method, change in config.params.methods.items():
         base = change.get("base", method)
         if base not in config.recipes:
             key = f"methods.{method}.base" if "base" in change else f"methods.{method}"
             yield f"{key}: no recipe ddpipe/methods/{base}.yaml{did_you_mean(base, list(config.recipes))}"
             continue
-        recipe, numbers = config.recipes[base], {key: value for key, value in change.items() if key != "base"}
-        resolved = merge(merge(recipe.parts, recipe.cells.get("default", {})), numbers)
-        yield from attempt(validate, settings.Cell, resolved, f"params.yaml:methods.{method}")
+        numbers = {key: value for key, value in change.items() if key != "base"}
+        layers = [(f"ddpipe/methods/{base}.yaml:{base}.parts", config.recipes[base].parts)]
+        yield from attempt(resolve, [*layers, (f"params.yaml:methods.{method}", numbers)])
 
 
 def rows(config: Config) -> Iterator[str]:

@@ -113,6 +113,18 @@ def _in(value: Any, location: tuple[Any, ...], part: Any) -> bool:
     return True
 
 
+def resolve(layers: list[tuple[str, dict]]) -> settings.Cell:
+    """The settings that (where, numbers) layers make together, later ones winning; a mistake is blamed on its layer."""
+    resolved: Any = {}
+    for where, numbers in layers:
+        resolved = merge(resolved, numbers)
+        try:
+            found = validate(settings.Cell, resolved, "")
+        except UserError as error:
+            raise UserError(f"{where}.{error}") from None
+    return found
+
+
 @dataclass(frozen=True)
 class ResultKey:
     """One evaluation: which cell on which network under which protocol, and where its result lies."""
@@ -170,14 +182,7 @@ class Config:
 
     def resolved(self, cell: str) -> settings.Cell:
         """The resolved settings of `cell`; a mistake is blamed on the layer it stands in."""
-        resolved: Any = {}
-        for where, numbers in self.layers(cell):
-            resolved = merge(resolved, numbers)
-            try:
-                found = validate(settings.Cell, resolved, "")
-            except UserError as error:
-                raise UserError(f"{where}.{error}") from None
-        return found
+        return resolve(self.layers(cell))
 
     def origins(self, cell: str) -> dict[tuple[str, ...], str]:
         """Path of each number that a file states -> the layer it comes from."""
@@ -215,7 +220,9 @@ def load(root: Path = Path(".")) -> Config:
         UserError: for the first unknown key, wrong type, impossible number or missing entry.
     """
     raw = read_yaml(root / "params.yaml")
-    params = validate(settings.Params, raw, "params.yaml:" if not isinstance(raw, dict) else "")
+    if not isinstance(raw, dict):
+        raise UserError("params.yaml holds no settings; put it back, for example with `git checkout params.yaml`")
+    params = validate(settings.Params, raw, "")
     recipes, rows, evaluations, files = {}, dict(params.grid), dict(params.evaluations), {"params.yaml": raw}
     folder = root / "ddpipe" / "methods"
     for file in sorted((folder if folder.is_dir() else METHODS).glob("*.yaml")):

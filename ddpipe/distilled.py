@@ -66,6 +66,10 @@ def read(folder: Path, number: int) -> tuple[dict[str, Any], Preprocessing, dict
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist; {mend(folder / 'distilled.json')}")
     info = read_json(folder / "distilled.json")
+    if not (
+        isinstance(info, dict) and info.keys() >= {"sets", "cell", "data", "data_checksum", "classes", "preprocessing"}
+    ):
+        raise UserError(f"{folder / 'distilled.json'} does not describe a distilled set; {mend(folder / 'x')}")
     if not 0 <= number < info["sets"]:
         raise UserError(f"{folder} holds sets 0 to {info['sets'] - 1}, not {number}")
     extra = folder / "preprocessing.safetensors"

@@ -16,8 +16,8 @@ def export(folder: Path, out: Path, number: int = 0) -> str:
     """Write set `number` of the distilled `folder` to `out`; returns a sentence about it.
 
     `out/<class>/<i>.png` are the images as they look, greyscale or RGB, i counting the whole set, under the class of
-    the largest target. `out/set.npz` has images (V, c, h, w) float32 in the pixel space of the run, pixels (V, h, w, c)
-    uint8, targets (V, K) float32 and classes (K,).
+    the largest target. `out/set.npz` has images (V, c, h, w) float32 in the pixel space of the run, pixels
+    (V, h, w, c) uint8, targets (V, K) float32 and classes (K,).
 
     Raises:
         UserError: when `out` exists, or the set is missing or damaged.
@@ -39,8 +39,9 @@ def export(folder: Path, out: Path, number: int = 0) -> str:
         write_bytes(new / "set.npz", stream.getvalue())
     free = chosen.preprocessing.invert(chosen.images)
     return (
-        f"{out}: {len(pixels)} PNGs and set.npz. The PNGs are clamped to 0..1 and rounded to 8 bits (the learned values "
-        f"reach from {free.min():.2f} to {free.max():.2f}): train on `images` of set.npz, and test on images preprocessed like them"
+        f"{out}: {len(pixels)} PNGs and set.npz. The PNGs are clamped to 0..1 and rounded to 8 bits (the values of the "
+        f"set reach from {free.min():.2f} to {free.max():.2f}): train on `images` of set.npz and test on images "
+        "preprocessed like them"
     )
 
 

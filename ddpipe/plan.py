@@ -12,6 +12,7 @@ from typing import Any
 
 from ddpipe.config import Config, did_you_mean
 from ddpipe.errors import UserError
+from ddpipe.settings import Row
 
 UP_TO_DATE, CACHED, RUNS, AFTER = "up to date", "cached", "runs", "after upstream"
 MEANING = {
@@ -144,27 +145,34 @@ def in_run_cache(stage: Any) -> bool:
     return True
 
 
-def resume_point(root: Path, step: Step) -> str:
-    """What a killed run of this stage left behind, from the names and headers of its checkpoints; "" for nothing."""
+def checkpoints(config: Config, step: Step) -> Path:
+    """Where a stage keeps its unfinished work; both kinds of evaluation share a folder."""
+    group, _, key = step.name.partition("@")
+    measured = config.rows.get(key) if group == "evaluate" else config.evaluations.get(key)
+    if measured is not None and group in ("evaluate", "further"):
+        cell = key if isinstance(measured, Row) else measured.cell
+        group, key = "evaluate", f"{cell}.{measured.network}.{measured.protocol}"
+    return config.root / "data" / "checkpoints" / group / key
+
+
+def resume_point(folder: Path) -> str:
+    """What a killed run left behind in `folder`, from the names and headers of its checkpoints; "" for nothing."""
     from safetensors import SafetensorError, safe_open
 
-    group, _, key = step.name.partition("@")
-    folder = root / "data" / "checkpoints" / group / key
     finished = [path for path in folder.glob("*.safetensors") if not path.stem.endswith(".partial")]
     found = [f"{len(finished)} finished"] if finished else []
     for path in sorted(folder.glob("*.partial.safetensors")):
         try:
             with safe_open(path, framework="numpy") as file:
-                found.append(
-                    f"{path.name.removesuffix('.partial.safetensors')} at iteration {file.get_tensor('iteration')}"
-                )
+                iteration = int(file.get_tensor("iteration"))
+            found.append(f"{path.name.removesuffix('.partial.safetensors')} at iteration {iteration}")
         except (SafetensorError, OSError):
             found.append(f"{path.name} is damaged and will be made afresh")
     return ", ".join(found)
 
 
 def show(config: Config, steps: list[Step]) -> str:
-    """The plan for people: a count for each state; stages with something to do, those with the same reasons together."""
+    """The plan for people: a count for each state, and the stages with something to do, by reason."""
     lines = []
     for state, meaning in MEANING.items():
         chosen = [step for step in steps if step.state == state]
@@ -177,7 +185,7 @@ def show(config: Config, steps: list[Step]) -> str:
         )
         alike: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
         for step in chosen if state != UP_TO_DATE else ():
-            resume = resume_point(config.root, step) if state in (RUNS, AFTER) else ""
+            resume = resume_point(checkpoints(config, step)) if state in (RUNS, AFTER) else ""
             alike.setdefault((step.group, step.reasons, resume), []).append(step.name)
         for (_, reasons, resume), names in alike.items():
             checkpoint = (f"checkpoint: {resume}, used if its inputs are the same",) if resume else ()

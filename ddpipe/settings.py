@@ -69,7 +69,7 @@ class Dataset(Settings):
 
     @model_validator(mode="after")
     def consistent(self) -> "Dataset":
-        if (self.standardise == "given") != (self.mean is not None and self.std is not None):
+        if {self.mean is not None, self.std is not None} != {self.standardise == "given"}:
             raise ValueError("mean and std must be set exactly when standardise is 'given'")
         if (self.source in ("folder", "npz")) != (self.path is not None):
             raise ValueError("path must be set for source folder and npz, and for no other")

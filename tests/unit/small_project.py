@@ -1,0 +1,138 @@
+"""A small project: 8x8 images of three classes, networks that train in a moment; its commands run in this process."""
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from ddpipe import cli, command
+
+ROOT = Path(__file__).parents[2]
+
+PARAMS = """
+seed: 0
+run: {device: cpu, threads: 1, checkpoint_every: 1}
+datasets:
+  tiny: {source: npz, path: data/raw/tiny.npz, flip: false}
+networks:
+  small: {kind: convnet, depth: 1, width: 4}
+  other: {kind: convnet, depth: 2, width: 4}
+experts:
+  tiny: {data: tiny, network: small, networks: 1, epochs: 1, batch: 8}
+protocols:
+  quick: {epochs: 1, batch: 8, networks: 1, augment: color_crop, exceptions: {tiny: {epochs: 2}}}
+  again: {epochs: 1, batch: 8, networks: 1}
+methods: {dm: {}, dc: {}, random: {}, herding: {}}
+grid: {}
+evaluations:
+  dm-tiny-1-other-again: {cell: dm-tiny-1, dataset: tiny, data: tiny, network: other, protocol: again}
+reports: {tiny: {}}
+"""
+
+DVC = """
+vars:
+- ddpipe/methods/dm.yaml:grid
+- ddpipe/methods/dc.yaml:grid
+- ddpipe/methods/random.yaml:grid
+- ddpipe/methods/herding.yaml:grid
+"""
+
+PARTS = {
+    "dm": """{kind: distillation, synthetic: {name: pixels}, objective: {name: distribution}, students: {name: fresh},
+      augment: color_crop, outer: {images: {lr: 1.0, momentum: 0.5}}, iterations: 3, real_batch: 4, sets: 1}""",
+    "dc": """{kind: distillation, synthetic: {name: pixels, init: noise}, objective: {name: gradient},
+      students: {name: trained}, outer: {images: {lr: 0.1}}, iterations: 3, real_batch: 4, sets: 1}""",
+    "random": "{kind: selection, rule: random, sets: 2}",
+    "herding": "{kind: selection, rule: herding, sets: 1}",
+}
+FILES = {"dm": ("objectives/distribution", "synthetic/pixels"), "dc": ("objectives/gradient", "synthetic/pixels")}
+STAGES = ("prepare", "experts", "distill", "evaluate", "report", "page")
+
+
+def recipe(method: str) -> str:
+    objective, synthetic = FILES.get(method, ("coresets", "coresets"))
+    needs = "data/experts/tiny" if method == "herding" else "data/prepared/tiny"
+    return f"""
+{method}:
+  paper: A paper
+  protocol: quick
+  parts: {PARTS[method]}
+  cells: {{default: {{}}, tiny-1: {{}}}}
+grid:
+  {method}-tiny-1: {{method: {method}, recipe: {method}, cell: tiny-1, dataset: tiny, data: tiny, ipc: 1,
+    network: small, protocol: quick, needs: {needs},
+    objective: ddpipe/{objective}.py, synthetic: ddpipe/{synthetic}.py}}
+"""
+
+
+def arrays() -> dict[str, np.ndarray]:
+    """Images of three classes, the last one with five training images."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [12, 12, 5])
+    test = np.repeat([0, 1, 2], 4)
+    return {
+        "train_images": rng.integers(0, 256, (len(labels), 8, 8), dtype=np.uint8),
+        "train_labels": labels,
+        "test_images": rng.integers(0, 256, (len(test), 8, 8), dtype=np.uint8),
+        "test_labels": test,
+    }
+
+
+class Project:
+    """A project folder, and the commands run inside it in this process."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def edit(self, file: str, change: Callable[[Any], None]) -> None:
+        """Let `change` mutate what the YAML file says."""
+        path, yaml = self.root / file, YAML(typ="safe", pure=True)
+        yaml.default_flow_style = False
+        content = yaml.load(path)
+        change(content)
+        with open(path, "w") as stream:
+            yaml.dump(content, stream)
+
+    def set(self, file: str, key: str, value: Any) -> None:
+        """Set the entry at the dotted `key`; keys with dots in them are not needed here."""
+
+        def change(content: Any) -> None:
+            *path, last = key.split(".")
+            for step in path:
+                content = content[step]
+            content[last] = value
+
+        self.edit(file, change)
+
+    def npz(self, **change: np.ndarray) -> None:
+        np.savez(self.root / "data/raw/tiny.npz", **(arrays() | change))
+
+    def run(self, *words: str) -> int:
+        """Run a stage (`prepare tiny`) or a command of ddpipe (`check`); the exit code."""
+        name, old = words[0], sys.argv
+        sys.argv = [name, *(words[1:] if name in STAGES else words)]
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(self.root)
+                if name in STAGES:
+                    module = importlib.import_module(f"stages.{name}")
+                    command.run(getattr(module, "main", None) or getattr(module, name))
+                else:
+                    cli.main()
+        except SystemExit as end:
+            return int(end.code or 0)
+        finally:
+            sys.argv = old
+        return 0
+
+    def outputs(self) -> dict[str, str]:
+        """Digest of every file that stages write, temporary ones included; checkpoints and raw data are left out."""
+        folders = [*(self.root / "data").iterdir(), self.root / "reports"]
+        files = [p for f in folders if f.name not in ("raw", "checkpoints") for p in f.rglob("*") if p.is_file()]
+        return {str(p.relative_to(self.root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}

@@ -1,0 +1,323 @@
+"""Bad input: one sentence that names the key or path and the mend, a failing exit code, nothing half-written."""
+# ruff: noqa: E501 (a row of the table is one line)
+
+import errno
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddpipe import artifacts, distilled
+from ddpipe.objectives import OBJECTIVES
+from tests.unit.small_project import ROOT, STAGES, Project, arrays
+
+DM, DATA = "ddpipe/methods/dm.yaml", "data/prepared/tiny/data.safetensors"
+
+
+class Bad(NamedTuple):
+    """One mistake: how to make it, the command that meets it, and what its sentence must say."""
+
+    name: str
+    make: Callable[[Project], object]
+    command: str
+    says: tuple[str, ...]
+
+
+def put(file: str, key: str, value: object) -> Callable[[Project], object]:
+    return lambda project: project.set(file, key, value)
+
+
+def params(key: str, value: object) -> Callable[[Project], object]:
+    return put("params.yaml", key, value)
+
+
+def row(key: str, value: object, method: str = "dm") -> Callable[[Project], object]:
+    return put(f"ddpipe/methods/{method}.yaml", f"grid.{method}-tiny-1.{key}", value)
+
+
+def drop(file: str, key: str) -> Callable[[Project], object]:
+    def change(content: dict) -> None:
+        *path, last = key.split(".")
+        for step in path:
+            content = content[step]
+        del content[last]
+
+    return lambda project: project.edit(file, change)
+
+
+def write(file: str, text: str) -> Callable[[Project], object]:
+    return lambda project: (project.root / file).write_text(text)
+
+
+def cut(file: str) -> Callable[[Project], object]:
+    """The first half of a file."""
+
+    def make(project: Project) -> None:
+        path = project.root / file
+        content = path.read_bytes()
+        path.unlink()  # a copy of the session's project shares nothing, but a hard link would
+        path.write_bytes(content[: len(content) // 2])
+
+    return make
+
+
+def remove(file: str) -> Callable[[Project], object]:
+    return lambda project: (project.root / file).unlink()
+
+
+def npz(**change: np.ndarray) -> Callable[[Project], object]:
+    return lambda project: project.npz(**change)
+
+
+def pictures(spoil: Callable[[bytes], bytes]) -> Callable[[Project], object]:
+    """The data set as a folder of PNGs, one of them spoilt."""
+
+    def make(project: Project) -> None:
+        given = arrays()
+        for part in ("train", "test"):
+            for i, (image, label) in enumerate(zip(given[f"{part}_images"], given[f"{part}_labels"], strict=True)):
+                folder = project.root / "data/raw/birds" / part / f"class{label}"
+                folder.mkdir(parents=True, exist_ok=True)
+                stream = io.BytesIO()
+                Image.fromarray(image).save(stream, "PNG")
+                (folder / f"{i}.png").write_bytes(
+                    spoil(stream.getvalue()) if (part, i) == ("train", 3) else stream.getvalue()
+                )
+        project.set("params.yaml", "datasets.tiny", {"source": "folder", "path": "data/raw/birds", "grey": True})
+
+    return make
+
+
+def other_data(project: Project) -> None:
+    """Prepare other images under the same name, beneath a set distilled from the first ones."""
+    project.npz(train_images=255 - arrays()["train_images"])
+    assert project.run("prepare", "tiny") == 0
+
+
+def six_per_class(project: Project) -> None:
+    row("ipc", 6)(project)
+    project.edit(DM, lambda content: content["grid"].update({"dm-tiny-6": content["grid"].pop("dm-tiny-1")}))
+
+
+FURTHER = {"cell": "dm-tiny-1", "dataset": "tiny", "data": "tiny", "network": "other", "protocol": "quick"}
+CUT_SHORT = ("is damaged or cut short", "dvc repro distill@dm-tiny-1")
+CONSTANT = np.full_like(arrays()["train_images"], 7)
+WIDE = np.zeros((29, 8, 9), dtype=np.uint8)
+
+TABLE = [
+    # params.yaml
+    Bad("unknown key", params("protocols.quick.epochz", 3), "check", ("protocols.quick.epochz", "did you mean 'epochs'?")),
+    Bad("unknown block", params("network", {}), "check", ("network: unknown key", "did you mean 'networks'?")),
+    Bad("wrong type", params("protocols.quick.batch", "many"), "check", ("protocols.quick.batch", "integer", "'many'")),
+    Bad("text for a number", params("seed", "0"), "check", ("seed", "integer", "'0'")),
+    Bad("negative", params("protocols.quick.lr", -0.1), "check", ("protocols.quick.lr", "greater than 0", "-0.1")),
+    Bad("NaN", params("protocols.quick.lr", float("nan")), "check", ("protocols.quick.lr", "finite", "nan")),
+    Bad("infinite", params("protocols.quick.lr", float("inf")), "check", ("protocols.quick.lr", "finite", "inf")),
+    Bad("no epochs", params("experts.tiny.epochs", 0), "check", ("experts.tiny.epochs", "greater than 0")),
+    Bad("network kind", params("networks.small.kind", "convnext"), "check", ("networks.small", "'convnext'", "'convnet'")),
+    Bad("missing key", drop("params.yaml", "seed"), "check", ("seed: this key is missing", "add it")),
+    Bad("broken YAML", write("params.yaml", "seed: 0\nrun: {device\n"), "check", ("params.yaml, line", "not valid YAML")),
+    Bad("empty params", write("params.yaml", ""), "check", ("params.yaml holds no settings", "put it back")),
+    Bad("list for params", write("params.yaml", "- seed\n"), "check", ("params.yaml holds no settings", "put it back")),
+    Bad("no params", remove("params.yaml"), "check", ("params.yaml does not exist", "run inside")),
+    Bad("no params, stage", remove("params.yaml"), "distill dm-tiny-1", ("params.yaml does not exist", "run inside")),
+    Bad("mean without given", params("datasets.tiny.mean", [0.1]), "check", ("datasets.tiny", "standardise is 'given'")),
+    Bad("augmentation", params("protocols.quick.augment", "colr"), "check", ("protocols.quick.augment", 'mean "color"?')),
+    Bad("older one", params("protocols.quick.augment", "older:flip"), "check", ("protocols.quick.augment", '"flip"')),
+    Bad("exception", params("protocols.quick.exceptions.tiny", {"epoch": 1}), "check", ("exceptions.tiny.epoch", "'epochs'")),
+    Bad("exception for", params("protocols.quick.exceptions", {"tyni": {}}), "check", ("'tyni'", "did you mean 'tiny'?")),
+    Bad("experts' data", params("experts.tiny.data", "tyni"), "check", ("experts.tiny.data", "did you mean 'tiny'?")),
+    Bad("experts' network", params("experts.tiny.network", "smal"), "check", ("experts.tiny.network", "did you mean")),
+    Bad("report without rows", params("reports.digits", {}), "check", ("reports.digits", "remove the line")),
+    Bad("rows without report", params("reports", {}), "check", ("reports.tiny", "add `tiny: {}`")),
+    Bad("reserved name", params("datasets.size", {"source": "digits"}), "check", ("datasets.size", "rename it")),
+    Bad("odd name", params("datasets.Tiny", {"source": "digits"}), "check", ("datasets.Tiny", "a-z", "rename it")),
+    # overrides and recipes
+    Bad("override", params("methods.dm", {"iteration": 9}), "check", ("params.yaml:methods.dm.iteration", "'iterations'?")),
+    Bad("override, stage", params("methods.dm", {"iteration": 9}), "distill dm-tiny-1", ("methods.dm.iteration", "'iterations'?")),
+    Bad("no iterations", params("methods.dm", {"iterations": 0}), "check", ("methods.dm.iterations", "greater than 0")),
+    Bad("override NaN", params("methods.dm", {"outer": {"images": {"lr": float("nan")}}}), "check", ("outer.images.lr", "finite")),
+    Bad("no objective", params("methods.dm", {"objective": {"name": "gradients"}}), "check", ("methods.dm.objective", "'gradient'")),
+    Bad("another file", params("methods.dm", {"objective": {"name": "gradient"}}), "check", ("grid.dm-tiny-1.objective", "name this file")),
+    Bad("not differentiable", params("methods.dm", {"augment": "older:crop"}), "check", ("methods.dm.augment", "gradient")),
+    Bad("unknown base", params("methods.dm-short", {"base": "dn"}), "check", ("methods.dm-short.base", "did you mean 'dm'?")),
+    Bad("recipe key", put(DM, "dm.parts.iteratons", 9), "check", ("dm.yaml:dm.parts.iteratons", "'iterations'?")),
+    Bad("recipe's cell", put(DM, "dm.cells.tiny-1", {"sets": 0}), "check", ("dm.yaml:dm.cells.tiny-1.sets", "greater than 0")),
+    Bad("unused cell", put(DM, "dm.cells.tiny-9", {"real_batsh": 1}), "check", ("dm.cells.tiny-9.real_batsh", "'real_batch'?")),
+    Bad("no default", drop(DM, "dm.cells.default"), "check", ("dm.cells.default", "add it")),
+    Bad("no cell", drop(DM, "dm.cells.tiny-1"), "check", ("grid.dm-tiny-1.cell", "has no cells.tiny-1")),
+    Bad("no cell, stage", drop(DM, "dm.cells.tiny-1"), "distill dm-tiny-1", ("grid.dm-tiny-1.cell", "has no cells.tiny-1")),
+    Bad("second block", put(DM, "griid", {}), "check", ("dm.yaml:griid", "did you mean 'grid'?")),
+    Bad("broken recipe", write(DM, "dm: [1,"), "check", ("dm.yaml, line", "not valid YAML")),
+    Bad("recipe's name", write(DM, "dn: {}"), "check", ("ddpipe/methods/dm.yaml", "under the key 'dm'")),
+    # rows
+    Bad("method not listed", drop("params.yaml", "methods.dm"), "check", ("methods.dm", "needs this line")),
+    Bad("network", row("network", "smol"), "check", ("grid.dm-tiny-1.network", "did you mean 'small'?")),
+    Bad("network, stage", row("network", "smol"), "distill dm-tiny-1", ("networks.smol", "did you mean 'small'?")),
+    Bad("protocol", row("protocol", "quikc"), "check", ("grid.dm-tiny-1.protocol", "did you mean 'quick'?")),
+    Bad("protocol, stage", row("protocol", "quikc"), "evaluate dm-tiny-1", ("protocols.quikc", "did you mean 'quick'?")),
+    Bad("data", row("data", "tyni"), "check", ("grid.dm-tiny-1.data", "did you mean 'tiny'?")),
+    Bad("row's name", row("ipc", 2), "check", ("grid.dm-tiny-1", "rename it to 'dm-tiny-2'")),
+    Bad("zero IPC", row("ipc", 0), "check", ("grid.dm-tiny-1.ipc", "greater than 0")),
+    Bad("all of dm", row("ipc", "all"), "check", ("grid.dm-tiny-1.ipc", "number of images per class")),
+    Bad("needs", row("needs", "data/tiny"), "check", ("grid.dm-tiny-1.needs", "data/prepared/tiny")),
+    Bad("no buffer", row("needs", "data/experts/tyni", "herding"), "check", ("grid.herding-tiny-1.needs", "'tiny'?")),
+    Bad("herding's needs", row("needs", "data/prepared/tiny", "herding"), "check", ("needs: herding", "data/experts/<buffer>")),
+    Bad("herding's network", row("network", "other", "herding"), "check", ("grid.herding-tiny-1.network", "'small'")),
+    Bad("wrong file", row("synthetic", "ddpipe/coresets.py"), "check", ("grid.dm-tiny-1.synthetic", "name this file")),
+    Bad("no file", remove("ddpipe/objectives/distribution.py"), "check", ("distribution.py does not exist", "add it")),
+    Bad("no vars", write("dvc.yaml", "vars: []"), "check", ("dvc.yaml, vars", "list it as `- ddpipe/methods/dm.yaml:grid`")),
+    Bad("evaluation", params("evaluations.x", FURTHER), "check", ("evaluations.x", "rename it to 'dm-tiny-1-other-quick'")),
+    Bad("own evaluation", params("evaluations", {"dm-tiny-1-small-quick": FURTHER | {"network": "small"}}), "check", ("evaluations.dm-tiny-1-small-quick", "remove it")),
+    Bad("evaluation's cell", params("evaluations.dm-tiny-1-other-again.cell", "dm-tiny-2"), "check", ("evaluations.dm-tiny-1-other-again.cell", "'dm-tiny-1'?")),
+    # what the data say
+    Bad("IPC too large", six_per_class, "check", ("grid.dm-tiny-6.ipc", "smallest class", "at most 5")),
+    Bad("IPC too large, dm", row("ipc", 6), "distill dm-tiny-1", ("ipc", "6", "5")),
+    Bad("IPC too large, random", row("ipc", 6, "random"), "distill random-tiny-1", ("ipc", "6", "5")),
+    Bad("IPC of the command", lambda p: None, "distill dm-tiny-1 --ipc 7", ("--ipc", "grid.dm-tiny-1.ipc is 1")),
+    Bad("too deep", params("networks.small.depth", 9), "check", ("networks.small.depth", "8x8", "lower it")),
+    Bad("too deep, stage", params("networks.small.depth", 9), "distill dm-tiny-1", ("depth 9", "8x8", "lower its depth")),
+    Bad("no images", remove("data/raw/tiny.npz"), "prepare tiny", ("datasets.tiny.path", "does not exist", "name an .npz")),
+    Bad("no downloads", params("datasets.tiny", {"source": "mnist"}), "prepare tiny", ("data/raw/tiny", "ubyte")),
+    Bad("not an image", pictures(lambda data: b"hello"), "prepare tiny", ("class0/3.png is not a readable image", "replace")),
+    Bad("cut image", pictures(lambda data: data[:60]), "prepare tiny", ("class0/3.png is not a readable image", "replace")),
+    Bad("constant", npz(train_images=CONSTANT), "prepare tiny", ("datasets.tiny", "has the value 7", "check how")),
+    Bad("oblong", npz(train_images=WIDE, test_images=WIDE[:12]), "prepare tiny", ("datasets.tiny", "8 x 9", "square")),
+    Bad("label", npz(test_labels=np.full(12, 3)), "prepare tiny", ("test_labels has the label 3", "mend the labels")),
+    Bad("negative label", npz(test_labels=np.full(12, -1)), "prepare tiny", ("test_labels has the label -1", "from 0")),
+    Bad("pickles", npz(train_labels=np.array([{}] * 29)), "prepare tiny", ("tiny.npz holds pickled objects", "plain arrays")),
+    Bad("cut npz", cut("data/raw/tiny.npz"), "prepare tiny", ("tiny.npz is not an intact .npz", "save it again")),
+    Bad("unknown data", lambda p: None, "prepare tyni", ("datasets.tyni", "did you mean 'tiny'?")),
+    Bad("unknown buffer", lambda p: None, "experts tyni", ("experts.tyni", "did you mean 'tiny'?")),
+    Bad("unknown cell", lambda p: None, "distill dm-tinny-1", ("'dm-tinny-1'", "did you mean 'dm-tiny-1'?")),
+    Bad("unknown report", lambda p: None, "report tyni", ("tyni", "tiny")),
+    Bad("explain", lambda p: None, "explain dm-tinny-1", ("'dm-tinny-1'", "did you mean 'dm-tiny-1'?")),
+    # what a run meets
+    Bad("loss is NaN", params("methods.dm", {"outer": {"images": {"lr": 1e38}}, "iterations": 9}), "distill dm-tiny-1", ("outer.images.lr", "1e+38", "not a number", "lower it")),
+    Bad("training is NaN", params("protocols.quick.lr", 1e38), "evaluate random-tiny-1", ("protocols.quick.lr", "lower it")),
+    Bad("experts are NaN", params("experts.tiny.lr", 1e38), "experts tiny", ("experts.tiny.lr", "lower it")),
+    Bad("outer groups", params("methods.dm", {"outer": {"codes": {"lr": 1.0}}}), "distill dm-tiny-1", ("outer", "codes", "name exactly these")),
+    Bad("no CUDA", params("run.device", "cuda"), "distill dm-tiny-1", ("run.device", "'auto' or 'cpu'")),
+    # damaged and missing files
+    Bad("no prepared data", remove(DATA), "distill dm-tiny-1", (DATA, "does not exist", "dvc repro prepare@tiny")),
+    Bad("cut prepared data", cut(DATA), "distill dm-tiny-1", (DATA, "cut short", "dvc repro prepare@tiny")),
+    Bad("cut prepared data, check", cut(DATA), "check", (DATA, "damaged", "dvc repro prepare@tiny")),
+    Bad("cut data.json", cut("data/prepared/tiny/data.json"), "check", ("data.json", "not valid JSON", "prepare@tiny")),
+    Bad("no experts", remove("data/experts/tiny/experts.json"), "distill herding-tiny-1", ("experts.json", "experts@tiny")),
+    Bad("cut expert", cut("data/experts/tiny/0.safetensors"), "distill herding-tiny-1", ("0.safetensors", "experts@tiny")),
+    Bad("no set", remove("data/distilled/dm-tiny-1/0.safetensors"), "evaluate dm-tiny-1", ("dm-tiny-1/0.safetensors", "does not exist", "distill@dm-tiny-1")),
+    Bad("cut set", cut("data/distilled/dm-tiny-1/0.safetensors"), "evaluate dm-tiny-1", ("dm-tiny-1/0.safetensors", *CUT_SHORT)),
+    Bad("cut set, export", cut("data/distilled/dm-tiny-1/0.safetensors"), "export dm-tiny-1 out", ("dm-tiny-1/0.safetensors", *CUT_SHORT)),
+    Bad("cut set, rows", cut("data/distilled/random-tiny-1/1.safetensors"), "evaluate random-tiny-1", ("random-tiny-1/1.safetensors", "cut short")),
+    Bad("cut distilled.json", cut("data/distilled/dm-tiny-1/distilled.json"), "evaluate dm-tiny-1", ("distilled.json is not valid JSON", "distill@dm-tiny-1")),
+    Bad("other data", other_data, "evaluate dm-tiny-1", ("data/distilled/dm-tiny-1", "other images", "dvc repro distill@dm-tiny-1")),
+    Bad("other data, rows", other_data, "evaluate random-tiny-1", ("data/distilled/random-tiny-1", "other images")),
+    Bad("no such set", lambda p: None, "export dm-tiny-1 out --set 4", ("dm-tiny-1 holds sets 0 to 0",)),
+    Bad("export over", lambda p: None, "export dm-tiny-1 data", ("data exists", "name a new folder")),
+    Bad("cut result", cut("data/results/tiny/dm-tiny-1.small.quick.json"), "report tiny", ("dm-tiny-1.small.quick.json", "evaluate")),
+    Bad("empty distilled.json", write("data/distilled/dm-tiny-1/distilled.json", "{}"), "evaluate dm-tiny-1", ("distilled.json", "distill@dm-tiny-1")),
+    Bad("empty result", write("data/results/tiny/dm-tiny-1.small.quick.json", "{}"), "report tiny", ("dm-tiny-1.small.quick.json", "evaluate")),
+    Bad("empty data.json", write("data/prepared/tiny/data.json", "[]"), "distill dm-tiny-1", ("data.json", "prepare@tiny")),
+    Bad("empty data.json, check", write("data/prepared/tiny/data.json", "{}"), "check", ("data/prepared/tiny", "prepare@tiny")),
+    Bad("cut cost", cut("data/costs/dm-tiny-1.json"), "evaluate dm-tiny-1", ("data/costs/dm-tiny-1.json", "not valid JSON")),
+]  # fmt: skip
+
+
+def sentences(project: Project, command: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Run a command that must fail, and what it says; nothing that stages write may have changed."""
+    before = project.outputs()
+    code = project.run(*command.split())
+    printed = capsys.readouterr().err
+    assert code == 2, printed
+    assert "Traceback" not in printed
+    errors = [line for line in printed.splitlines() if line.startswith("error: ")]
+    assert errors and printed.splitlines()[-len(errors) :] == errors, printed
+    assert len(errors) == 1 or command == "check", printed  # a mistake in a row can have others as its consequence
+    assert project.outputs() == before
+    return errors
+
+
+@pytest.mark.parametrize("bad", TABLE, ids=[bad.name for bad in TABLE])
+def test_a_mistake_is_one_sentence(bad: Bad, project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    bad.make(project)
+    capsys.readouterr()
+    said = sentences(project, bad.command, capsys)
+    assert any(all(fragment in line for fragment in bad.says) for line in said), said
+    assert not (project.root / "out").exists()
+
+
+def test_students_that_do_not_fit_the_objective(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OBJECTIVES["distribution"], "accepts", frozenset({"trajectory"}))
+    [said] = sentences(project, "distill dm-tiny-1", capsys)
+    assert "students: 'fresh' gives no trajectory, which objective 'distribution' needs" in said
+
+
+@pytest.mark.parametrize(
+    "command", ["prepare tiny", "experts tiny", "distill dc-tiny-1", "evaluate dm-tiny-1", "report tiny"]
+)
+@pytest.mark.parametrize("call", ["replace", "fsync"])
+def test_full_disk(
+    command: str, call: str, project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(artifacts.os, call, full)
+    [said] = sentences(project, command, capsys)
+    assert "cannot write" in said and "No space left on device" in said and "free some space" in said
+
+
+def test_a_failed_checkpoint_leaves_no_output(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NaN in the loss is met before the output folder takes its place, whatever was there before."""
+    written = []
+    monkeypatch.setattr(distilled, "write", lambda *a: written.append(a))
+    project.set("params.yaml", "methods.dm", {"outer": {"images": {"lr": 1e38}}, "iterations": 9})
+    sentences(project, "distill dm-tiny-1", capsys)
+    assert not written
+    assert not list(project.root.rglob("*.tmp"))
+
+
+def test_check_names_every_mistake(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    row("network", "smol")(project)
+    params("reports.digits", {})(project)
+    params("methods.dc", {"iterations": -1})(project)
+    assert project.run("check") == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("error: ") for line in errors)
+    for fragment in ("grid.dm-tiny-1.network", "reports.digits", "params.yaml:methods.dc.iterations"):
+        assert sum(fragment in line for line in errors) == 1
+
+
+@pytest.mark.parametrize("words", ["stages.distill dm-tiny-1", "ddpipe.cli check"])
+def test_as_a_process(words: str, project: Project) -> None:
+    params("methods.dm", {"iterations": 0})(project)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", *words.split()], cwd=project.root, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: params.yaml:methods.dm.iterations: must be greater than 0, not 0\n"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_explains_itself(stage: str, project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert project.run(stage, "--help") == 0
+    said = capsys.readouterr().out
+    assert "Usage:" in said and len(said.split()) > 30
+
+
+@pytest.mark.parametrize("command", ["methods", "explain", "check", "plan", "export"])
+def test_every_command_explains_itself(command: str, project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert project.run(command, "--help") == 0
+    said = capsys.readouterr().out
+    assert "Usage:" in said and len(said.split()) > 20
