@@ -1,0 +1,103 @@
+"""Layers of numbers: which wins, where each comes from, what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from ddpipe import config, settings
+from ddpipe.errors import UserError
+from tests.unit.small_project import Project
+
+RECIPE = "ddpipe/methods/dm.yaml:dm"
+
+
+def test_later_layers_win(project: Project) -> None:
+    project.set("ddpipe/methods/dm.yaml", "dm.cells.tiny-1", {"iterations": 7, "real_batch": 9})
+    project.set("params.yaml", "methods.dm", {"real_batch": 5, "outer": {"images": {"momentum": 0.0}}})
+    found = config.load(project.root)
+    resolved = found.resolved("dm-tiny-1")
+    assert isinstance(resolved, settings.Distillation)
+    assert (resolved.iterations, resolved.real_batch) == (7, 5)
+    assert resolved.outer["images"] == settings.Sgd(lr=1.0, momentum=0.0)
+    origins = found.origins("dm-tiny-1")
+    assert origins["iterations",] == f"{RECIPE}.cells.tiny-1"
+    assert origins["real_batch",] == "params.yaml:methods.dm"
+    assert origins["outer", "images", "lr"] == f"{RECIPE}.parts"
+    assert origins["outer", "images", "momentum"] == "params.yaml:methods.dm"
+    assert ("revision",) not in origins  # the default of settings.py
+
+
+def test_another_part_forgets_the_numbers_of_the_old_one(project: Project) -> None:
+    project.set("ddpipe/methods/dc.yaml", "dc.parts.students", {"name": "trained", "outer_loop": 3})
+    project.set("params.yaml", "methods.dc", {"students": {"name": "fresh"}})
+    found = config.load(project.root)
+    resolved = found.resolved("dc-tiny-1")
+    assert isinstance(resolved, settings.Distillation) and resolved.students == settings.FreshStudents(name="fresh")
+    assert ("students", "outer_loop") not in found.origins("dc-tiny-1")
+
+
+def test_a_new_combination_inherits_the_recipe_not_the_overrides(project: Project) -> None:
+    project.set("params.yaml", "methods.dm", {"iterations": 5})
+    project.set("params.yaml", "methods.short", {"base": "dm", "real_batch": 2})
+    row = config.load(project.root).rows["dm-tiny-1"].model_dump() | {"method": "short"}
+    project.set("params.yaml", "grid", {"short-tiny-1": row})
+    found = config.load(project.root)
+    resolved = found.resolved("short-tiny-1")
+    assert isinstance(resolved, settings.Distillation) and (resolved.iterations, resolved.real_batch) == (3, 2)
+    assert found.overrides("short-tiny-1") == {"real_batch": 2}
+    assert found.overrides("dm-tiny-1") == {"iterations": 5}
+    assert project.run("check") == 0
+
+
+def test_a_row_must_name_the_recipe_of_its_method(project: Project) -> None:
+    project.set("params.yaml", "methods.dm", {"base": "dc"})
+    with pytest.raises(UserError, match=r"grid.dm-tiny-1.recipe: 'dm', but method 'dm' is based on 'dc'"):
+        config.load(project.root).resolved("dm-tiny-1")
+
+
+def test_a_protocol_has_exceptions_for_a_dataset(project: Project) -> None:
+    found = config.load(project.root)
+    assert (found.protocol("quick", "tiny").epochs, found.protocol("quick", "other").epochs) == (2, 1)
+    assert found.protocol("quick", "tiny").batch == 8
+
+
+def test_a_key_that_stands_twice_is_refused(project: Project) -> None:
+    found = config.load(project.root)
+    project.set("params.yaml", "grid", {"dm-tiny-1": found.rows["dm-tiny-1"].model_dump()})
+    with pytest.raises(UserError, match="grid.dm-tiny-1: this key exists twice"):
+        config.load(project.root)
+
+
+def test_results_of_a_dataset(project: Project) -> None:
+    paths = [key.path.name for key in config.results_of(config.load(project.root), "tiny")]
+    assert "dm-tiny-1.small.quick.json" in paths and paths[-1] == "dm-tiny-1.other.again.json"
+    assert all((project.root / "data/results/tiny" / name).exists() for name in paths)
+    assert config.results_of(config.load(project.root), "digits") == []
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-5", 1e-5), ("on", "on"), ("0o17", 15), ("[1, 2]", [1, 2])])
+def test_yaml_is_read_as_dvc_reads_it(text: str, value: object, tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(f"key: {text}\n")
+    assert config.read_yaml(tmp_path / "x.yaml") == {"key": value}
+
+
+@pytest.mark.parametrize(
+    ("base", "change", "merged"),
+    [
+        ({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": 4}}, {"a": 1, "b": {"c": 4, "d": 3}}),
+        ({"a": {"name": "x", "k": 1}}, {"a": {"name": "x", "j": 2}}, {"a": {"name": "x", "k": 1, "j": 2}}),
+        ({"a": {"name": "x", "k": 1}}, {"a": {"name": "y"}}, {"a": {"name": "y"}}),
+        ({"a": {"b": 1}}, {"a": 2}, {"a": 2}),
+        ({}, {"a": {"b": 1}}, {"a": {"b": 1}}),
+    ],
+)
+def test_merge(base: dict, change: dict, merged: dict) -> None:
+    before = repr(base)
+    assert config.merge(base, change) == merged
+    assert repr(base) == before
+
+
+def test_every_published_cell_resolves() -> None:
+    found = config.load(Path(__file__).parents[2])
+    for cell in found.rows:
+        assert found.resolved(cell)
