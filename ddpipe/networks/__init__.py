@@ -23,12 +23,11 @@ def build(
 ) -> Classifier:
     """The network described by `settings` for square images of `resolution` pixels, its tensors NOT yet set.
 
-    Draws no random number (torch's constructors would, from the global state): `initialise_` or loaded weights must
+    Draws no random number (torch's own layers would, from the global state): `initialise_` or loaded weights must
     follow. Raises UserError where the images are too small for the network.
     """
-    with torch.device("meta"):
-        network = KINDS[settings.kind](channels, resolution, classes, **settings.model_dump(exclude={"kind"}))
-    return network.to_empty(device=device)
+    network = KINDS[settings.kind](channels, resolution, classes, **settings.model_dump(exclude={"kind"}))
+    return network.to(device)
 
 
 def create(

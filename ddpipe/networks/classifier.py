@@ -8,6 +8,20 @@ Norm = Literal["instance", "batch", "none"]
 Initialisation = Literal["default", "he"]
 
 
+class Conv2d(nn.Conv2d):
+    """torch's convolution, its weights not yet set: the constructor draws no random number."""
+
+    def reset_parameters(self) -> None:
+        """`initialise_` does it, from a named generator."""
+
+
+class Linear(nn.Linear):
+    """torch's linear layer, its weights not yet set: the constructor draws no random number."""
+
+    def reset_parameters(self) -> None:
+        """`initialise_` does it, from a named generator."""
+
+
 class Classifier(nn.Module):
     """A network whose last layer is linear: logits = classifier(embed(images)).
 

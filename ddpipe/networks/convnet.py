@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from ddpipe.errors import UserError
-from ddpipe.networks.classifier import Classifier, Norm, normalisation
+from ddpipe.networks.classifier import Classifier, Conv2d, Linear, Norm, normalisation
 
 
 class ConvNet(Classifier):
@@ -36,13 +36,13 @@ class ConvNet(Classifier):
         layers: list[nn.Module] = []
         for block in range(depth):
             layers += [
-                nn.Conv2d(width if block else channels, width, 3, padding=1 if block else first_padding),
+                Conv2d(width if block else channels, width, 3, padding=1 if block else first_padding),
                 normalisation(norm, width),
                 nn.ReLU(),
                 nn.AvgPool2d(2),
             ]
         self.features = nn.Sequential(*layers)
-        self.classifier = nn.Linear(width * side**2, classes)
+        self.classifier = Linear(width * side**2, classes)
 
     def embed(self, images: Tensor) -> Tensor:
         return self.features(images).flatten(1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ddpipe.errors import UserError
-from ddpipe.networks.classifier import Classifier, Norm, normalisation
+from ddpipe.networks.classifier import Classifier, Conv2d, Linear, Norm, normalisation
 
 
 class DenseLayer(nn.Module):
@@ -21,10 +21,10 @@ class DenseLayer(nn.Module):
         self.new = nn.Sequential(
             normalisation(norm, inputs),
             nn.ReLU(),
-            nn.Conv2d(inputs, bottleneck, 1, bias=False),
+            Conv2d(inputs, bottleneck, 1, bias=False),
             normalisation(norm, bottleneck),
             nn.ReLU(),
-            nn.Conv2d(bottleneck, growth, 3, padding=1, bias=False),
+            Conv2d(bottleneck, growth, 3, padding=1, bias=False),
         )
 
     def forward(self, x: Tensor) -> Tensor:  # (n, c, h, w) -> (n, growth + c, h, w)
@@ -53,13 +53,13 @@ class DenseNet(Classifier):
                 "use fewer blocks"
             )
         width = 2 * growth
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1, bias=False)]
+        layers: list[nn.Module] = [Conv2d(channels, width, 3, padding=1, bias=False)]
         for block, count in enumerate(blocks):
             if block:
                 layers += [
                     normalisation(norm, width),
                     nn.ReLU(),
-                    nn.Conv2d(width, width // 2, 1, bias=False),
+                    Conv2d(width, width // 2, 1, bias=False),
                     nn.AvgPool2d(2),
                 ]
                 width //= 2
@@ -68,7 +68,7 @@ class DenseNet(Classifier):
                 width += growth
         layers += [normalisation(norm, width), nn.ReLU(), nn.AdaptiveAvgPool2d(1)]
         self.features = nn.Sequential(*layers)
-        self.classifier = nn.Linear(width, classes)
+        self.classifier = Linear(width, classes)
 
     def embed(self, images: Tensor) -> Tensor:
         return self.features(images).flatten(1)

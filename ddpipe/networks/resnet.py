@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddpipe.errors import UserError
-from ddpipe.networks.classifier import Classifier, Initialisation, Norm, normalisation
+from ddpipe.networks.classifier import Classifier, Conv2d, Initialisation, Linear, Norm, normalisation
 
 Downsampling = Literal["stride", "avgpool"]
 
@@ -33,7 +33,7 @@ class Residual(nn.Module):
         for i, kernel in enumerate(kernels):
             here = i == kernels.index(3)
             layers.append(
-                nn.Conv2d(widths[i], widths[i + 1], kernel, stride if here else 1, padding=kernel // 2, bias=False)
+                Conv2d(widths[i], widths[i + 1], kernel, stride if here else 1, padding=kernel // 2, bias=False)
             )
             layers.append(normalisation(norm, widths[i + 1]))
             if i < len(kernels) - 1:
@@ -43,7 +43,7 @@ class Residual(nn.Module):
         self.residual = nn.Sequential(*layers)
         self.shortcut = nn.Sequential()
         if halve or inputs != outputs:
-            self.shortcut.append(nn.Conv2d(inputs, outputs, 1, stride, bias=False))
+            self.shortcut.append(Conv2d(inputs, outputs, 1, stride, bias=False))
             if halve and pool:
                 self.shortcut.append(nn.AvgPool2d(2))
             self.shortcut.append(normalisation(norm, outputs))
@@ -86,7 +86,7 @@ class ResNet(Classifier):
         self.initialisation = initialisation
         kernels, expansion = ((3, 3), 1) if block == "basic" else ((1, 3, 1), 4)
         self.stem = nn.Sequential(
-            nn.Conv2d(channels, widths[0], 3, padding=1, bias=False), normalisation(norm, widths[0]), nn.ReLU()
+            Conv2d(channels, widths[0], 3, padding=1, bias=False), normalisation(norm, widths[0]), nn.ReLU()
         )
         self.stages = nn.Sequential()
         inputs = widths[0]
@@ -96,7 +96,7 @@ class ResNet(Classifier):
                 self.stages.append(Residual(inputs, width, width * expansion, kernels, halve, norm, pool))
                 inputs = width * expansion
         self.pooling = nn.Identity() if pool else nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(inputs * side**2, classes)
+        self.classifier = Linear(inputs * side**2, classes)
 
     def embed(self, images: Tensor) -> Tensor:
         return self.pooling(self.stages(self.stem(images))).flatten(1)
