@@ -1,5 +1,6 @@
 """The outer optimiser: one step on the synthetic set for every loss an objective yields."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,14 +11,20 @@ from ddpipe.errors import UserError
 
 
 class Loss(NamedTuple):
-    """What an objective yields: `pull.backward()` leaves the gradient in the learned tensors.
+    """What an objective yields: a value and where its gradient starts.
 
-    An objective that takes its gradient class by class, to hold one class's graph instead of all, hands back the
-    surrogate sum(images * gradient): the decoder behind the images gets the same gradient from it.
+    An objective may take the gradient up to the decoded images by itself, part by part, to hold one part's graph at a
+    time instead of all: then `output` is the images and `gradient` the value's with respect to them. What is learned
+    behind the images gets the same gradient as from the value itself.
     """
 
     value: Tensor  # () what is logged and checked for NaN
-    pull: Tensor  # ()
+    output: Tensor  # the value, or the images (n, c, h, w) decoded with the graph of what is learned
+    gradient: Tensor | None = None  # like output; None: output is the value
+
+    def gradients(self, learned: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The value's gradient with respect to each of the tensors `learned`."""
+        return torch.autograd.grad(self.output, learned, self.gradient)
 
 
 class Outer:
@@ -26,11 +33,12 @@ class Outer:
     def __init__(self, groups: dict[str, list[Tensor]], config: dict[str, settings.Sgd]):
         if groups.keys() != config.keys():
             raise UserError(f"outer: has {sorted(config)}, but what is learned is {sorted(groups)}; name exactly these")
+        self.learned = [tensor for tensors in groups.values() for tensor in tensors]
         self.optimizer = torch.optim.SGD([{"params": groups[name], **config[name].model_dump()} for name in groups])
 
     def step(self, loss: Loss) -> None:
-        self.optimizer.zero_grad()
-        loss.pull.backward()
+        for tensor, gradient in zip(self.learned, loss.gradients(self.learned), strict=True):
+            tensor.grad = gradient
         self.optimizer.step()
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from ddpipe import settings
 from ddpipe.augment import Policy
 from ddpipe.datasets.resident import Resident
-from ddpipe.networks import has_batch_norm
+from ddpipe.networks import Classifier, has_batch_norm
 from ddpipe.outer import Loss
 from ddpipe.randomness import Streams
 from ddpipe.students.student import Student
@@ -28,6 +28,8 @@ from ddpipe.synthetic import Pixels
 
 def class_means(features: Tensor, sizes: Sequence[int]) -> Tensor:
     """(K, F) means of consecutive blocks of `sizes` rows of `features` (n, F)."""
+    if len(set(sizes)) == 1:  # the usual case needs no loop over classes
+        return features.unflatten(0, (len(sizes), -1)).mean(1)
     return torch.stack([block.mean(0) for block in features.split(list(sizes))])
 
 
@@ -53,22 +55,24 @@ class DistributionMatching:
     def losses(
         self, synthetic: Pixels, student: Student, real: Resident, augment: Policy, rng: Streams
     ) -> Iterator[Loss]:
-        network, labels = student.network, torch.arange(synthetic.num_classes)
-        together = len(labels) if has_batch_norm(network) else max(1, self.chunk // self.real_batch)
-        images = synthetic.decode().images  # (V, c, h, w)
-        gradient, total = torch.zeros_like(images), images.new_zeros(())
-        for some in labels.split(together):
-            addresses = [synthetic.addresses(label) for label in some.tolist()]
-            leaf = images[torch.cat(addresses)].detach().requires_grad_()
-            mine, theirs = [], []  # per class, augmented
-            for label, part in zip(some.tolist(), leaf.split([len(a) for a in addresses]), strict=True):
-                draw = augment.draw(rng("augment"), 1, *images.shape[-2:])
-                theirs.append(augment(real.sample(label, self.real_batch, rng("real")), draw))
-                mine.append(augment(part, draw))
+        network, sizes = student.network, synthetic.sizes
+        together = len(sizes) if has_batch_norm(network) else max(1, self.chunk // self.real_batch)
+        images = synthetic.decode().images  # (V, c, h, w), class by class
+        leaves = [block.requires_grad_() for block in images.detach().split(sizes)]
+        gradients, distances = [], []
+        for labels in torch.arange(len(sizes)).split(together):
+            rows = [real.sample_index(label, self.real_batch, rng("real")) for label in labels.tolist()]
+            theirs = real.batch(torch.cat(rows)).split([len(r) for r in rows])
+            mine = [leaves[label] for label in labels.tolist()]
+            draws = [augment.draw(rng("augment"), 1, *images.shape[-2:]) for _ in rows]
             with torch.no_grad():
-                wanted = class_means(network.embed(torch.cat(theirs)), [len(x) for x in theirs])
-            given = class_means(network.embed(torch.cat(mine)), [len(x) for x in mine])
-            distance = mean_distance(given, wanted).sum()
-            gradient[torch.cat(addresses)] = torch.autograd.grad(distance, leaf)[0]
-            total += distance.detach()
-        yield Loss(total, (images * gradient).sum())
+                wanted = embedded_means(network, [augment(x, draw) for x, draw in zip(theirs, draws, strict=True)])
+            given = embedded_means(network, [augment(x, draw) for x, draw in zip(mine, draws, strict=True)])
+            distances.append(mean_distance(given, wanted).sum())
+            gradients += torch.autograd.grad(distances[-1], mine)
+        yield Loss(torch.stack(distances).detach().sum(), images, torch.cat(gradients))
+
+
+def embedded_means(network: Classifier, classes: Sequence[Tensor]) -> Tensor:
+    """(K, F) mean embeddings of K classes, whose images (n, c, h, w) go through the network in one batch."""
+    return class_means(network.embed(torch.cat(list(classes))), [len(images) for images in classes])

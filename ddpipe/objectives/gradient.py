@@ -6,9 +6,9 @@ The synthetic images of a class shall pull a network the way the real ones do:
 2. take the gradient of the mean cross-entropy on both sides with respect to the network's weights;
 3. add up the distances over classes and descend in the images, through the augmentation and the gradient.
 
-Differs from the official code in two ways that leave the gradient as it is: classes are differentiated one after the
-other (their losses share nothing but the network), and one-dimensional weights, which distance "ours" skips, are not
-differentiated at all.
+Differs from the official code in three ways that leave the gradient as it is: all real gradients come first (going to and
+fro between the large real and the small synthetic batches costs some percent), the distances are differentiated class by
+class (they share nothing but the network), and one-dimensional weights, which distance "ours" skips, not at all.
 """
 
 from collections.abc import Iterator, Sequence
@@ -88,19 +88,21 @@ class GradientMatching:
         if has_batch_norm(network):
             refresh_statistics_(network, real, rng("statistics"))
         matched = [p for p in network.parameters() if self.metric != "ours" or p.dim() > 1]
-        images, targets = synthetic.decode()  # (V, c, h, w), (V, K)
-        gradient, total = torch.zeros_like(images), images.new_zeros(())
-        for label in range(synthetic.num_classes):
-            address = synthetic.addresses(label)
-            draw = augment.draw(rng("augment"), 1, *images.shape[-2:])
-            sample = augment(real.sample(label, self.real_batch, rng("real")), draw)
-            wanted = network_gradient(network, matched, sample, sample.new_full((len(sample),), label).long())
-            leaf = images[address].detach().requires_grad_()
-            given = network_gradient(network, matched, augment(leaf, draw), targets[address], create_graph=True)
-            distance = gradient_distance(given, wanted, self.metric)
-            gradient[address] = torch.autograd.grad(distance, leaf)[0]
-            total += distance.detach()
-        yield Loss(total, (images * gradient).sum())
+        images, targets = synthetic.decode()  # (V, c, h, w), (V, K), class by class
+        draws, wanted = [], []
+        for label in range(len(synthetic.sizes)):
+            draws.append(augment.draw(rng("augment"), 1, *images.shape[-2:]))
+            sample = augment(real.sample(label, self.real_batch, rng("real")), draws[-1])
+            labels = torch.full((len(sample),), label, device=sample.device)
+            wanted.append(network_gradient(network, matched, sample, labels))
+        gradients, distances = [], []
+        blocks = zip(images.detach().split(synthetic.sizes), targets.split(synthetic.sizes), strict=True)
+        for (block, block_targets), draw, theirs in zip(blocks, draws, wanted, strict=True):
+            augmented = augment(block.requires_grad_(), draw)
+            given = network_gradient(network, matched, augmented, block_targets, create_graph=True)
+            distances.append(gradient_distance(given, theirs, self.metric))
+            gradients += torch.autograd.grad(distances[-1], block)
+        yield Loss(torch.stack(distances).detach().sum(), images, torch.cat(gradients))
 
 
 def refresh_statistics_(network: nn.Module, real: Resident, rng: torch.Generator) -> None:

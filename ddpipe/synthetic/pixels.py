@@ -16,11 +16,11 @@ from ddpipe.synthetic.batch import Batch
 
 
 class Pixels(nn.Module):
-    """V = K * IPC learned images. An address is a row number.
+    """V = K * IPC learned images. An address is a row number; rows are ordered class by class.
 
     Args:
         images: (V, c, h, w) start values in the run's pixel space.
-        classes: (V,) class of each image.
+        classes: (V,) class of each image, ascending.
         num_classes: K.
     """
 
@@ -32,7 +32,7 @@ class Pixels(nn.Module):
         self.images = nn.Parameter(images.detach().clone())  # (V, c, h, w)
         self.register_buffer("classes", classes.to(images.device))  # (V,)
         self.register_buffer("targets", F.one_hot(self.classes, num_classes).to(images))  # (V, K)
-        self.num_classes = num_classes
+        self.sizes = torch.bincount(classes, minlength=num_classes).tolist()  # images of each class
 
     def __len__(self) -> int:
         return len(self.images)
@@ -42,10 +42,6 @@ class Pixels(nn.Module):
         if index is None:
             return Batch(self.images, self.targets)
         return Batch(self.images[index], self.targets[index])
-
-    def addresses(self, label: int) -> Tensor:
-        """The addresses of one class."""
-        return (self.classes == label).nonzero().flatten()
 
     def groups(self) -> dict[str, list[Tensor]]:
         return {"images": [self.images]}

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from ddpipe import networks
 from ddpipe.augment import Augment, Draw
+from ddpipe.distill import Distillation
+from ddpipe.outer import Loss
 from ddpipe.settings import ConvNet
 
 
@@ -36,30 +39,51 @@ def copy_(network: networks.Classifier, weights: Sequence[Tensor]) -> networks.C
 
 
 class WholeClass:
-    """Real data whose every batch is a whole class in storage order; images (K, n, c, h, w)."""
+    """Real data whose every batch is a whole class in storage order; images (n, c, h, w) of each class."""
 
-    def __init__(self, images: Tensor):
-        self.images = images
+    def __init__(self, images: Sequence[Tensor]):
+        self.images = torch.cat(list(images))
+        self.class_index = torch.arange(len(self.images)).split([len(x) for x in images])
+
+    def sample_index(self, label: int, n: int, rng: torch.Generator) -> Tensor:
+        return self.class_index[label]
+
+    def batch(self, index: Tensor) -> Tensor:
+        return self.images[index]
 
     def sample(self, label: int, n: int, rng: torch.Generator) -> Tensor:
-        return self.images[label]
+        return self.batch(self.sample_index(label, n, rng))
+
+
+def gradients_of(monkeypatch: pytest.MonkeyPatch, run: Distillation) -> list[Tensor]:
+    """Let `run` note the gradient by the images of each of its losses in the list returned."""
+    notes: list[Tensor] = []
+    step = run.outer.step
+
+    def noting(loss: Loss) -> None:
+        notes.extend(loss.gradients([run.synthetic.images]))
+        step(loss)
+
+    monkeypatch.setattr(run.outer, "step", noting)
+    return notes
 
 
 class Recorded(Augment):
-    """A strategy whose draws are recorded ones, used up in order; keeps what came out of each as `outcomes`."""
+    """A strategy whose draws are recorded ones, handed out in order; `outcomes` keeps what came out of each."""
 
     def __init__(self, strategy: str, draws: Sequence[Draw]):
         super().__init__(strategy)
-        self.draws = list(draws)
-        self.outcomes: list[list[Tensor]] = []
+        self.draws, self.handed_out = draws, 0
+        self.outcomes: list[list[Tensor]] = [[] for _ in draws]
 
     def draw(self, rng: torch.Generator, n: int, height: int, width: int) -> Draw:
-        self.outcomes.append([])
-        draw = self.draws[len(self.outcomes) - 1]
+        draw = self.draws[self.handed_out]
+        self.handed_out += 1
         assert draw.parameters.shape[1] == n
         return draw
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         changed = super().__call__(images, draw)
-        self.outcomes[-1].append(changed)
+        (number,) = (number for number, own in enumerate(self.draws) if own is draw)
+        self.outcomes[number].append(changed)
         return changed

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from parts import WholeClass
 from torch import Tensor
 
 from ddpipe import networks, objectives, settings
@@ -33,15 +34,12 @@ class Noting(Augment):
         return self.draws[-1]
 
 
-class Batches:
+class Batches(WholeClass):
     """Real data that hands out one given batch a class."""
 
-    def __init__(self, batches: list[Tensor]):
-        self.batches = batches
-
-    def sample(self, label: int, n: int, rng: torch.Generator) -> Tensor:
+    def sample_index(self, label: int, n: int, rng: torch.Generator) -> Tensor:
         assert n == REAL_BATCH
-        return self.batches[label]
+        return super().sample_index(label, n, rng)
 
 
 def normal(*shape: int) -> Tensor:
@@ -59,8 +57,7 @@ def scene(ipc: int, norm: str = "instance") -> tuple[networks.Classifier, list[T
 
 def composed(objective, network, real, synthetic, augment) -> tuple[Tensor, Tensor]:
     (loss,) = objective.losses(synthetic, Student(network), Batches(real), augment, Streams("draws"))
-    loss.pull.backward()
-    return loss.value, synthetic.images.grad
+    return loss.value, *loss.gradients([synthetic.images])
 
 
 def check(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> None:
