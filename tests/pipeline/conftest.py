@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tests.pipeline.project import CELLS, Project, cell_stages, clone
 
 

@@ -105,7 +105,7 @@ def folder_bytes(folder: Path) -> dict[str, bytes]:
 
 
 def clone(root: Path, home: Path) -> Project:
-    """The working tree (uncommitted work too) with the numbers of `shrink`, committed to a git repository of its own."""
+    """The working tree (uncommitted work too) with the numbers of `shrink`, committed to its own git repository."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in filter(None, subprocess.run(listed, cwd=SOURCE, check=True, capture_output=True).stdout.split(b"\0")):
         path = name.decode()
@@ -124,7 +124,7 @@ def clone(root: Path, home: Path) -> Project:
 def shrink(project: Project) -> None:
     """Five cells of digits with a handful of iterations, and one of mnist that never runs.
 
-    dc has a network of its own and random a protocol of its own, so that a change of either has something to leave alone.
+    dc has a network and random a protocol of its own, so that a change of either has something to leave alone.
     """
     with project.params() as params:
         params["run"] = {"device": "cpu", "threads": 1, "checkpoint_every": 1, "log_every": 1}
@@ -136,12 +136,11 @@ def shrink(project: Project) -> None:
         params["report"]["dpi"] = 50
         params["evaluations"] = {}
         params["grid"] = {}
-        methods = [*params["methods"]]
     numbers = {
         **{"random": {"digits": {"sets": 1}}, "herding": {"digits": {"sets": 1}}},
         **{"dm": {"digits-1": quick(), "digits-10": quick()}, "dc": {"digits-1": quick()}},
     }
-    for method in methods:
+    for method in (path.stem for path in (project.root / "ddpipe/methods").glob("*.yaml")):
         with project.recipe(method) as recipe:
             kept = [cell for cell in recipe["grid"] if cell in (*CELLS, NEVER_RUN)]
             recipe["grid"] = {cell: recipe["grid"][cell] for cell in kept}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 from tests.pipeline.project import CELLS, Project, cell_stages, outcome
 
 REPORT = "report@digits"
@@ -153,9 +154,9 @@ def add_ipc(project: Project) -> None:
 def add_method(project: Project) -> None:
     objective, synthetic = "ddpipe/objectives/distribution.py", "ddpipe/synthetic/pixels.py"
     with project.params() as params:
-        params["methods"]["dm-short"] = {"base": "dm", "iterations": 1}
-        params["grid"]["dm-short-digits-1"] = row(
-            "dm-short", 1, recipe="dm", cell="digits-1", objective=objective, synthetic=synthetic
+        params["methods"]["dm-brief"] = {"base": "dm", "iterations": 1}
+        params["grid"]["dm-brief-digits-1"] = row(
+            "dm-brief", 1, recipe="dm", cell="digits-1", objective=objective, synthetic=synthetic
         )
 
 
@@ -193,13 +194,13 @@ def test_additions_run_only_what_is_new(project: Project) -> None:
     add_dataset(project)
     assert project.repro(REPORT, "report@tiny").ran == {
         *cell_stages("random-digits-2"),
-        *cell_stages("dm-short-digits-1"),
+        *cell_stages("dm-brief-digits-1"),
         *{"further@dm-digits-1-small-short"},
         *{"prepare@tiny", *cell_stages("random-tiny-1"), "report@tiny"},
         REPORT,
     }
     shown = {(line["cell"], line["network"]) for line in report_rows(project)}
-    assert {(cell, "small") for cell in ("random-digits-2", "dm-short-digits-1", "dm-digits-1")} <= shown
+    assert {(cell, "small") for cell in ("random-digits-2", "dm-brief-digits-1", "dm-digits-1")} <= shown
 
 
 @pytest.mark.slow
@@ -207,7 +208,7 @@ def test_additions_run_only_what_is_new(project: Project) -> None:
     ("add", "expected"),
     [
         (add_ipc, {*cell_stages("random-digits-2"), REPORT}),
-        (add_method, {*cell_stages("dm-short-digits-1"), REPORT}),
+        (add_method, {*cell_stages("dm-brief-digits-1"), REPORT}),
         (add_evaluation, {"further@dm-digits-1-small-short", REPORT}),
         # digits' report names the grid of params.yaml, so it is written anew (its tables do not change)
         (add_dataset, {"prepare@tiny", *cell_stages("random-tiny-1"), "report@tiny", REPORT}),

@@ -1,0 +1,130 @@
+"""`ddpipe plan` against what `dvc repro` then does."""
+
+import shutil
+import subprocess
+
+import pytest
+import torch
+
+from ddpipe import config
+from ddpipe.artifacts import write_tensors
+from ddpipe.errors import UserError
+from ddpipe.plan import AFTER, CACHED, RUNS, UP_TO_DATE, Step, plan, show
+from tests.pipeline.project import CELLS, NEVER_RUN, Project, cell_stages, folder_bytes
+
+DM = ("dm-digits-1", "dm-digits-10")
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # a library of DVC warns DVC
+ALL = {"prepare@digits", "experts@digits", *cell_stages(*CELLS), "report@digits"}
+
+
+@pytest.fixture(autouse=True)
+def inside(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the project's folder, as a user of DVC is, with the user files that its own runs have."""
+    monkeypatch.chdir(project.root)
+    for name in ("HOME", "DVC_SITE_CACHE_DIR"):
+        monkeypatch.setenv(name, project.environment()[name])
+
+
+def planned(project: Project, target: str = "digits") -> dict[str, set[str]]:
+    """Names of the stages by state."""
+    steps = plan(config.load(project.root), target)
+    return {state: {s.name for s in steps if s.state == state} for state in (UP_TO_DATE, CACHED, RUNS, AFTER)}
+
+
+def reasons(project: Project, name: str) -> str:
+    [step] = [step for step in plan(config.load(project.root), name) if step.name == name]
+    return "; ".join(step.reasons)
+
+
+def test_nothing_to_do(project: Project) -> None:
+    before = folder_bytes(project.root / "data"), (project.root / "dvc.lock").read_bytes()
+    assert planned(project) == {UP_TO_DATE: ALL, CACHED: set(), RUNS: set(), AFTER: set()}
+    assert (folder_bytes(project.root / "data"), (project.root / "dvc.lock").read_bytes()) == before
+
+
+def test_a_changed_number_and_its_way_back(project: Project) -> None:
+    with project.params() as params:
+        params["methods"]["dm"] = {"iterations": 3}
+    found = planned(project)
+    assert found[RUNS] == {f"distill@{cell}" for cell in DM}
+    assert found[AFTER] == {*(f"evaluate@{cell}" for cell in DM), "report@digits"}
+    assert "params.yaml:methods.dm modified" in reasons(project, "distill@dm-digits-1")
+    assert "after distill@dm-digits-1" in reasons(project, "evaluate@dm-digits-1")
+    assert project.repro("report@digits").ran == found[RUNS] | found[AFTER]
+    assert planned(project)[UP_TO_DATE] == ALL
+    with project.params() as params:
+        params["methods"]["dm"] = {}
+    found = planned(project)
+    assert {f"distill@{cell}" for cell in DM} <= found[CACHED] and not found[RUNS]
+    done = project.repro("report@digits")
+    assert found[CACHED] <= done.restored <= found[CACHED] | found[AFTER] and not done.ran
+
+
+def test_changed_code(project: Project) -> None:
+    with open(project.root / "ddpipe/objectives/gradient.py", "a") as file:
+        file.write("# changed\n")
+    assert planned(project)[RUNS] == {"distill@dc-digits-1"}
+    assert reasons(project, "distill@dc-digits-1").endswith("gradient.py modified")
+
+
+def test_a_workspace_without_data(project: Project) -> None:
+    for name in ("prepared", "experts", "distilled", "costs"):
+        shutil.rmtree(project.root / "data" / name)
+    found = planned(project)
+    assert not found[RUNS] and not found[AFTER]
+    assert found[CACHED] == {"prepare@digits", "experts@digits", *(f"distill@{cell}" for cell in CELLS)}
+    done = project.repro("report@digits")
+    assert done.restored == found[CACHED] and not done.ran
+
+
+def test_neither_data_nor_cache(project: Project) -> None:
+    shutil.rmtree(project.root / ".dvc" / "cache")
+    for name in ("prepared", "experts", "distilled", "costs"):
+        shutil.rmtree(project.root / "data" / name)
+    found = planned(project)
+    assert found[RUNS] == {"prepare@digits"} and found[AFTER] == ALL - found[RUNS]
+    assert "dvc pull --allow-missing" in reasons(project, "prepare@digits")
+
+
+def test_targets(project: Project) -> None:
+    cell = planned(project, NEVER_RUN)
+    assert cell[RUNS] == {"prepare@mnist"} and cell[AFTER] == cell_stages(NEVER_RUN)
+    assert planned(project, "distill@dm-digits-1")[UP_TO_DATE] == {"prepare@digits", "distill@dm-digits-1"}
+    assert (
+        planned(project, "")[UP_TO_DATE] == ALL and "page" in planned(project, "")[RUNS] | planned(project, "")[AFTER]
+    )
+    with pytest.raises(UserError, match="no stage, dataset or cell 'dm-digits-2'; did you mean 'dm-digits-1'?"):
+        plan(config.load(project.root), "dm-digits-2")
+
+
+def test_an_unfinished_run_is_named(project: Project) -> None:
+    with project.params() as params:
+        params["methods"]["dm"] = {"iterations": 30}
+    folder = project.root / "data/checkpoints/distill/dm-digits-1"
+    shutil.rmtree(folder, ignore_errors=True)
+    write_tensors(folder / "set-0.safetensors", {})
+    write_tensors(folder / "set-1.partial.safetensors", {"iteration": torch.tensor(17)})
+    found = config.load(project.root)
+    text = show(found, plan(found, "dm-digits-1"))
+    assert "checkpoint: 1 finished, set-1 at iteration 17, used if its inputs are the same" in text
+
+
+def test_show_keeps_stages_with_the_same_reasons_together(project: Project) -> None:
+    steps = [Step(f"distill@dm-other-{n}", RUNS, ("never ran",)) for n in (1, 10)] + [Step("page", UP_TO_DATE)]
+    assert show(config.load(project.root), steps).splitlines() == [
+        "up to date (nothing to do): 1 stage",
+        "runs (is computed): 2 stages, 2 of them distil",
+        "  distill@dm-other-1 distill@dm-other-10",
+        "      never ran",
+    ]
+
+
+def test_the_command(project: Project) -> None:
+    assert "up to date (nothing to do)" in project.call("python", "-m", "ddpipe.cli", "plan", "digits")
+    done = subprocess.run(
+        ["python", "-m", "ddpipe.cli", "plan", "digit"],
+        **{"cwd": project.root, "env": project.environment(), "capture_output": True, "text": True},
+    )
+    assert done.returncode == 2 and done.stderr.startswith(
+        "error: no stage, dataset or cell 'digit'; did you mean 'digits'?"
+    )
