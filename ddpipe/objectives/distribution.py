@@ -59,7 +59,8 @@ class DistributionMatching:
         together = len(sizes) if has_batch_norm(network) else max(1, self.chunk // self.real_batch)
         images = synthetic.decode().images  # (V, c, h, w), class by class
         leaves = [block.requires_grad_() for block in images.detach().split(sizes)]
-        gradients, distances = [], []
+        gradients: list[Tensor] = []
+        distances: list[Tensor] = []
         for labels in torch.arange(len(sizes)).split(together):
             rows = [real.sample_index(label, self.real_batch, rng("real")) for label in labels.tolist()]
             theirs = real.batch(torch.cat(rows)).split([len(r) for r in rows])

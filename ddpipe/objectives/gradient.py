@@ -6,9 +6,10 @@ The synthetic images of a class shall pull a network the way the real ones do:
 2. take the gradient of the mean cross-entropy on both sides with respect to the network's weights;
 3. add up the distances over classes and descend in the images, through the augmentation and the gradient.
 
-Differs from the official code in three ways that leave the gradient as it is: all real gradients come first (going to and
-fro between the large real and the small synthetic batches costs some percent), the distances are differentiated class by
-class (they share nothing but the network), and one-dimensional weights, which distance "ours" skips, not at all.
+Differs from the official code in three ways that leave the gradient as it is: all real gradients come first, because
+going to and fro between large real and small synthetic batches costs some percent; the distances are differentiated
+class by class, because they share nothing but the network; one-dimensional weights, which distance "ours" skips, are
+not differentiated at all.
 """
 
 from collections.abc import Iterator, Sequence
