@@ -47,9 +47,10 @@ class Distillation:
         """Refuse to go on, and to checkpoint, once a loss was not a number. Waits for the device: call it seldom."""
         bad = (~self.history[: self.iteration].isfinite()).nonzero()
         if len(bad):
-            group, rate = next(iter(self.synthetic.groups())), self.outer.optimizer.param_groups[0]["lr"]
+            group, optimizer = next(iter(self.outer.optimizers.items()))
+            first = int(bad[0])
             raise UserError(
-                f"outer.{group}.lr: with {rate} the loss is not a number from iteration {int(bad[0])} on; lower it"
+                f"outer.{group}.lr: with {optimizer.lr} from iteration {first} the loss is not a number; lower it"
             )
 
     def state_dict(self) -> dict[str, Tensor]:

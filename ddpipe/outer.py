@@ -1,13 +1,14 @@
 """The outer optimiser: one step on the synthetic set for every loss an objective yields."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ddpipe import settings
 from ddpipe.errors import UserError
+from ddpipe.sgd import Sgd
 
 
 class Loss(NamedTuple):
@@ -28,36 +29,23 @@ class Loss(NamedTuple):
 
 
 class Outer:
-    """SGD with momentum, no dampening, no weight decay, one learning rate a parameter group."""
+    """SGD with momentum and a learning rate of its own for each group of what is learned."""
 
     def __init__(self, groups: dict[str, list[Tensor]], config: dict[str, settings.Sgd]):
         if groups.keys() != config.keys():
             raise UserError(f"outer: has {sorted(config)}, but what is learned is {sorted(groups)}; name exactly these")
-        self.learned = [tensor for tensors in groups.values() for tensor in tensors]
-        self.optimizer = torch.optim.SGD([{"params": groups[name], **config[name].model_dump()} for name in groups])
+        self.optimizers = {name: Sgd(groups[name], **config[name].model_dump()) for name in groups}
 
     def step(self, loss: Loss) -> None:
-        for tensor, gradient in zip(self.learned, loss.gradients(self.learned), strict=True):
-            tensor.grad = gradient
-        self.optimizer.step()
+        gradients = iter(loss.gradients([p for o in self.optimizers.values() for p in o.parameters]))
+        for optimizer in self.optimizers.values():
+            optimizer.step([next(gradients) for _ in optimizer.parameters])
 
     def state_dict(self) -> dict[str, Tensor]:
-        return pack(self.optimizer)
+        """`<group>.<number>` -> velocity."""
+        states = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+        return {f"{name}.{number}": value for name, state in states.items() for number, value in state.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        unpack_(self.optimizer, state)
-
-
-def pack(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The tensors an optimiser carries from step to step, as `<parameter number>.<name>`."""
-    state = optimizer.state_dict()["state"].items()
-    return {f"{number}.{name}": value for number, entry in state for name, value in entry.items() if value is not None}
-
-
-def unpack_(optimizer: torch.optim.Optimizer, state: dict[str, Tensor]) -> None:
-    """Give an optimiser back what `pack` took from one like it."""
-    entries: dict[int, dict[str, Any]] = {}
-    for key, value in state.items():
-        number, name = key.split(".", 1)
-        entries.setdefault(int(number), {})[name] = value
-    optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict({number: state[f"{name}.{number}"] for number in optimizer.state_dict()})

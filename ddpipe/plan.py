@@ -19,7 +19,7 @@ MEANING = {
     UP_TO_DATE: "nothing to do",
     CACHED: "outputs are fetched from the cache, nothing is computed",
     RUNS: "is computed",
-    AFTER: "is computed unless what runs before it gives the same bytes as last time",
+    AFTER: "is computed unless what comes before it gives the same bytes as last time, or other bytes seen before",
 }
 LOST = dict.fromkeys(
     ("deleted", "not in cache"),
@@ -53,14 +53,17 @@ def targets_of(config: Config, target: str) -> list[str]:
 
 
 def plan(config: Config, target: str = "") -> list[Step]:
-    """Every stage that `target` needs, those that others depend on first."""
+    """Every stage that `target` needs, those that others depend on first.
+
+    DVC takes paths as relative to the folder of the process: it must be `config.root`.
+    """
     import networkx
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     logging.getLogger("dvc").setLevel(logging.ERROR)  # the plan says what DVC would log
     try:
-        repo = Repo(str(config.root))
+        repo = Repo()
         graph = repo.index.graph
         wanted = {s for t in targets_of(config, target) for s in repo.stage.collect(t)} if target else set(graph)
     except DvcException as error:
@@ -86,7 +89,7 @@ def nearest(word: str, known: list[str]) -> str:
 def judge(stage: Any, before: list[tuple[Any, Step]]) -> Step:
     """What happens to one stage, given what happens to those `before` it."""
     name = stage.addressing
-    waits = [step.name for _, step in before if step.state in (RUNS, AFTER)]
+    waits = [step.name for _, step in before if step.state in (RUNS, AFTER) or step.state == CACHED and step.reasons]
     reasons = tuple(changes(stage, [upstream for upstream, _ in before]))
     if waits:
         return Step(name, AFTER, (*reasons, f"after {waits[0]}" + (f" and {len(waits) - 1} more" if waits[1:] else "")))
@@ -137,11 +140,17 @@ def in_run_cache(stage: Any) -> bool:
 
     if not all(dep.exists for dep in stage.deps):
         return False
+    recorded = [out.hash_info for out in stage.outs]
     stage.save_deps()  # into the object in memory: what the inputs are now
+    for out in stage.outs:
+        out.clear()  # or the outputs of the last run, whatever its inputs were, would count as those of this one
     try:
         stage.repo.stage_cache.restore(stage, dry=True)
     except RunCacheNotFoundError:
         return False
+    finally:
+        for out, hash_info in zip(stage.outs, recorded, strict=True):
+            out.hash_info = hash_info
     return True
 
 

@@ -34,6 +34,11 @@ class Sgd:
             moves = self.velocity
         torch._foreach_add_(self.parameters, moves, alpha=-self.lr)
 
+    def forget(self) -> None:
+        """Start again from rest, as a new optimiser would."""
+        for velocity in self.velocity:
+            velocity.zero_()
+
     def state_dict(self) -> dict[str, Tensor]:
         return {str(number): velocity for number, velocity in enumerate(self.velocity)}
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ddpipe import settings
 from ddpipe.augment import Policy
 from ddpipe.errors import UserError
+from ddpipe.sgd import Sgd
 from ddpipe.synthetic.batch import Batch
 
 Fetch = Callable[[Tensor | slice], Batch]  # row numbers -> images and targets on the device
@@ -21,7 +22,7 @@ Fetch = Callable[[Tensor | slice], Batch]  # row numbers -> images and targets o
 
 def pass_over(
     network: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Sgd,
     fetch: Fetch,
     n: int,
     batch: int,
@@ -38,9 +39,7 @@ def pass_over(
         images, targets = fetch(part)
         images = augment(images, augment.draw(rng, len(images), *images.shape[-2:]))
         loss = F.cross_entropy(network(images), targets)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        optimizer.step(torch.autograd.grad(loss, optimizer.parameters))
     return loss.detach()
 
 
@@ -58,20 +57,14 @@ def train(
         UserError: when the loss is no longer a number.
     """
 
-    def sgd(lr: float) -> torch.optim.SGD:
-        return torch.optim.SGD(
-            network.parameters(), lr=lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
-        )
-
-    optimizer = sgd(config.lr)
+    optimizer = Sgd(network.parameters(), config.lr, config.momentum, config.weight_decay)
     network.train()
     for number in range(passes(config)):
         loss = pass_over(network, optimizer, fetch, n, config.batch, augment, rng)
         if config.drop == "half" and number == config.epochs // 2 + 1:
+            optimizer.lr = 0.1 * config.lr
             if config.drop_resets_momentum:
-                optimizer = sgd(0.1 * config.lr)
-            else:
-                optimizer.param_groups[0]["lr"] = 0.1 * config.lr
+                optimizer.forget()
         yield number
     if not math.isfinite(loss):
         raise UserError(f"lr: training a network with {config.lr} gave a loss that is not a number; lower it")

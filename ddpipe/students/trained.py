@@ -11,8 +11,8 @@ from torch import Tensor
 from ddpipe import settings
 from ddpipe.augment import Policy
 from ddpipe.networks import Classifier, initialise_
-from ddpipe.outer import pack, unpack_
 from ddpipe.randomness import Streams
+from ddpipe.sgd import Sgd
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Pixels
 from ddpipe.training import pass_over
@@ -26,12 +26,12 @@ class Trained:
         self.served = 0  # steps the present network has served
         self.optimizer = self.new_optimizer()
 
-    def new_optimizer(self) -> torch.optim.SGD:
-        return torch.optim.SGD(self.network.parameters(), lr=self.config.lr, momentum=self.config.momentum)
+    def new_optimizer(self) -> Sgd:
+        return Sgd(self.network.parameters(), self.config.lr, self.config.momentum)
 
     def next(self, synthetic: Pixels, rng: Streams) -> Student:
         if self.served % self.config.outer_loop == 0:
-            initialise_(self.network, rng("students.init"))
+            initialise_(self.network.train(), rng("students.init"))
             self.optimizer, self.served = self.new_optimizer(), 0
         else:
             self.train(synthetic, rng)
@@ -54,7 +54,7 @@ class Trained:
 
     def state_dict(self) -> dict[str, Tensor]:
         network = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        optimizer = {f"optimizer.{name}": value for name, value in pack(self.optimizer).items()}
+        optimizer = {f"optimizer.{name}": value for name, value in self.optimizer.state_dict().items()}
         return {"served": torch.tensor(self.served)} | network | optimizer
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -65,4 +65,4 @@ class Trained:
                 parts[part][name] = value
         self.served = int(state["served"])
         self.network.load_state_dict(parts["network"])
-        unpack_(self.optimizer, parts["optimizer"])
+        self.optimizer.load_state_dict(parts["optimizer"])

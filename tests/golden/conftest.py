@@ -12,7 +12,7 @@ def case(request: pytest.FixtureRequest) -> Callable[..., Case]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for `variant` and is marked `@pytest.mark.variants_of("case")` runs once per variant of the case."""
+    """A test that asks for `variant` and is marked `@pytest.mark.variants_of("case")` runs once per variant of it."""
     marker = metafunc.definition.get_closest_marker("variants_of")
     if marker:
         name, *config = marker.args

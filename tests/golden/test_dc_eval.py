@@ -31,7 +31,7 @@ def test_every_step_of_the_official_loop(case, monkeypatch):
     rates, pass_over = [], training.pass_over
 
     def noting(network, optimizer, *rest):
-        rates.append(optimizer.param_groups[0]["lr"])
+        rates.append(optimizer.lr)
         return pass_over(network, optimizer, *rest)
 
     def share_right(fetch, answers):
