@@ -124,11 +124,13 @@ def one_pass(
     rng: torch.Generator,
 ) -> None:
     """Once over the images, shuffled if they do not fit into one batch."""
-    shuffled = torch.randperm(len(images), generator=rng) if len(images) > batch else torch.arange(len(images))
-    for rows in shuffled.split(batch):
-        chosen = images[rows]
-        chosen = augment(chosen, augment.draw(rng, len(rows), *chosen.shape[2:]))
-        loss = F.cross_entropy(network(chosen), labels[rows])
+    if len(images) > batch:
+        parts = [(images[rows], labels[rows]) for rows in torch.randperm(len(images), generator=rng).split(batch)]
+    else:
+        parts = [(images, labels)]
+    for chosen, answers in parts:
+        chosen = augment(chosen, augment.draw(rng, len(chosen), *chosen.shape[2:]))
+        loss = F.cross_entropy(network(chosen), answers)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
