@@ -47,7 +47,10 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
         with Progress(f"experts@{buffer}", len(missing) * passes(settings)) as progress:
             for number in missing:
                 rng = Streams(params.seed, "experts", buffer, number)
-                snapshots = train_expert(settings, network, real, prepared.flip, rng, progress.advance)
+                try:
+                    snapshots = train_expert(settings, network, real, prepared.flip, rng, progress.advance)
+                except UserError as error:
+                    raise UserError(f"experts.{buffer}.{error}") from error
                 store.write(str(number), {"snapshots": snapshots})
         names = [[name, list(p.shape)] for name, p in network.named_parameters()]
         about = {
