@@ -8,7 +8,7 @@ import typer
 from torch import Tensor
 
 from ddpipe import config, coresets, distilled, networks
-from ddpipe.artifacts import digest, file_digest, new_folder, read_json, read_tensors, write_json
+from ddpipe.artifacts import digest, file_digest, mend, new_folder, read_json, read_tensors, write_json
 from ddpipe.checkpoints import Checkpoints
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
@@ -40,7 +40,11 @@ def main(
     device = choose(params.run)
     prepared = Prepared.load(Path("data/prepared") / row.data)
     architecture = project.network(row.network)
-    inputs = {"seed": params.seed, "row": row.model_dump(), "settings": settings.model_dump(exclude={"sets"})}
+    inputs = {
+        "seed": params.seed,
+        "row": row.model_dump(exclude={"protocol"}),
+        "settings": settings.model_dump(exclude={"sets"}),
+    }
     inputs |= {"network": architecture.model_dump(), "data": prepared.checksum}
     # DVC reruns the cell when its mathematics changed: sets finished by the old code must not be taken for new ones
     inputs |= {"code": [file_digest(Path(file)) for file in (row.objective, row.synthetic)]}
@@ -67,17 +71,13 @@ def main(
                 store.write(f"set-{number}", piece[0], **piece[1])
                 store.remove(f"set-{number}.partial")
             pieces.append(piece)
-        info = {
-            "cell": cell,
-            "seed": params.seed,
-            "classes": list(prepared.classes),
-            "data_checksum": prepared.checksum,
-        }
+        info = {"cell": cell, "seed": params.seed}
+        info |= {"classes": list(prepared.classes), "data_checksum": prepared.checksum}
         info |= row.model_dump(include={"method", "recipe", "dataset", "data", "ipc", "network"})
         info |= {"settings": settings.model_dump(), "budget": budget(pieces[0][1]["floats"], prepared, row)}
         with new_folder(Path("data/distilled") / cell) as folder:
             distilled.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
-        write_json(Path("data/costs") / f"{cell}.json", total([meta["cost"] for _, meta in pieces], device))
+        write_json(Path("data/costs") / f"{cell}.json", total([meta["cost"] for _, meta in pieces]))
 
 
 def learn(
@@ -121,13 +121,23 @@ def choose_set(
     elif settings.rule == "random":
         rows = coresets.random(real.class_index, row.ipc, generator(seed, "random", row.data, number)).flatten()
     else:
-        experts = read_json(Path(row.needs) / "experts.json")["networks"]
-        snapshots = read_tensors(Path(row.needs) / f"{number % experts}.safetensors")[0]["snapshots"]
-        embedded = features(restore_(network, snapshots[-1]), real)
+        embedded = features(restore_(network, last_snapshot(Path(row.needs), number)), real)
         select = coresets.herding if settings.rule == "herding" else coresets.kcenter
         rows = select(embedded, real.class_index, row.ipc).flatten()
     cost = meter.record() | {"resumed_at": [], "iterations": 0}
     return {"rows": rows}, {"cost": cost, "floats": len(rows) * real.images[0].numel()}
+
+
+def last_snapshot(buffer: Path, number: int) -> Tensor:
+    """(P,) final weights of expert `number` of a buffer, counted round and round."""
+    experts = read_json(buffer / "experts.json").get("networks")
+    if not experts:
+        raise UserError(f"{buffer / 'experts.json'} names no networks; {mend(buffer / 'experts.json')}")
+    path = buffer / f"{number % experts}.safetensors"
+    tensors = read_tensors(path)[0]
+    if "snapshots" not in tensors:
+        raise UserError(f"{path} holds no snapshots; {mend(path)}")
+    return tensors["snapshots"][-1]
 
 
 def needs_experts(row: Row) -> bool:
@@ -144,7 +154,7 @@ def budget(floats: int, prepared: Prepared, row: Row) -> dict[str, float]:
     return {"floats": floats, "images_per_class": worth}
 
 
-def total(costs: list[dict[str, Any]], device: torch.device) -> dict[str, Any]:
+def total(costs: list[dict[str, Any]]) -> dict[str, Any]:
     """The cost of all sets together."""
     seconds, iterations = sum(c["seconds"] for c in costs), sum(c["iterations"] for c in costs)
     return costs[-1] | {
