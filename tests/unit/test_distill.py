@@ -1,0 +1,280 @@
+"""The loop's own promises, with the smallest parts that can carry them."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ddpipe import networks, settings, students
+from ddpipe.augment import Augment
+from ddpipe.datasets.preprocessing import fit
+from ddpipe.datasets.resident import Resident
+from ddpipe.distill import Distillation, compose
+from ddpipe.errors import UserError
+from ddpipe.objectives.gradient import gradient_distance, rowwise_cosine
+from ddpipe.outer import Loss, Outer
+from ddpipe.randomness import Streams, generator
+from ddpipe.synthetic import Batch, Pixels
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=generator("distill", shape), dtype=torch.float64)
+
+
+class Nothing:
+    """Students or an objective without a state."""
+
+    gives = accepts = frozenset({"network"})
+
+    def next(self, synthetic, rng):
+        return None
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        assert not state
+
+
+class Pull(Nothing):
+    """Draws the images to a random target; one loss a part, as an objective that steps class by class yields them."""
+
+    def __init__(self, parts: int = 1):
+        self.parts = parts
+
+    def losses(self, synthetic, student, real, augment, rng):
+        target = torch.randn(synthetic.images.shape, generator=rng("target"))
+        for part in range(self.parts):
+            value = (synthetic.images - target).square().sum() * (part + 1)
+            yield Loss(value.detach(), value)
+
+
+def run_of(objective: Nothing, lr: float = 0.1, momentum: float = 0.5) -> Distillation:
+    synthetic = Pixels(torch.zeros(2, 1, 2, 2), torch.arange(2), 2)
+    outer = Outer(synthetic.groups(), {"images": settings.Sgd(lr=lr, momentum=momentum)})
+    return Distillation(synthetic, objective, Nothing(), None, Augment("none"), outer, Streams("run"), torch.zeros(5))
+
+
+def images_and_network() -> tuple[Resident, networks.Classifier]:
+    images = torch.randint(256, (12, 1, 8, 8), generator=generator("images")).to(torch.uint8)
+    real = Resident(images, torch.arange(12) % 3, fit(images, settings.Dataset(source="digits")))
+    return real, networks.build(settings.ConvNet(kind="convnet", depth=1, width=2), 1, 8, 3)
+
+
+def config(**changes) -> settings.Distillation:
+    parts = {
+        "synthetic": {"name": "pixels"},
+        "objective": {"name": "gradient"},
+        "students": {"name": "fresh"},
+        "outer": {"images": {"lr": 0.1}},
+        "iterations": 3,
+        "real_batch": 2,
+    }
+    return settings.Distillation.model_validate(parts | changes)
+
+
+# --- the loop ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_iteration_takes_one_step_for_every_loss_and_logs_their_sum():
+    run = run_of(Pull(parts=2), lr=0.1, momentum=0.0)
+    target = torch.randn(run.synthetic.images.shape, generator=generator("run", "target"))
+    run.advance()
+    first = target.square().sum()
+    after_one = 0.2 * target  # 0 - 0.1 * 2 (0 - target)
+    second = 2 * (after_one - target).square().sum()
+    torch.testing.assert_close(run.synthetic.images.detach(), after_one - 0.4 * (after_one - target))
+    torch.testing.assert_close(run.history[0], first + second)
+    assert run.iteration == 1 and run.history[1:].eq(0).all()
+
+
+def test_the_state_is_tensors_alone_and_a_resumed_run_continues_bit_identically():
+    unbroken, resumed = run_of(Pull(2)), run_of(Pull(2))
+    for _ in range(2):
+        unbroken.advance()
+    state = {name: value.clone() for name, value in unbroken.state_dict().items()}
+    assert all(isinstance(value, Tensor) for value in state.values())
+    resumed.load_state_dict(state)
+    for run in (unbroken, resumed):
+        for _ in range(3):
+            run.advance()
+    states = unbroken.state_dict(), resumed.state_dict()
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_the_first_bad_iteration_is_named():
+    run = run_of(Pull())
+    for _ in range(3):
+        run.advance()
+    run.check_finite()
+    run.history[1:3] = torch.tensor([float("inf"), float("nan")])
+    with pytest.raises(UserError, match=r"^outer\.images\.lr: with 0\.1 .*iteration 1 "):
+        run.check_finite()
+
+
+# --- the outer optimiser ----------------------------------------------------------------------------------------------
+
+
+class Decoder(nn.Module):
+    """Images behind a nonlinear map with two groups of learned tensors."""
+
+    def __init__(self):
+        super().__init__()
+        self.codes, self.mixing = nn.Parameter(normal(4, 3)), nn.Parameter(normal(3, 5))
+
+    def decode(self) -> Tensor:
+        return torch.tanh(self.codes @ self.mixing)
+
+
+def test_a_gradient_taken_up_to_the_images_reaches_what_is_learned_behind_them():
+    decoder, target = Decoder(), normal(4, 5)
+    learned = [decoder.codes, decoder.mixing]
+
+    def value(images: Tensor) -> Tensor:
+        return (images - target).pow(4).sum()
+
+    whole = value(decoder.decode())
+    direct = Loss(whole.detach(), whole).gradients(learned)
+    images = decoder.decode()
+    leaf = images.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(value(leaf), leaf)
+    in_parts = Loss(whole.detach(), images, gradient).gradients(learned)
+    for a, b in zip(direct, in_parts, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_each_group_has_its_own_rate_and_momentum():
+    decoder, direction = Decoder(), normal(4, 5)
+    groups = {"codes": [decoder.codes], "decoder": [decoder.mixing]}
+    chosen = {"codes": settings.Sgd(lr=0.1, momentum=0.5), "decoder": settings.Sgd(lr=0.01)}
+    outer = Outer(groups, chosen)
+    codes, mixing, velocity = decoder.codes.detach().clone(), decoder.mixing.detach().clone(), 0.0
+    for _ in range(3):
+        value = (decoder.decode() * direction).sum()
+        by_codes, by_mixing = torch.autograd.grad(value, [decoder.codes, decoder.mixing], retain_graph=True)
+        outer.step(Loss(value.detach(), value))
+        velocity = 0.5 * velocity + by_codes
+        codes, mixing = codes - 0.1 * velocity, mixing - 0.01 * by_mixing
+        torch.testing.assert_close(decoder.codes.detach(), codes)
+        torch.testing.assert_close(decoder.mixing.detach(), mixing)
+
+
+@pytest.mark.parametrize("names", [["codes"], ["codes", "decoder", "labels"], ["images"]])
+def test_rates_for_other_groups_than_the_learned_ones_are_refused(names):
+    decoder = Decoder()
+    groups = {"codes": [decoder.codes], "decoder": [decoder.mixing]}
+    with pytest.raises(UserError, match=r"^outer: .*name exactly these$"):
+        Outer(groups, {name: settings.Sgd(lr=0.1) for name in names})
+
+
+# --- composition ------------------------------------------------------------------------------------------------------
+
+
+def test_a_composition_starts_at_iteration_zero():
+    real, network = images_and_network()
+    run = compose(config(), 2, real, network, True, Streams("run"))
+    assert run.iteration == 0 and run.history.tolist() == [0, 0, 0] and len(run.synthetic) == 6
+
+
+def test_an_objective_that_students_cannot_serve_is_refused(monkeypatch):
+    monkeypatch.setattr(students.Fresh, "gives", frozenset())
+    real, network = images_and_network()
+    with pytest.raises(UserError, match="students: 'fresh' gives no network, which objective 'gradient' needs"):
+        compose(config(), 2, real, network, True, Streams("run"))
+
+
+def test_rates_must_fit_what_is_learned():
+    real, network = images_and_network()
+    with pytest.raises(UserError, match="outer: has .*'codes'"):
+        compose(config(outer={"codes": {"lr": 0.1}}), 2, real, network, True, Streams("run"))
+
+
+def test_data_that_must_not_be_mirrored_never_are():
+    real, network = images_and_network()
+    chosen = config(augment="flip_crop", students={"name": "trained", "augment": "flip_scale"})
+    run = compose(chosen, 2, real, network, False, Streams("run"))
+    assert run.augment.operations == ("crop",) and run.students.augment.operations == ("scale",)
+
+
+# --- students ---------------------------------------------------------------------------------------------------------
+
+
+def trained(**numbers) -> tuple[students.Trained, Pixels]:
+    chosen = settings.TrainedStudents(name="trained", **numbers)
+    synthetic = Pixels(normal(6, 1, 8, 8).float(), torch.arange(3).repeat_interleave(2), 3)
+    return students.Trained(chosen, images_and_network()[1], Augment("none")), synthetic
+
+
+def weights(network: nn.Module) -> Tensor:
+    return nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+
+
+def test_a_network_serves_outer_loop_updates_and_is_never_trained_after_the_last(monkeypatch):
+    from ddpipe.students import trained as module
+
+    events: list[str] = []
+    initialise, pass_over = module.initialise_, module.pass_over
+    monkeypatch.setattr(module, "initialise_", lambda *a: (events.append("new"), initialise(*a))[1])
+    monkeypatch.setattr(module, "pass_over", lambda *a: (events.append("pass"), pass_over(*a))[1])
+    pool, synthetic = trained(outer_loop=3, inner_loop=2)
+    rng = Streams("students")
+    for _ in range(7):
+        pool.next(synthetic, rng)
+        events.append("match")
+    life = ["new", "match", "pass", "pass", "match", "pass", "pass", "match"]
+    assert events == life + life + ["new", "match"]
+
+
+def test_students_learn_the_set_as_it_is_now_and_leave_it_alone():
+    pool, synthetic = trained(outer_loop=2, lr=0.5)
+    rng = Streams("students")
+    before = weights(pool.next(synthetic, rng).network)
+    with torch.no_grad():
+        synthetic.images.neg_()
+    network = images_and_network()[1]
+    nn.utils.vector_to_parameters(before, network.parameters())
+    loss = nn.functional.cross_entropy(network(synthetic.images), synthetic.classes)
+    gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, network.parameters())])
+    torch.testing.assert_close(weights(pool.next(synthetic, rng).network), before - 0.5 * gradient)
+    assert synthetic.images.grad is None
+
+
+def test_momentum_of_a_network_ends_with_it():
+    pool, synthetic = trained(outer_loop=3, momentum=0.9)
+    rng = Streams("students")
+    for _ in range(3):
+        pool.next(synthetic, rng)
+    assert any(bool(v.any()) for v in pool.optimizer.state_dict().values())
+    pool.next(synthetic, rng)
+    assert not any(bool(v.any()) for v in pool.optimizer.state_dict().values())
+
+
+# --- distances of gradients -------------------------------------------------------------------------------------------
+
+
+def test_rowwise_cosine_counts_rows_and_skips_vectors():
+    a = normal(4, 2, 3, 3)
+    assert float(rowwise_cosine(a, 3 * a)) == pytest.approx(0, abs=1e-5)
+    assert float(rowwise_cosine(a, -a)) == pytest.approx(8, abs=1e-5)
+    assert float(rowwise_cosine(a[:, 0, 0, 0], -a[:, 0, 0, 0])) == 0
+    assert float(rowwise_cosine(torch.zeros_like(a), a)) == 4
+
+
+def test_epsilon_stands_beside_the_product_of_the_norms():
+    a, b = torch.tensor([[1e-3, 0.0]]), torch.tensor([[1e-3, 0.0]])
+    assert float(rowwise_cosine(a, b)) == pytest.approx(0.5)
+    assert float(gradient_distance([a], [b], "cos")) == pytest.approx(0.5)
+
+
+def test_mean_square_and_cosine_see_all_tensors_as_one():
+    a, b = [normal(2, 3), normal(4)], [normal(3, 2).T, normal(4).neg()]
+    joined = [torch.cat([t.flatten() for t in side]) for side in (a, b)]
+    assert float(gradient_distance(a, b, "mse")) == pytest.approx(float((joined[0] - joined[1]).square().sum()))
+    cosine = nn.functional.cosine_similarity(joined[0], joined[1], dim=0)
+    assert float(gradient_distance(a, b, "cos")) == pytest.approx(float(1 - cosine), rel=1e-5)
+
+
+def test_decoded_batches_name_their_parts():
+    synthetic = Pixels(normal(2, 1, 2, 2), torch.arange(2), 2)
+    batch = synthetic.decode(torch.tensor([1]))
+    assert isinstance(batch, Batch) and batch.targets.tolist() == [[0, 1]] and batch.targets.dtype == torch.float64

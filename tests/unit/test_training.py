@@ -1,0 +1,155 @@
+"""Training a network on a fixed set: passes, batches, the one drop of the rate, accuracy."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ddpipe import networks, settings, training
+from ddpipe.augment import Augment
+from ddpipe.errors import UserError
+from ddpipe.evaluation import mean_and_std
+from ddpipe.randomness import generator
+from ddpipe.sgd import Sgd
+from ddpipe.synthetic import Batch
+
+N, CLASSES = 10, 3
+NONE = Augment("none")
+
+
+def normal(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=generator("training", shape))
+
+
+IMAGES, LABELS = normal(N, 1, 8, 8), torch.arange(N) % CLASSES
+TARGETS = F.one_hot(LABELS, CLASSES).float()
+
+
+def fetch(index) -> Batch:
+    return Batch(IMAGES[index], TARGETS[index])
+
+
+def network(seed: int = 0, norm: str = "instance") -> networks.Classifier:
+    return networks.create(
+        settings.ConvNet(kind="convnet", depth=1, width=4, norm=norm), 1, 8, CLASSES, generator(seed)
+    )
+
+
+def finished(judge: nn.Module, **protocol) -> list[int]:
+    rules = settings.Protocol(**protocol)
+    return list(training.train(judge, rules, fetch, N, NONE, generator("order")))
+
+
+def weights(judge: nn.Module) -> torch.Tensor:
+    return nn.utils.parameters_to_vector(judge.parameters()).detach().clone()
+
+
+@pytest.mark.parametrize(("extra", "passes"), [(False, 3), (True, 4)])
+def test_every_pass_is_announced(extra, passes):
+    assert finished(network(), epochs=3, extra_epoch=extra) == list(range(passes))
+    assert training.passes(settings.Protocol(epochs=3, extra_epoch=extra)) == passes
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4, 9])
+def test_a_pass_meets_every_example_once_in_a_new_order(batch):
+    met: list[list[int]] = []
+
+    def noting(index):
+        met.append(index.tolist())
+        return fetch(index)
+
+    judge, rng = network(), generator("order")
+    orders = []
+    for _ in range(2):
+        training.pass_over(judge, Sgd(judge.parameters(), 0.01), noting, N, batch, NONE, rng)
+        assert [len(rows) for rows in met] == [batch] * (N // batch) + [N % batch] * (N % batch > 0)
+        orders.append([row for rows in met for row in rows])
+        met.clear()
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(N)) and orders[0] != orders[1]
+
+
+@pytest.mark.parametrize("batch", [N, 256])
+def test_a_set_that_fits_into_one_batch_is_one_step_in_its_own_order(batch):
+    judge, rng = network(), generator("order")
+    untouched = rng.get_state()
+    before = weights(judge)
+    expected = torch.cat(
+        [g.flatten() for g in torch.autograd.grad(F.cross_entropy(judge(IMAGES), LABELS), judge.parameters())]
+    )
+    loss = training.pass_over(judge, Sgd(judge.parameters(), 0.5), fetch, N, batch, NONE, rng)
+    torch.testing.assert_close(weights(judge), before - 0.5 * expected)
+    assert torch.equal(rng.get_state(), untouched) and not loss.requires_grad
+
+
+def test_an_augmented_batch_has_one_operation_and_parameters_for_each_image():
+    seen = []
+
+    class Noting(Augment):
+        def __call__(self, images, draw):
+            seen.append((len(images), draw.parameters.shape[1]))
+            return super().__call__(images, draw)
+
+    judge = network()
+    training.pass_over(
+        judge, Sgd(judge.parameters(), 0.01), fetch, N, 4, Noting("color_crop_flip_rotate"), generator("order")
+    )
+    assert seen == [(4, 4), (4, 4), (2, 2)]
+
+
+@pytest.mark.parametrize("drop", ["half", "never"])
+@pytest.mark.parametrize("resets", [True, False])
+@pytest.mark.parametrize("epochs", [1, 2, 5, 6])
+@pytest.mark.parametrize("extra", [True, False])
+def test_equals_the_loop_in_torchs_words(drop, resets, epochs, extra):
+    numbers = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}
+    ours, theirs = network(), network()
+    finished(ours, epochs=epochs, extra_epoch=extra, drop=drop, drop_resets_momentum=resets, batch=4, **numbers)
+
+    optimizer, order = torch.optim.SGD(theirs.parameters(), **numbers), generator("order")
+    for number in range(epochs + extra):
+        for rows in torch.randperm(N, generator=order).split(4):
+            optimizer.zero_grad()
+            F.cross_entropy(theirs(IMAGES[rows]), LABELS[rows]).backward()
+            optimizer.step()
+        if drop == "half" and number == epochs // 2 + 1:
+            if resets:
+                optimizer = torch.optim.SGD(theirs.parameters(), **numbers | {"lr": 0.1 * numbers["lr"]})
+            optimizer.param_groups[0]["lr"] = 0.1 * numbers["lr"]
+    torch.testing.assert_close(weights(ours), weights(theirs))
+
+
+def test_soft_targets_are_trained_on():
+    soft = torch.softmax(normal(N, CLASSES), 1)
+    judge, other = network(), network()
+    rules = settings.Protocol(epochs=1, lr=0.5, momentum=0.0, weight_decay=0.0)
+    list(training.train(judge, rules, lambda index: Batch(IMAGES[index], soft[index]), N, NONE, generator("order")))
+    loss = -(soft * other(IMAGES).log_softmax(1)).sum(1).mean()
+    gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, other.parameters())])
+    torch.testing.assert_close(weights(judge), weights(other) - 0.5 * gradient)
+
+
+def test_a_network_is_trained_in_training_mode_and_tested_in_evaluation_mode():
+    judge = network(norm="batch").eval()
+    finished(judge, epochs=1)
+    assert judge.training and not torch.equal(judge.features[1].running_mean, torch.zeros(4))
+    training.accuracy(judge, IMAGES.__getitem__, LABELS)
+    assert not judge.training
+
+
+def test_a_loss_that_is_not_a_number_is_refused():
+    with pytest.raises(UserError, match=r"^lr: training a network with 1e\+30 .* lower it$"):
+        finished(network(), epochs=5, lr=1e30)
+
+
+@pytest.mark.parametrize("batch", [1, 4, N, 1024])
+def test_accuracy_is_the_percent_of_right_answers(batch):
+    judge = network()
+    answers = judge(IMAGES).argmax(1)
+    answers[:3] = (answers[:3] + 1) % CLASSES
+    assert training.accuracy(judge, IMAGES.__getitem__, answers, batch) == 70.0
+
+
+def test_mean_and_population_deviation_are_over_all_networks_of_all_sets():
+    mean, std = mean_and_std([[1.0, 2.0], [3.0, 6.0]])
+    assert mean == 3.0 and std == pytest.approx(3.5**0.5)
+    assert mean_and_std([[42.0]]) == (42.0, 0.0)
