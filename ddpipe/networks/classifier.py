@@ -1,5 +1,6 @@
 """What all networks have in common: features, one linear layer on top, a choice of normalisation."""
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ class Linear(nn.Linear):
         """`initialise_` does it, from a named generator."""
 
 
-class Classifier(nn.Module):
+class Classifier(nn.Module, ABC):
     """A network whose last layer is linear: logits = classifier(embed(images)).
 
     `initialisation` says how `initialise_` fills the convolutions: PyTorch's default law or He's normal law.
@@ -31,9 +32,9 @@ class Classifier(nn.Module):
     initialisation: Initialisation = "default"
     classifier: nn.Linear
 
+    @abstractmethod
     def embed(self, images: Tensor) -> Tensor:  # (n, c, h, w) -> (n, F)
         """The features that enter the last linear layer."""
-        raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:  # (n, c, h, w) -> (n, K)
         return self.classifier(self.embed(images))

@@ -22,6 +22,7 @@ from ddpipe.datasets.resident import Resident
 from ddpipe.networks import Classifier, has_batch_norm
 from ddpipe.outer import Loss
 from ddpipe.randomness import Streams
+from ddpipe.stateless import Stateless
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Pixels
 
@@ -38,19 +39,13 @@ def mean_distance(synthetic: Tensor, real: Tensor) -> Tensor:
     return (synthetic - real).square().sum(1)
 
 
-class DistributionMatching:
+class DistributionMatching(Stateless):
     """The objective of DM."""
 
     accepts = frozenset({"network"})
 
     def __init__(self, config: settings.DistributionMatching, real_batch: int):
         self.chunk, self.real_batch = config.chunk, real_batch
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        pass
 
     def losses(
         self, synthetic: Pixels, student: Student, real: Resident, augment: Policy, rng: Streams

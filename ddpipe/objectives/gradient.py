@@ -24,6 +24,7 @@ from ddpipe.datasets.resident import Resident
 from ddpipe.networks import has_batch_norm
 from ddpipe.outer import Loss
 from ddpipe.randomness import Streams
+from ddpipe.stateless import Stateless
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Pixels
 
@@ -68,19 +69,13 @@ def gradient_distance(synthetic: Sequence[Tensor], real: Sequence[Tensor], metri
     return 1 - (a * b).sum() / (a.norm() * b.norm() + 1e-6)
 
 
-class GradientMatching:
+class GradientMatching(Stateless):
     """The objective of DC and, with an augmentation, of DSA."""
 
     accepts = frozenset({"network"})
 
     def __init__(self, config: settings.GradientMatching, real_batch: int):
         self.metric, self.real_batch = config.metric, real_batch
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        pass
 
     def losses(
         self, synthetic: Pixels, student: Student, real: Resident, augment: Policy, rng: Streams
