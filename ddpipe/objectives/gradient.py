@@ -102,7 +102,8 @@ class GradientMatching(Stateless):
 
 
 def refresh_statistics_(network: nn.Module, real: Resident, rng: torch.Generator) -> None:
-    """Batch norm cannot be matched class by class: take its statistics from 16 real images a class, and freeze them."""
+    """Batch norm cannot be matched class by class: one pass of 16 real images a class moves its running statistics (as
+    in the official code: by a tenth, torch's momentum), which are then frozen."""
     images = torch.cat([real.sample(label, 16, rng) for label in range(len(real.class_index))])
     with torch.no_grad():
         network.train()(images)

@@ -1,5 +1,7 @@
 """The composed objectives give the loss and the image gradient of the straight-line references."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from parts import WholeClass
@@ -12,6 +14,8 @@ from ddpipe.students import Student
 from ddpipe.synthetic import Pixels
 from tests.reference.distribution import dm_loss_and_gradient
 from tests.reference.gradient import dc_loss_and_gradient
+from tests.reference.program import Scene, straight
+from tests.reference.program import composed as composed_run
 
 SIZES = [5, 3, 7, 4]  # real images of each class
 REAL_BATCH = 4  # more than class 1 has
@@ -95,3 +99,17 @@ def test_without_an_augmentation_nothing_is_changed():
     for reference in (dc_loss_and_gradient, dm_loss_and_gradient):
         plain = reference(network, real, synthetic.images, 2)
         check(reference(network, real, synthetic.images, 2, none, [Draw("none", torch.empty(0, 1))] * 4), plain)
+
+
+@pytest.mark.parametrize("method", ["dm", "dc", "dsa"])
+@pytest.mark.parametrize("ipc", [1, 3])
+def test_a_whole_run_is_that_of_the_plain_program(method, ipc):
+    scene = Scene(method, ipc, width=4, real_batch=8, outer_loop=3, inner_loop=2, num_classes=4, per_class=11)
+    if method == "dm":
+        scene = replace(scene, outer_loop=1)
+    run, updates = composed_run(scene, iterations=5), straight(scene)
+    for _ in range(5):  # two networks
+        run.advance()
+        expected = next(updates)
+    moved = (expected - composed_run(scene, iterations=5).synthetic.images.detach()).norm()
+    assert float((run.synthetic.images.detach() - expected).norm() / moved) < 1e-3
