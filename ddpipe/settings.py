@@ -241,7 +241,7 @@ class Run(Settings):
     """What changes no number beyond rounding; tracked by no stage."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: PositiveInt = 2
+    threads: PositiveInt = 1
     checkpoint_every: PositiveInt = 50  # iterations
     log_every: PositiveInt = 50  # iterations between log lines when not on a terminal
 

@@ -124,7 +124,7 @@ def _read_result(key: ResultKey, main: bool) -> dict[str, Any]:
         devices = dict.fromkeys(filter(None, (cost.get("device"), result["device"])))
         return {
             "mean": float(result["mean"]),
-            "std": float(result["std"]),
+            "std": float(result["std"]) if result["n"] > 1 else NAN,  # one accuracy has no spread to speak of
             "n": int(result["n"]),
             "sets": int(result["sets"]),
             "networks": int(result["networks"]),
