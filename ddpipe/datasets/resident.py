@@ -5,12 +5,14 @@ from torch import Tensor
 
 from ddpipe.datasets.preprocessing import CHUNK, Preprocessing
 
+GIB = 2**30  # bytes
+
 
 class Resident:
     """Images (N, c, h, w) of one part with their labels, ready to be drawn from.
 
-    They stay uint8 and are standardised batch by batch where that is pointwise; whitened or per-image normalised ones
-    are float32, made once here. Either way `batch` gives the same images as `preprocessing.apply`.
+    They are preprocessed once, here, unless that would take more than a GiB: then they stay uint8 and are standardised
+    batch by batch (whitening is never done twice). Either way `batch` gives the same images as `preprocessing.apply`.
     labels: (N,) int64 on the device. class_index: the row numbers of each class, ascending, int64 on the CPU.
     """
 
@@ -19,7 +21,7 @@ class Resident:
     ):
         self.preprocessing = preprocessing.to(device)
         self.images = images.to(device)
-        if not preprocessing.pointwise:
+        if not preprocessing.pointwise or 4 * images.numel() <= GIB:
             self.images = torch.cat([self.preprocessing.apply(chunk) for chunk in self.images.split(CHUNK)])
         self.labels = labels.to(device)
         rows = labels.cpu()
@@ -28,7 +30,7 @@ class Resident:
     def batch(self, index: Tensor) -> Tensor:
         """Images of the rows `index` (n,) in the run's pixel space, float32 (n, c, h, w)."""
         images = self.images.index_select(0, index.to(self.images.device))
-        return self.preprocessing.apply(images) if self.preprocessing.pointwise else images
+        return images if images.is_floating_point() else self.preprocessing.apply(images)
 
     def sample_index(self, label: int, n: int, rng: torch.Generator) -> Tensor:
         """n random rows of class `label` without replacement, or all in random order if it has fewer; on the CPU."""

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ddpipe.datasets import resident
 from ddpipe.datasets.prepared import Prepared, prepare
 from ddpipe.datasets.readers import READERS, idx
 from ddpipe.datasets.resident import Resident
@@ -103,26 +104,28 @@ def test_prepared_is_complete_repeatable_and_survives_the_disk(arguments, tmp_pa
     assert all(getattr(loaded, name) == getattr(prepared, name) for name in plain)
 
 
+@pytest.mark.parametrize("limit", [resident.GIB, 0], ids=["small", "large"])
 @pytest.mark.parametrize("how", SETTINGS)
-def test_resident_gives_what_preprocessing_gives(arguments, how):
+def test_resident_gives_what_preprocessing_gives(arguments, how, limit, monkeypatch):
+    monkeypatch.setattr(resident, "GIB", limit)  # 0: too large to be kept as float32
     settings, raw = arguments
     prepared = prepare("name", Dataset(**settings, **SETTINGS[how]), raw)
-    resident = Resident(prepared.train_images, prepared.train_labels, prepared.preprocessing)
+    data = Resident(prepared.train_images, prepared.train_labels, prepared.preprocessing)
     everything = prepared.preprocessing.apply(prepared.train_images)
     assert everything.dtype == torch.float32 and bool(everything.isfinite().all())
     index = torch.arange(len(prepared.train_labels)).flip(0)
     if prepared.preprocessing.pointwise:
-        assert torch.equal(resident.batch(index), everything[index])
+        assert torch.equal(data.batch(index), everything[index])
     else:  # matrix products of other sizes round differently
-        torch.testing.assert_close(resident.batch(index), everything[index], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(data.batch(index), everything[index], rtol=1e-4, atol=1e-5)
 
-    assert torch.equal(torch.cat(resident.class_index).sort().values, index.flip(0))
-    for label, rows in enumerate(resident.class_index):
+    assert torch.equal(torch.cat(data.class_index).sort().values, index.flip(0))
+    for label, rows in enumerate(data.class_index):
         assert bool((prepared.train_labels[rows] == label).all()) and bool((rows.diff() > 0).all())
-        drawn = resident.sample_index(label, 2, generator("draw", label))
+        drawn = data.sample_index(label, 2, generator("draw", label))
         assert len(set(drawn.tolist()) & set(rows.tolist())) == 2
-        assert torch.equal(resident.sample(label, 2, generator("draw", label)), resident.batch(drawn))
-        every = resident.sample_index(label, len(rows) + 5, generator("draw", label))
+        assert torch.equal(data.sample(label, 2, generator("draw", label)), data.batch(drawn))
+        every = data.sample_index(label, len(rows) + 5, generator("draw", label))
         assert torch.equal(every.sort().values, rows)
 
 
