@@ -36,12 +36,14 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; free some space or mend the folder"
-        ) from error
+        raise unwritable(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {path}: {error.strerror or error}; free some space or mend the folder")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -87,9 +89,9 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], Any]":
 
 def mend(path: Path) -> str:
     """What to do about a missing or damaged file, told by the folder of data/ in which it lies."""
-    stages = {"prepared": "prepare", "experts": "experts", "distilled": "distill", "results": "evaluate"}
+    stages = {"prepared": "prepare", "experts": "experts", "distilled": "distill"}
     for part, child in zip(path.parts, path.parts[1:], strict=False):
-        if part in stages and part != "results":
+        if part in stages:
             return (
                 f"fetch it with `dvc checkout` or `dvc pull`, or delete it and run `dvc repro {stages[part]}@{child}`"
             )
@@ -109,9 +111,7 @@ def new_folder(path: Path) -> Iterator[Path]:
             os.replace(path, old)  # at once: a kill while the old files are deleted must not leave some of them here
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; free some space or mend the folder"
-        ) from error
+        raise unwritable(path, error) from error
     finally:
         for left_behind in (temporary, old):
             shutil.rmtree(left_behind, ignore_errors=True)
