@@ -16,6 +16,7 @@ Natural = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[float, Field(gt=0, strict=True)]
 NonNegative = Annotated[float, Field(ge=0, strict=True)]
 Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
+Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 
 def _known_operations(augment: str) -> str:
@@ -55,8 +56,12 @@ class Whitening(Settings):
 class Dataset(Settings):
     """One prepared form of one dataset (`datasets:` of params.yaml; output data/prepared/<key>)."""
 
-    source: Literal["digits", "mnist", "fashionmnist", "folder", "npz"]
+    source: Literal[
+        "digits", "mnist", "fashionmnist", "svhn", "cifar10", "cifar100", "tinyimagenet", "imagenet64", "folder", "npz"
+    ]
     path: str | None = None  # folder and npz: where the images lie; relative paths start at the repository
+    test_path: str | None = None  # npz: the file of the test part, where it is one of its own
+    classes: tuple[str, ...] | None = None  # only these, labelled in this order; left out: all
     standardise: Literal["given", "biased", "unbiased", "none"] = "biased"  # given: mean and std below
     mean: tuple[float, ...] | None = None
     std: tuple[Positive, ...] | None = None
@@ -73,6 +78,10 @@ class Dataset(Settings):
             raise ValueError("mean and std must be set exactly when standardise is 'given'")
         if (self.source in ("folder", "npz")) != (self.path is not None):
             raise ValueError("path must be set for source folder and npz, and for no other")
+        if self.test_path is not None and self.source != "npz":
+            raise ValueError("test_path is for source npz only")
+        if self.classes is not None and len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes must be different from each other")
         return self
 
 
@@ -82,9 +91,31 @@ class Dataset(Settings):
 class ConvNet(Settings):
     kind: Literal["convnet"]
     depth: PositiveInt = 3
-    width: PositiveInt = 128
+    width: PositiveInt | tuple[PositiveInt, ...] = 128  # a list: of each block (FRePo doubles it)
     norm: Literal["instance", "batch", "none"] = "instance"
     first_padding: PositiveInt | None = None  # of the first convolution; left out: 3 for 28x28 images, else 1
+    prepended: bool = False  # one more convolution and ReLU in front of the blocks, without pooling (KIP)
+    initialisation: Literal["default", "kernel"] = "default"  # kernel: the Gaussian law of KIP's and RFAD's kernels
+
+    @model_validator(mode="after")
+    def consistent(self) -> "ConvNet":
+        if isinstance(self.width, tuple) and len(self.width) != self.depth:
+            raise ValueError(f"width must be one number, or one a block: {self.depth}, not {len(self.width)}")
+        return self
+
+
+class LeNet(Settings):
+    """The network of DD's and LD's MNIST rows."""
+
+    kind: Literal["lenet"]
+    initialisation: Literal["default", "xavier"] = "default"  # xavier: DD; default: LD
+
+
+class AlexNet(Settings):
+    """The network of DD's and LD's CIFAR-10 rows (their AlexCifarNet)."""
+
+    kind: Literal["alexnet"]
+    initialisation: Literal["default", "xavier"] = "default"
 
 
 class ResNet(Settings):
@@ -104,7 +135,7 @@ class DenseNet(Settings):
     norm: Literal["batch", "instance"] = "batch"
 
 
-Network = Annotated[ConvNet | ResNet | DenseNet, Field(discriminator="kind")]
+Network = Annotated[ConvNet | ResNet | DenseNet | LeNet | AlexNet, Field(discriminator="kind")]
 
 
 # --- training on real or synthetic images: protocols, experts, students -----------------------------------------------
@@ -119,9 +150,12 @@ class Training(Settings):
     momentum: Fraction = 0.9
     weight_decay: NonNegative = 5e-4
     batch: PositiveInt = 256
-    drop: Literal["half", "never"] = "half"  # lr x 0.1 once pass number epochs // 2 + 2 has finished
+    # half: lr x 0.1 once pass number epochs // 2 + 2 has finished; staged: x 0.2 after 2/3 and again after 5/6 (IDC)
+    drop: Literal["half", "staged", "never"] = "half"
     drop_resets_momentum: bool = True  # the DC family builds a new optimiser there: the momentum buffer is forgotten
     augment: Augmentation = "none"
+    cutmix: Probability = 0.0  # of mixing a batch (IDC); the share of each image is uniform
+    precision: Literal["float32", "bfloat16"] = "float32"  # of forward and backward passes; weights stay float32
 
 
 class Protocol(Training):
@@ -129,6 +163,7 @@ class Protocol(Training):
 
     revision: PositiveInt = 1  # raise when shared code changes what these numbers mean
     networks: PositiveInt = 5  # trained on each distilled set
+    learned_lr: bool = False  # the step size that was learned with the set takes the place of lr (MTT)
     sets: PositiveInt | None = None  # only the first so many sets of a cell; left out: all
     exceptions: dict[str, dict] = {}  # dataset -> the numbers that differ there
 
@@ -242,6 +277,8 @@ class Run(Settings):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: PositiveInt = 1
+    together: Natural = 0  # evaluation networks trained at once; 0: one on a CPU, all of a set on a GPU
+    compile: bool = False  # torch.compile for training; pays for wide networks, costs about a minute a stage
     checkpoint_every: PositiveInt = 50  # iterations
     log_every: PositiveInt = 50  # iterations between log lines when not on a terminal
 
@@ -274,6 +311,8 @@ class Recipe(Settings):
     paper: str
     code: str | None = None  # the official repository
     protocol: str  # the authors' evaluation protocol: published values are compared with results under it
+    tables: dict[int, str] = {}  # protocol of the survey's tables that others than the authors measured (3, 4)
     notes: tuple[str, ...] = ()  # choices where paper, survey and code disagree
+    unverified: dict[str, str] = {}  # cells whose numbers nobody published: what they were taken from
     parts: dict  # composition and default numbers; tracked by DVC
     cells: dict[str, dict]  # published deviations per <dataset>-<ipc>, and `default`; tracked by DVC

@@ -1,4 +1,5 @@
-"""What a setting `augment` may say: "none", DSA's operations joined by "_", or "older:" and DC's older ones.
+"""What a setting `augment` may say: "none", DSA's operations joined by "_", "idc:" and the same operations composed as
+IDC does it, or "older:" and DC's older ones.
 
 Without torch, so that a wrong name is refused when the settings are read.
 """
@@ -8,6 +9,7 @@ import difflib
 from ddpipe.errors import UserError
 
 OLDER = "older:"
+IDC = "idc:"
 SIAMESE_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")  # ddpipe/augment.py
 OLDER_OPERATIONS = ("crop", "scale", "rotate")  # ddpipe/older_augment.py
 
@@ -18,7 +20,7 @@ def operations(strategy: str) -> tuple[str, ...]:
         return ()
     older = strategy.startswith(OLDER)
     known = OLDER_OPERATIONS if older else SIAMESE_OPERATIONS
-    names = tuple(strategy.removeprefix(OLDER).split("_"))
+    names = tuple(strategy.removeprefix(OLDER).removeprefix(IDC).split("_"))
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

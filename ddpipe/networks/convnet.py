@@ -1,5 +1,8 @@
 """ConvNet-d, the network of nearly all distillation papers (Gidaris & Komodakis 2018; survey section 6.1)."""
 
+from collections.abc import Sequence
+from typing import Literal
+
 from torch import Tensor, nn
 
 from ddpipe.errors import UserError
@@ -13,6 +16,7 @@ class ConvNet(Classifier):
     linear layer. Features are the flattened last map, channel by channel.
 
     `first_padding` pads the first convolution; left out it is 3 for images of 28x28, which makes them 32x32, else 1.
+    `width` may be one number a block; `prepended` puts one more convolution and ReLU of the first width in front.
     """
 
     def __init__(
@@ -21,11 +25,15 @@ class ConvNet(Classifier):
         resolution: int,
         classes: int,
         depth: int = 3,
-        width: int = 128,
+        width: int | Sequence[int] = 128,
         norm: Norm = "instance",
         first_padding: int | None = None,
+        prepended: bool = False,
+        initialisation: Literal["default", "kernel"] = "default",
     ):
         super().__init__()
+        self.initialisation = initialisation
+        widths = [width] * depth if isinstance(width, int) else list(width)
         if first_padding is None:
             first_padding = 3 if resolution == 28 else 1
         side = (resolution + 2 * first_padding - 2) >> depth  # every pooling halves and rounds down
@@ -34,15 +42,20 @@ class ConvNet(Classifier):
                 f"depth {depth} of the convnet halves {resolution}x{resolution} images to nothing: lower its depth"
             )
         layers: list[nn.Module] = []
-        for block in range(depth):
+        inputs, padding = channels, first_padding
+        if prepended:
+            layers += [Conv2d(inputs, widths[0], 3, padding=padding), nn.ReLU()]
+            inputs, padding = widths[0], 1
+        for outputs in widths:
             layers += [
-                Conv2d(width if block else channels, width, 3, padding=1 if block else first_padding),
-                normalisation(norm, width),
+                Conv2d(inputs, outputs, 3, padding=padding),
+                normalisation(norm, outputs),
                 nn.ReLU(),
                 nn.AvgPool2d(2),
             ]
+            inputs, padding = outputs, 1
         self.features = nn.Sequential(*layers)
-        self.classifier = Linear(width * side**2, classes)
+        self.classifier = Linear(inputs * side**2, classes)
 
     def embed(self, images: Tensor) -> Tensor:
         return self.features(images).flatten(1)
