@@ -95,7 +95,8 @@ class ConvNet(Settings):
     norm: Literal["instance", "batch", "none"] = "instance"
     first_padding: PositiveInt | None = None  # of the first convolution; left out: 3 for 28x28 images, else 1
     prepended: bool = False  # one more convolution and ReLU in front of the blocks, without pooling (KIP)
-    initialisation: Literal["default", "kernel"] = "default"  # kernel: the Gaussian law of KIP's and RFAD's kernels
+    # kernel: the Gaussian law of KIP's and RFAD's kernels; lecun: flax's default, FRePo
+    initialisation: Literal["default", "lecun", "kernel"] = "default"
 
     @model_validator(mode="after")
     def consistent(self) -> "ConvNet":
