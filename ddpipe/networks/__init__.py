@@ -6,16 +6,24 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ddpipe.networks.alexnet import AlexNet
 from ddpipe.networks.classifier import Classifier
 from ddpipe.networks.convnet import ConvNet
 from ddpipe.networks.densenet import DenseNet
 from ddpipe.networks.initialisation import initialise_
+from ddpipe.networks.lenet import LeNet
 from ddpipe.networks.resnet import ResNet
 from ddpipe.settings import Network
 
 __all__ = ["KINDS", "Classifier", "build", "create", "has_batch_norm", "initialise_"]
 
-KINDS: dict[str, Callable[..., Classifier]] = {"convnet": ConvNet, "resnet": ResNet, "densenet": DenseNet}
+KINDS: dict[str, Callable[..., Classifier]] = {
+    "convnet": ConvNet,
+    "resnet": ResNet,
+    "densenet": DenseNet,
+    "lenet": LeNet,
+    "alexnet": AlexNet,
+}
 
 
 def build(
@@ -24,7 +32,7 @@ def build(
     """The network described by `settings` for square images of `resolution` pixels, its tensors NOT yet set.
 
     Draws no random number (torch's own layers would, from the global state): `initialise_` or loaded weights must
-    follow. Raises UserError where the images are too small for the network.
+    follow. Raises UserError where the images do not fit the network.
     """
     network = KINDS[settings.kind](channels, resolution, classes, **settings.model_dump(exclude={"kind"}))
     return network.to(device)

@@ -6,7 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 Norm = Literal["instance", "batch", "none"]
-Initialisation = Literal["default", "he", "kernel", "xavier"]
+Initialisation = Literal["default", "he", "xavier", "lecun", "kernel"]
 
 
 class Conv2d(nn.Conv2d):
@@ -26,7 +26,7 @@ class Linear(nn.Linear):
 class Classifier(nn.Module, ABC):
     """A network whose last layer is linear: logits = classifier(embed(images)).
 
-    `initialisation` says how `initialise_` fills the convolutions: PyTorch's default law or He's normal law.
+    `initialisation` names the law by which `initialise_` fills convolutions and linear layers.
     """
 
     initialisation: Initialisation = "default"

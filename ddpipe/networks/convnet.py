@@ -29,7 +29,7 @@ class ConvNet(Classifier):
         norm: Norm = "instance",
         first_padding: int | None = None,
         prepended: bool = False,
-        initialisation: Literal["default", "kernel"] = "default",
+        initialisation: Literal["default", "lecun", "kernel"] = "default",
     ):
         super().__init__()
         self.initialisation = initialisation

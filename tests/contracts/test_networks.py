@@ -9,12 +9,21 @@ from pydantic import TypeAdapter
 from ddpipe import networks
 from ddpipe.errors import UserError
 from ddpipe.randomness import generator
-from ddpipe.settings import Network
+from ddpipe.settings import ConvNet, Network
 
 NETWORKS = {
     "convnet-in": {"kind": "convnet", "depth": 2, "width": 8},
     "convnet-bn": {"kind": "convnet", "depth": 3, "width": 4, "norm": "batch"},
     "convnet-none": {"kind": "convnet", "depth": 1, "width": 4, "norm": "none", "first_padding": 2},
+    "convnet-lecun": {"kind": "convnet", "depth": 2, "width": [4, 8], "norm": "none", "initialisation": "lecun"},
+    "convnet-kernel": {
+        "kind": "convnet",
+        "depth": 1,
+        "width": 4,
+        "norm": "none",
+        "prepended": True,
+        "initialisation": "kernel",
+    },
     "resnet-in": {"kind": "resnet", "blocks": [1, 2], "widths": [4, 8]},
     "resnet-he": {"kind": "resnet", "blocks": [1, 1], "widths": [4, 8], "norm": "batch", "initialisation": "he"},
     "resnet-ap": {"kind": "resnet", "blocks": [2, 1], "widths": [4, 8], "norm": "batch", "downsampling": "avgpool"},
@@ -28,20 +37,33 @@ NETWORKS = {
     },
     "densenet-bn": {"kind": "densenet", "blocks": [2, 1, 2], "growth": 4},
     "densenet-in": {"kind": "densenet", "blocks": [1, 2], "growth": 4, "norm": "instance"},
+    "lenet": {"kind": "lenet"},
+    "lenet-xavier": {"kind": "lenet", "initialisation": "xavier"},
+    "alexnet": {"kind": "alexnet", "initialisation": "xavier"},
 }
-SHAPES = [(1, 8), (1, 28), (3, 64), (3, 15)]  # channels, resolution
+SHAPES = [(1, 8), (1, 28), (3, 32), (3, 64), (3, 15)]  # channels, resolution
+ONLY = {"lenet": (28, 32)}  # kind -> the resolutions that it takes, where not all
 CLASSES = 5
 
 every_network = pytest.mark.parametrize("name", NETWORKS)
-every_shape = pytest.mark.parametrize(("channels", "resolution"), SHAPES)
 
 
 def settings(name: str) -> Network:
     return TypeAdapter(Network).validate_python(NETWORKS[name])
 
 
-def create(name: str, seed: int = 0, channels: int = 3, resolution: int = 16) -> networks.Classifier:
-    return networks.create(settings(name), channels, resolution, CLASSES, generator(seed))
+def resolutions(name: str) -> tuple[int, ...]:
+    """Those that the network takes, one for most tests first."""
+    return ONLY.get(NETWORKS[name]["kind"], (16, 8, 15, 28, 32, 64))
+
+
+def create(name: str, seed: int = 0) -> networks.Classifier:
+    return networks.create(settings(name), 3, resolutions(name)[0], CLASSES, generator(seed))
+
+
+def batch(name: str, n: int = 3) -> torch.Tensor:
+    side = resolutions(name)[0]
+    return torch.randn(n, 3, side, side, generator=generator("images"), dtype=torch.float64)
 
 
 def bits(network: torch.nn.Module) -> list[torch.Tensor]:
@@ -58,7 +80,7 @@ def test_every_kind_is_here():
 
 @every_network
 def test_initialise_sets_every_parameter_and_buffer(name):
-    network = networks.build(settings(name), 3, 16, CLASSES)
+    network = networks.build(settings(name), 3, resolutions(name)[0], CLASSES)
     for tensor in bits(network):
         tensor.fill_(float("nan") if tensor.is_floating_point() else -1)
     assert networks.initialise_(network, generator(0)) is network
@@ -71,7 +93,7 @@ def test_initialise_sets_every_parameter_and_buffer(name):
 def test_the_generator_decides_every_random_tensor(name):
     network, again, other = create(name, 0), create(name, 0), create(name, 1)
     assert all(same(network, again))
-    random = [p.ndim > 1 for p in network.parameters()]
+    random = [p.ndim > 1 for p in network.parameters()]  # weights, not biases
     differs = [not torch.equal(p, q) for p, q in zip(network.parameters(), other.parameters(), strict=True)]
     assert all(d for d, r in zip(differs, random, strict=True) if r)
 
@@ -79,7 +101,7 @@ def test_the_generator_decides_every_random_tensor(name):
 @every_network
 def test_one_generator_gives_different_networks_in_a_row(name):
     rng = generator(0)
-    first, second = (networks.create(settings(name), 3, 16, CLASSES, rng) for _ in range(2))
+    first, second = (networks.create(settings(name), 3, resolutions(name)[0], CLASSES, rng) for _ in range(2))
     assert not all(same(first, second))
 
 
@@ -87,14 +109,16 @@ def test_one_generator_gives_different_networks_in_a_row(name):
 def test_global_random_state_is_untouched(name):
     before = torch.get_rng_state()
     network = create(name)
-    network(torch.zeros(2, 3, 16, 16))
+    network(batch(name).float())
     assert torch.equal(before, torch.get_rng_state())
 
 
-@every_network
-@every_shape
+@pytest.mark.parametrize(
+    ("name", "channels", "resolution"),
+    [(name, *shape) for name in NETWORKS for shape in SHAPES if shape[1] in resolutions(name)],
+)
 def test_features_feed_the_classifier(name, channels, resolution):
-    network = create(name, channels=channels, resolution=resolution).eval()
+    network = networks.create(settings(name), channels, resolution, CLASSES, generator(0)).eval()
     images = torch.randn(3, channels, resolution, resolution, generator=generator("images"))
     features = network.embed(images)
     assert features.shape == (3, network.classifier.in_features)
@@ -108,24 +132,24 @@ def test_features_feed_the_classifier(name, channels, resolution):
 @every_network
 def test_memory_layout_of_the_images_does_not_matter(name):
     network = create(name).double().eval()
-    images = torch.randn(3, 3, 16, 16, generator=generator("images"), dtype=torch.float64)
+    images = batch(name)
     torch.testing.assert_close(network(images.to(memory_format=torch.channels_last)), network(images))
 
 
 @every_network
 def test_float64_networks_get_the_same_values(name):
-    double = networks.build(settings(name), 3, 16, CLASSES).double()
+    double = networks.build(settings(name), 3, resolutions(name)[0], CLASSES).double()
     networks.initialise_(double, generator(0))
     assert all(p.dtype == torch.float64 for p in double.parameters())
     for p, q in zip(double.parameters(), create(name).parameters(), strict=True):
         torch.testing.assert_close(p.float(), q)
-    assert double(torch.zeros(2, 3, 16, 16, dtype=torch.float64)).dtype == torch.float64
+    assert double(batch(name)).dtype == torch.float64
 
 
 @every_network
 def test_gradients_reach_every_parameter_and_the_images(name):
     network = create(name).double()
-    images = torch.randn(4, 3, 16, 16, generator=generator("images"), dtype=torch.float64, requires_grad=True)
+    images = batch(name, 4).requires_grad_()
     loss = torch.nn.functional.cross_entropy(network(images), torch.arange(4))
     gradients = torch.autograd.grad(loss, list(network.parameters()), create_graph=True)
     assert all(g.isfinite().all() and g.ne(0).any() for g in gradients)
@@ -146,27 +170,65 @@ def test_copies_are_independent(name):
     assert all(same(network, create(name)))
 
 
+def weight_std(initialisation: str, layer: torch.nn.Module) -> float:
+    """The standard deviation that the papers' laws give the weights of `layer`."""
+    fan_in, fan_out = layer.weight[0].numel(), layer.weight[:, 0].numel()
+    if initialisation == "he" and layer.weight.ndim == 2:
+        initialisation = "default"  # only convolutions are He's
+    variances = {
+        "default": 1 / (3 * fan_in),  # of the uniform law in +-1/sqrt(fan_in)
+        "he": 2 / fan_out,
+        "xavier": 2 / (fan_in + fan_out),
+        "lecun": 1 / fan_in,
+        "kernel": 2 / fan_in,
+    }
+    return variances[initialisation] ** 0.5
+
+
 @every_network
 def test_initial_law(name):
     network = create(name)
-    he = NETWORKS[name].get("initialisation") == "he"
+    initialisation = NETWORKS[name].get("initialisation", "default")
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
-            fan_in = module.weight[0].numel()
             values = module.weight.detach().flatten()
-            if he and isinstance(module, torch.nn.Conv2d):
-                expected = (2 / (module.weight[0, 0].numel() * module.out_channels)) ** 0.5
-            else:
-                expected = (3 * fan_in) ** -0.5  # standard deviation of the uniform law on +-1/sqrt(fan_in)
-                assert values.abs().max() <= fan_in**-0.5
-                if module.bias is not None:
-                    assert module.bias.abs().max() <= fan_in**-0.5
-            # Four standard errors of the root mean square of normal numbers.
-            assert abs(values.square().mean().sqrt() / expected - 1) < 4 / (2 * len(values)) ** 0.5
+            # Four standard errors of the root mean square of normal numbers; those of the other laws are smaller.
+            error = 4 / (2 * len(values)) ** 0.5
+            assert abs(values.square().mean().sqrt() / weight_std(initialisation, module) - 1) < error
+            if initialisation == "default":
+                assert values.abs().max() <= module.weight[0].numel() ** -0.5
         elif isinstance(module, torch.nn.GroupNorm | torch.nn.BatchNorm2d):
             assert module.weight.eq(1).all() and module.bias.eq(0).all()
     for key, buffer in network.named_buffers():
         assert buffer.eq(1 if key.endswith("running_var") else 0).all()
+
+
+@every_network
+def test_initial_biases(name):
+    initialisation = NETWORKS[name].get("initialisation", "default")
+    layers = [m for m in create(name).modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+    biased = [layer for layer in layers if layer.bias is not None]
+    assert biased
+    if initialisation == "kernel":
+        biases = torch.cat([layer.bias.detach() for layer in biased])
+        assert abs(biases.square().mean().sqrt() / 0.1 - 1) < 4 / (2 * len(biases)) ** 0.5
+        assert all(layer.bias.ne(0).all() for layer in biased)
+    elif initialisation in ("xavier", "lecun"):
+        assert all(layer.bias.eq(0).all() for layer in biased)
+    else:
+        assert all(layer.bias.abs().max() <= layer.weight[0].numel() ** -0.5 for layer in biased)
+        assert all(layer.bias.ne(0).any() for layer in biased)
+
+
+def test_lecun_weights_are_normal_up_to_two_standard_deviations():
+    settings = ConvNet(kind="convnet", depth=1, width=128, norm="none", initialisation="lecun")
+    weights = networks.create(settings, 128, 8, CLASSES, generator(0)).features[0].weight.detach().flatten().double()
+    sigma = (128 * 9) ** -0.5 / 0.8796256610342398
+    assert 1.99 * sigma < weights.abs().max() <= 2 * sigma
+    erf = torch.special.erf
+    expected = 0.5 + 0.5 * erf(weights.sort().values / sigma / 2**0.5) / erf(torch.tensor(2**0.5, dtype=torch.float64))
+    observed = torch.arange(1, len(weights) + 1) / len(weights)
+    assert (expected - observed).abs().max() < 1.95 / len(weights) ** 0.5  # Kolmogorov-Smirnov at 0.1 %
 
 
 def test_unknown_layers_are_refused():
@@ -181,6 +243,7 @@ def test_unknown_layers_are_refused():
         ({"kind": "resnet", "blocks": [1] * 5, "widths": [4] * 5, "downsampling": "avgpool"}, "downsampling"),
         ({"kind": "resnet", "blocks": [1, 1, 1]}, "widths"),
         ({"kind": "densenet", "blocks": [1] * 5}, "fewer blocks"),
+        ({"kind": "lenet"}, "28x28 or 32x32, not 8x8"),
     ],
 )
 def test_networks_that_do_not_fit_are_refused(spec, message):
