@@ -9,7 +9,7 @@ Keep draws on the CPU: a Siamese value is read as a Python number, which on an a
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddpipe.errors import UserError
-from ddpipe.strategy import OLDER, operations
+from ddpipe.strategy import IDC, OLDER, operations
 
 BRIGHTNESS = 1.0  # width of the range of the shift
 SATURATION = 2.0  # largest factor
@@ -30,7 +30,10 @@ ROTATE = 15.0  # degrees, to either side
 
 
 class Draw(NamedTuple):
-    """One operation and its parameters (k, n) or (k, 1): a row a parameter, one column the same for every image."""
+    """One operation and its parameters (k, n) or (k, 1): a row a parameter, one column the same for every image.
+
+    The rows of a policy that always applies more than what it draws are those of all that it applies, in its order.
+    """
 
     operation: str
     parameters: Tensor
@@ -63,9 +66,11 @@ def color(images: Tensor, u_brightness: Tensor, u_saturation: Tensor, u_contrast
 def crop(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Shift by integers in [-s, s], s = floor(side / 8 + 0.5).
 
-    Pixel (r, c) of the result is pixel (r + rows, c + columns) of the image, zero outside.
+    Pixel (r, c) of the result is pixel (r + rows, c + columns) of the image, zero outside. The integers may be of any
+    dtype.
     """
     height, width = images.shape[2:]
+    rows, columns = rows.long(), columns.long()
     if rows.numel() == 1:
         a, b = int(rows), int(columns)
         return F.pad(images, (-b, b, -a, a))  # a negative pad cuts off
@@ -150,7 +155,8 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "scale": scale,
     "rotate": rotate,
 }
-UNIFORM_DRAWS = {"color": 3, "flip": 1, "scale": 2, "rotate": 1}  # how many u; crop and cutout draw two integers
+UNIFORM_DRAWS = {"color": 3, "flip": 1, "scale": 2, "rotate": 1}  # how many u
+INTEGER_DRAWS = {"crop": 2, "cutout": 2}  # along height and width
 
 
 class Policy(Protocol):
@@ -169,26 +175,43 @@ class Augment:
     """
 
     def __init__(self, strategy: str, flip: bool = True):
-        self.operations = operations(strategy)
-        if not flip and "flip" in self.operations:
-            self.operations = tuple(name for name in self.operations if name != "flip")
-            if not self.operations:
-                raise UserError(f'augment "{strategy}" is empty without flip, which this dataset forbids: use "none"')
+        self.operations = allowed(strategy, flip)
 
     def draw(self, rng: torch.Generator, n: int, height: int, width: int) -> Draw:
         """One operation and `n` columns of parameters for images of height x width, on the CPU; n = 1: Siamese."""
         if not self.operations:
             return Draw("none", torch.empty(0, n))
-        name = self.operations[int(torch.randint(len(self.operations), (), generator=rng))]
-        if name in UNIFORM_DRAWS:
-            return Draw(name, torch.rand(UNIFORM_DRAWS[name], n, generator=rng))
-        return Draw(name, torch.stack([_integers(name, side, n, rng) for side in (height, width)]))
+        name = choice(self.operations, rng)
+        return Draw(name, parameters(name, rng, n, height, width))
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         """`images` (n, c, h, w), any device and dtype, under `draw`; differentiable; "none": the same tensor."""
         if draw.operation == "none":
             return images
         return OPERATIONS[draw.operation](images, *draw.parameters)
+
+
+def allowed(strategy: str, flip: bool) -> tuple[str, ...]:
+    """The operations that `strategy` names, "flip" only where a mirrored image is of the same class."""
+    names = operations(strategy)
+    if flip or "flip" not in names:
+        return names
+    names = tuple(name for name in names if name != "flip")
+    if not names:
+        raise UserError(f'augment "{strategy}" is empty without flip, which this dataset forbids: use "none"')
+    return names
+
+
+def choice(names: Sequence[str], rng: torch.Generator) -> str:
+    """One of `names`, each with the same probability."""
+    return names[int(torch.randint(len(names), (), generator=rng))]
+
+
+def parameters(name: str, rng: torch.Generator, n: int, height: int, width: int) -> Tensor:
+    """(k, n) raw draws of the operation `name` for `n` images of height x width."""
+    if name in UNIFORM_DRAWS:
+        return torch.rand(UNIFORM_DRAWS[name], n, generator=rng)
+    return torch.stack([_integers(name, side, n, rng) for side in (height, width)])
 
 
 def _integers(name: str, side: int, n: int, rng: torch.Generator) -> Tensor:
@@ -200,9 +223,13 @@ def _integers(name: str, side: int, n: int, rng: torch.Generator) -> Tensor:
 
 
 def make(strategy: str, flip: bool = True) -> Policy:
-    """The policy that a setting `augment` names: "older:crop_scale_rotate" is DC's, everything else DSA's."""
+    """The policy that a setting `augment` names: "older:..." is DC's, "idc:..." IDC's, everything else DSA's."""
     if strategy.startswith(OLDER):
         from ddpipe.older_augment import OlderAugment
 
         return OlderAugment(strategy)
+    if strategy.startswith(IDC):
+        from ddpipe.composed_augment import ComposedAugment
+
+        return ComposedAugment(strategy, flip)
     return Augment(strategy, flip)

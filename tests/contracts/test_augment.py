@@ -8,6 +8,7 @@ from ddpipe.augment import Draw
 from ddpipe.randomness import generator
 
 DSA = list(augment.OPERATIONS)
+COMPOSED = ["idc:color_crop_cutout", "idc:color_crop_flip_scale_rotate", "idc:cutout_flip"]
 OLDER = ["older:crop", "older:scale", "older:rotate", "older:crop_scale_rotate"]
 SHAPES = [(4, 3, 8, 8), (3, 1, 9, 12), (1, 3, 16, 10)]
 
@@ -22,7 +23,7 @@ def drawn(strategy, n, shape, *name):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("strategy", DSA + OLDER)
+@pytest.mark.parametrize("strategy", DSA + COMPOSED + OLDER)
 @pytest.mark.parametrize("siamese", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_shape_dtype_and_input_are_kept(strategy, shape, siamese, dtype):
@@ -37,7 +38,7 @@ def test_shape_dtype_and_input_are_kept(strategy, shape, siamese, dtype):
     assert torch.equal(images, kept)
 
 
-@pytest.mark.parametrize("strategy", DSA + OLDER)
+@pytest.mark.parametrize("strategy", DSA + COMPOSED + OLDER)
 def test_equal_generators_give_equal_draws_and_no_global_state_is_touched(strategy):
     before = torch.get_rng_state()
     images = batch(SHAPES[0])
@@ -51,7 +52,7 @@ def test_equal_generators_give_equal_draws_and_no_global_state_is_touched(strate
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("strategy", DSA + OLDER)
+@pytest.mark.parametrize("strategy", DSA + COMPOSED + OLDER)
 def test_one_column_is_the_same_as_that_column_for_every_image(strategy, shape):
     images = batch(shape, torch.float64)
     for trial in range(5):
@@ -61,7 +62,7 @@ def test_one_column_is_the_same_as_that_column_for_every_image(strategy, shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("strategy", DSA)
+@pytest.mark.parametrize("strategy", DSA + COMPOSED)
 @pytest.mark.parametrize("siamese", [True, False])
 def test_first_and_second_derivatives_are_right(strategy, shape, siamese):
     images = batch((shape[0], shape[1], 4, 5), torch.float64).requires_grad_()
@@ -74,7 +75,7 @@ def test_first_and_second_derivatives_are_right(strategy, shape, siamese):
     assert torch.autograd.gradgradcheck(change, images)
 
 
-@pytest.mark.parametrize("strategy", DSA)
+@pytest.mark.parametrize("strategy", DSA + COMPOSED)
 def test_images_in_another_memory_order_give_the_same(strategy):
     images = batch(SHAPES[0])
     policy, draw = drawn(strategy, 1, images.shape)
@@ -89,7 +90,7 @@ def test_the_older_augmentation_cuts_the_graph():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("strategy", DSA + OLDER)
+@pytest.mark.parametrize("strategy", DSA + COMPOSED + OLDER)
 @pytest.mark.parametrize("siamese", [True, False])
 def test_images_on_an_accelerator_are_changed_there(strategy, siamese):
     images = batch(SHAPES[0])

@@ -5,6 +5,7 @@ import torch
 
 from ddpipe import augment
 from ddpipe.augment import Augment, Draw
+from ddpipe.composed_augment import ComposedAugment
 from ddpipe.errors import UserError
 from ddpipe.older_augment import OlderAugment
 from ddpipe.randomness import generator
@@ -25,6 +26,8 @@ def test_unknown_operation_suggests_the_nearest():
         Augment("color_cutut")
     with pytest.raises(UserError, match='"xyz": use color, crop, '):
         Augment("xyz")
+    with pytest.raises(UserError, match='augment "idc:color_roate" .* "roate": did you mean "rotate"'):
+        augment.make("idc:color_roate", flip=True)
     with pytest.raises(UserError, match='"noise": use crop, scale, rotate'):
         augment.make("older:crop_noise", flip=True)
 
@@ -33,6 +36,9 @@ def test_without_flip_the_operation_is_dropped_and_an_empty_strategy_refused():
     assert Augment(ALL, flip=False).operations == ("color", "crop", "cutout", "scale", "rotate")
     with pytest.raises(UserError, match='"flip" is empty without flip'):
         Augment("flip", flip=False)
+    assert ComposedAugment("idc:flip_crop", flip=False).applied("crop") == ("crop",)
+    with pytest.raises(UserError, match='"idc:flip" is empty without flip'):
+        ComposedAugment("idc:flip", flip=False)
 
 
 def test_none_is_the_identity_and_draws_nothing():
@@ -46,6 +52,8 @@ def test_none_is_the_identity_and_draws_nothing():
 def test_make_chooses_the_policy():
     assert isinstance(augment.make("older:crop_scale_rotate", flip=False), OlderAugment)
     assert augment.make(ALL, flip=False).operations == Augment(ALL, flip=False).operations
+    composed = augment.make(f"idc:{ALL}", flip=False)
+    assert isinstance(composed, ComposedAugment) and "flip" not in composed.operations
 
 
 def test_operations_are_drawn_uniformly():
@@ -101,6 +109,33 @@ def test_a_small_scale_enlarges():
     assert (
         augment.scale(images, one(0.0), one(0.0)).sum() > images.sum() > augment.scale(images, one(1.0), one(1.0)).sum()
     )
+
+
+def test_compositions_draw_one_of_the_choices_uniformly_and_the_rest_always():
+    policy, rng = ComposedAugment("idc:scale_cutout_color_rotate_flip_crop"), generator("composed")
+    draws = [policy.draw(rng, 1, 8, 8) for _ in range(600)]
+    names = [draw.operation for draw in draws]
+    assert all(150 < names.count(name) < 250 for name in ("crop", "scale", "rotate"))
+    assert policy.applied("scale") == ("flip", "color", "scale", "cutout")
+    assert {draw.operation: len(draw.parameters) for draw in draws} == {"scale": 8, "rotate": 7, "crop": 8}
+
+
+def test_compositions_without_a_choice_apply_what_is_left():
+    policy, images = ComposedAugment("idc:cutout_flip"), ramp(width=8)
+    draw = policy.draw(generator("no choice"), 1, 8, 8)
+    assert draw.operation == "none" and len(draw.parameters) == 3
+    changed = policy(images, Draw("none", torch.tensor([[0.0], [4.0], [8.0]])))
+    assert torch.equal(changed, augment.cutout(images.flip(3), one(4), one(8)))
+
+
+def test_parameters_of_a_composition_are_of_each_image():
+    policy = ComposedAugment("idc:color_crop_cutout")
+    draw = policy.draw(generator("each"), 500, 32, 16)
+    assert draw.parameters.shape == (7, 500)
+    colours, rows, columns, top, left = draw.parameters.split([3, 1, 1, 1, 1])
+    assert colours.unique().numel() > 1400
+    assert rows.unique().tolist() == list(range(-4, 5)) and columns.unique().tolist() == list(range(-2, 3))
+    assert top.unique().tolist() == list(range(33)) and left.unique().tolist() == list(range(17))
 
 
 def test_older_means_are_those_of_the_unchanged_batch():
