@@ -61,16 +61,37 @@ def plan(
     target: Annotated[
         str, typer.Argument(help="a stage (distill@dm-digits-1), a dataset (digits) or a cell; left out: everything")
     ] = "",
+    calibration: Annotated[
+        bool, typer.Option(help="measure single network passes on this device where the estimate lacks them")
+    ] = True,
 ) -> None:
-    """Say what `dvc repro TARGET` would do and why: what is up to date, cached, run, or run after something else.
+    """Say what `dvc repro TARGET` would do, why, and what it would cost in device time and disk.
 
-    Computes nothing and works in a clone without data. Unfinished work in data/checkpoints is named with its iteration.
+    What is up to date, cached, run, or run after something else; unfinished work in data/checkpoints with its
+    iteration. Works in a clone without data. The estimate counts the passes of every stage that would run, as if it
+    began anew, times their seconds on this device: measured once, in a second or two a network, and kept in
+    data/calibration.json.
     """
     from ddpipe import config
-    from ddpipe.plan import plan, show
+    from ddpipe.planning import show, steps
 
     project = config.load()
-    print(show(project, plan(project, target)))
+    found = steps.plan(project, target)
+    print(show.states(project, found, names=bool(target)))
+    from ddpipe.planning.estimate import demands, estimate
+
+    asked, unknown = demands(project, found)
+    if not asked and not unknown:
+        return
+    from ddpipe.device import choose, describe
+    from ddpipe.planning.calibration import Calibration
+    from ddpipe.planning.measure import Bench
+
+    device = choose(project.params.run)
+    times = Calibration(project.root, describe(device))
+    if calibration:
+        times.measure([demand.work for demand in asked], Bench(device, project.params.run.threads, project.root))
+    print(show.costs(estimate(asked, times), unknown, describe(device), cells=not target))
 
 
 @app.command()

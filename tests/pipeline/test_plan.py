@@ -9,7 +9,8 @@ import torch
 from ddpipe import config
 from ddpipe.artifacts import write_tensors
 from ddpipe.errors import UserError
-from ddpipe.plan import AFTER, CACHED, RUNS, UP_TO_DATE, Step, plan, show
+from ddpipe.planning.show import states
+from ddpipe.planning.steps import AFTER, CACHED, RUNS, UP_TO_DATE, Step, plan
 from tests.pipeline.project import CELLS, NEVER_RUN, Project, cell_stages, folder_bytes
 
 DM = ("dm-digits-1", "dm-digits-10")
@@ -106,13 +107,13 @@ def test_an_unfinished_run_is_named(project: Project) -> None:
     write_tensors(folder / "set-0.safetensors", {})
     write_tensors(folder / "set-1.partial.safetensors", {"iteration": torch.tensor(17)})
     found = config.load(project.root)
-    text = show(found, plan(found, "dm-digits-1"))
+    text = states(found, plan(found, "dm-digits-1"))
     assert "checkpoint: 1 finished, set-1 at iteration 17, used if its inputs are the same" in text
 
 
 def test_show_keeps_stages_with_the_same_reasons_together(project: Project) -> None:
     steps = [Step(f"distill@dm-other-{n}", RUNS, ("never ran",)) for n in (1, 10)] + [Step("page", UP_TO_DATE)]
-    assert show(config.load(project.root), steps).splitlines() == [
+    assert states(config.load(project.root), steps).splitlines() == [
         "up to date (nothing to do): 1 stage",
         "runs (is computed): 2 stages, 2 of them distil",
         "  distill@dm-other-1 distill@dm-other-10",

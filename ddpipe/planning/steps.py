@@ -4,7 +4,6 @@
 """
 
 import logging
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,26 +177,3 @@ def resume_point(folder: Path) -> str:
         except (SafetensorError, OSError):
             found.append(f"{path.name} is damaged and will be made afresh")
     return ", ".join(found)
-
-
-def show(config: Config, steps: list[Step]) -> str:
-    """The plan for people: a count for each state, and the stages with something to do, by reason."""
-    lines = []
-    for state, meaning in MEANING.items():
-        chosen = [step for step in steps if step.state == state]
-        if not chosen:
-            continue
-        cells = sum(step.group == "distill" for step in chosen)
-        count = f"{len(chosen)} stages" if len(chosen) > 1 else "1 stage"
-        lines.append(
-            f"{state} ({meaning}): {count}, {cells} of them distil" if cells else f"{state} ({meaning}): {count}"
-        )
-        alike: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
-        for step in chosen if state != UP_TO_DATE else ():
-            resume = resume_point(checkpoints(config, step)) if state in (RUNS, AFTER) else ""
-            alike.setdefault((step.group, step.reasons, resume), []).append(step.name)
-        for (_, reasons, resume), names in alike.items():
-            checkpoint = (f"checkpoint: {resume}, used if its inputs are the same",) if resume else ()
-            lines += ["  " + line for line in textwrap.wrap(" ".join(names), 116, break_on_hyphens=False)]
-            lines += [f"      {'; '.join((*reasons, *checkpoint))}"] if (*reasons, *checkpoint) else []
-    return "\n".join(lines)

@@ -1,0 +1,57 @@
+"""Bytes of what the stages leave: their outputs. DVC's cache and data/checkpoints each hold another copy of most."""
+
+import torch
+
+from ddpipe import networks, settings
+from ddpipe.planning.shapes import Data, Shape
+from ddpipe.planning.work import Cell
+
+HEADER = 1000  # bytes of the JSON beside the tensors, and of a file's own header
+FLOAT, INDEX = 4, 8
+PICTURE = 60_000  # bytes of a cell's picture at most: ddpipe/report/pictures.py
+POINT, POINTS = 20, 200  # bytes of a point of a loss curve, and points a curve: stages/evaluate.py
+
+
+def preprocessing(data: Data) -> int:
+    """The fitted numbers; the whitening's matrix is what counts."""
+    values = data.shape.values
+    return HEADER + (FLOAT * (values**2 + values) if data.whitened else 0)
+
+
+def prepared(data: Data) -> int:
+    return (data.train + data.test) * (data.shape.values + INDEX) + preprocessing(data)
+
+
+def parameters(network: settings.Network, shape: Shape) -> int:
+    """Numbers of a network, counted without allocating them."""
+    with torch.device("meta"):
+        built = networks.build(network, shape.channels, shape.resolution, shape.classes, "meta")
+    return sum(p.numel() for p in built.parameters())
+
+
+def experts(buffer: settings.Experts, data: Data, network: settings.Network) -> int:
+    """One snapshot of every network."""
+    return HEADER + buffer.networks * (FLOAT * parameters(network, data.shape) + HEADER)
+
+
+def learned(cell: Cell) -> int:
+    """Images, targets and losses of every set."""
+    images = cell.classes * cell.decoded
+    one = FLOAT * (images * (cell.data.shape.values + cell.classes) + cell.chosen.iterations)
+    return HEADER + preprocessing(cell.data) + cell.chosen.sets * (one + HEADER)
+
+
+def chosen(selection: settings.Selection, count: int, data: Data) -> int:
+    """Row numbers of `count` images a set."""
+    return HEADER + preprocessing(data) + selection.sets * (INDEX * count + HEADER)
+
+
+def results(networks_trained: int) -> int:
+    """The JSON of one evaluation."""
+    return HEADER + POINT * networks_trained
+
+
+def pictures(data: Data, count: int, sets: int, iterations: int) -> int:
+    """The picture of `count` images and the loss curves."""
+    tiles = min(count, 10 * data.shape.classes)
+    return min(PICTURE, tiles * max(100, data.shape.values)) + POINT * (1 + sets * min(iterations, POINTS))

@@ -1,0 +1,131 @@
+"""Seconds and bytes of the stages that would run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ddpipe import settings
+from ddpipe.config import Config
+from ddpipe.planning import disk, work
+from ddpipe.planning.calibration import Calibration
+from ddpipe.planning.shapes import Data, data_of
+from ddpipe.planning.steps import AFTER, RUNS, Step
+from ddpipe.planning.work import Cell, Work
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What one stage that would run asks of the device and of the disk, and where it belongs in the grid."""
+
+    step: Step
+    dataset: str
+    method: str  # a recipe's combination; "" for what belongs to no cell
+    work: Work  # empty for stages that need no device to speak of
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A demand and its seconds; None when something of it was not calibrated."""
+
+    demand: Demand
+    seconds: float | None
+
+
+def demands(config: Config, steps: list[Step]) -> tuple[list[Demand], list[str]]:
+    """The demands of the steps that would run, and why others have none: sentences, each once.
+
+    Reports and the page are left out: they take seconds.
+    """
+    found: list[Demand] = []
+    unknown: dict[str, None] = {}
+    for step in steps:
+        group, _, key = step.name.partition("@")
+        if step.state not in (RUNS, AFTER) or group not in STAGES:
+            continue
+        demand = STAGES[group](config, step, key)
+        if isinstance(demand, str):
+            unknown.setdefault(demand, None)
+        else:
+            found.append(demand)
+    return found, list(unknown)
+
+
+def unprepared(name: str) -> str:
+    return f"the size of {name} is known once it is prepared: dvc repro prepare@{name}"
+
+
+def prepare(config: Config, step: Step, key: str) -> Demand | str:
+    data = data_of(config, key)
+    return unprepared(key) if data is None else Demand(step, key, "", Work(), disk.prepared(data))
+
+
+def experts(config: Config, step: Step, key: str) -> Demand | str:
+    buffer = config.params.experts[key]
+    data, network = data_of(config, buffer.data), config.network(buffer.network)
+    if data is None:
+        return unprepared(buffer.data)
+    done = work.experts(buffer, data, network) + work.process(data)
+    return Demand(step, buffer.data, "", done, disk.experts(buffer, data, network))
+
+
+def distill(config: Config, step: Step, key: str) -> Demand | str:
+    row, chosen = config.row(key), config.resolved(key)
+    data, network = data_of(config, row.data), config.network(row.network)
+    if data is None:
+        return unprepared(row.data)
+    n = length(config, key, data)
+    if isinstance(chosen, settings.Selection):
+        done, size = work.selection(chosen, data, n, network), disk.chosen(chosen, n, data)
+    else:
+        cell = Cell(chosen, data, int(row.ipc), network)
+        done, size = work.distillation(cell, config.params.run.checkpoint_every), disk.learned(cell)
+    return Demand(step, row.dataset, row.method, done + work.process(data), size)
+
+
+def evaluate(config: Config, step: Step, key: str) -> Demand | str:
+    row = config.row(key)
+    return measured(config, step, key, row.network, row.protocol)
+
+
+def further(config: Config, step: Step, key: str) -> Demand | str:
+    entry = config.evaluations[key]
+    return measured(config, step, entry.cell, entry.network, entry.protocol)
+
+
+def measured(config: Config, step: Step, cell: str, network: str, protocol: str) -> Demand | str:
+    """One evaluation of `cell`."""
+    row, chosen = config.row(cell), config.resolved(cell)
+    rules, data = config.protocol(protocol, row.dataset), data_of(config, row.data)
+    if data is None:
+        return unprepared(row.data)
+    n = length(config, cell, data)
+    done = work.evaluation(rules, chosen.sets, n, data, config.network(network)) + work.process(data)
+    size = disk.results(rules.networks * min(chosen.sets, rules.sets or chosen.sets))
+    if step.group == "evaluate":
+        iterations = chosen.iterations if isinstance(chosen, settings.Distillation) else 0
+        size += disk.pictures(data, n, chosen.sets, iterations)
+    return Demand(step, row.dataset, row.method, done, size)
+
+
+def length(config: Config, cell: str, data: Data) -> int:
+    """Images of one decoded set of `cell`."""
+    row, chosen = config.row(cell), config.resolved(cell)
+    if row.ipc == "all":
+        return data.train
+    if isinstance(chosen, settings.Selection):
+        return row.ipc * data.shape.classes
+    found = Cell(chosen, data, row.ipc, config.network(row.network))
+    return found.classes * found.decoded
+
+
+STAGES: dict[str, Callable[[Config, Step, str], Demand | str]] = {
+    "prepare": prepare,
+    "experts": experts,
+    "distill": distill,
+    "evaluate": evaluate,
+    "further": further,
+}
+
+
+def estimate(found: list[Demand], calibration: Calibration) -> list[Estimate]:
+    return [Estimate(demand, calibration.seconds(demand.work)) for demand in found]

@@ -1,0 +1,86 @@
+"""How many images of what shape a dataset has: as prepared, or as published while it is not."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ddpipe.artifacts import read_json
+from ddpipe.config import Config
+from ddpipe.errors import UserError
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What networks see of a dataset: square images of `resolution` pixels."""
+
+    channels: int
+    resolution: int
+    classes: int
+
+    @property
+    def values(self) -> int:
+        """Numbers in one image."""
+        return self.channels * self.resolution**2
+
+    def __str__(self) -> str:
+        return f"{self.channels}x{self.resolution}x{self.resolution}, {self.classes} classes"
+
+
+@dataclass(frozen=True)
+class Data:
+    """The two parts of a dataset."""
+
+    shape: Shape
+    train: int
+    test: int
+    whitened: bool = False
+
+    @property
+    def per_class(self) -> int:
+        """Training images of an average class."""
+        return self.train // self.shape.classes
+
+
+PUBLISHED = {  # source -> its size, before `classes:` of params.yaml
+    "digits": Data(Shape(1, 8, 10), 1297, 500),
+    "mnist": Data(Shape(1, 28, 10), 60_000, 10_000),
+    "fashionmnist": Data(Shape(1, 28, 10), 60_000, 10_000),
+    "svhn": Data(Shape(3, 32, 10), 73_257, 26_032),
+    "cifar10": Data(Shape(3, 32, 10), 50_000, 10_000),
+    "cifar100": Data(Shape(3, 32, 100), 50_000, 10_000),
+    "tinyimagenet": Data(Shape(3, 64, 200), 100_000, 10_000),
+    "imagenet64": Data(Shape(3, 64, 1000), 1_281_167, 50_000),
+}
+
+
+def data_of(config: Config, name: str) -> Data | None:
+    """The size of the prepared dataset `name`; None for images of the user's own that are not prepared yet.
+
+    Raises:
+        UserError: when params.yaml knows no such dataset, or data.json is damaged.
+    """
+    if name not in config.params.datasets:
+        raise UserError(f"datasets.{name}: a row uses it, but params.yaml has no such entry; run `ddpipe check`")
+    settings = config.params.datasets[name]
+    path = config.root / "data" / "prepared" / name / "data.json"
+    if path.exists():
+        found = described(path, name)
+    elif settings.source not in PUBLISHED:
+        return None
+    else:
+        found = PUBLISHED[settings.source]
+        if settings.classes is not None:
+            share = len(settings.classes) / found.shape.classes
+            shape = replace(found.shape, classes=len(settings.classes))
+            found = Data(shape, round(found.train * share), round(found.test * share))
+    return replace(found, whitened=settings.whitening is not None)
+
+
+def described(path: Path, name: str) -> Data:
+    """What the data.json of a prepared dataset says."""
+    about = read_json(path)
+    try:
+        channels, resolution, _ = about["shape"]
+        shape = Shape(channels, resolution, len(about["classes"]))
+        return Data(shape, about["images"]["train"], about["images"]["test"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} does not describe a dataset; run `dvc repro -f prepare@{name}`") from error
