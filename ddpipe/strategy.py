@@ -10,7 +10,7 @@ from ddpipe.errors import UserError
 
 OLDER = "older:"
 IDC = "idc:"
-SIAMESE_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")  # ddpipe/augment.py
+SIAMESE_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")  # ddpipe/augment.py, composed_augment.py
 OLDER_OPERATIONS = ("crop", "scale", "rotate")  # ddpipe/older_augment.py
 
 
@@ -20,7 +20,7 @@ def operations(strategy: str) -> tuple[str, ...]:
         return ()
     older = strategy.startswith(OLDER)
     known = OLDER_OPERATIONS if older else SIAMESE_OPERATIONS
-    names = tuple(strategy.removeprefix(OLDER).removeprefix(IDC).split("_"))
+    names = tuple(strategy.removeprefix(OLDER if older else IDC).split("_"))
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

@@ -28,6 +28,8 @@ def test_unknown_operation_suggests_the_nearest():
         Augment("xyz")
     with pytest.raises(UserError, match='augment "idc:color_roate" .* "roate": did you mean "rotate"'):
         augment.make("idc:color_roate", flip=True)
+    with pytest.raises(UserError, match='"idc:crop"'):
+        augment.make("older:idc:crop", flip=True)
     with pytest.raises(UserError, match='"noise": use crop, scale, rotate'):
         augment.make("older:crop_noise", flip=True)
 
