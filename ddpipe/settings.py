@@ -80,8 +80,8 @@ class Dataset(Settings):
             raise ValueError("path must be set for source folder and npz, and for no other")
         if self.test_path is not None and self.source != "npz":
             raise ValueError("test_path is for source npz only")
-        if self.classes is not None and len(set(self.classes)) != len(self.classes):
-            raise ValueError("classes must be different from each other")
+        if self.classes is not None and len(set(self.classes)) < max(2, len(self.classes)):
+            raise ValueError("classes must be at least two, and different from each other")
         return self
 
 
@@ -127,6 +127,14 @@ class ResNet(Settings):
     norm: Literal["instance", "batch"] = "instance"
     downsampling: Literal["stride", "avgpool"] = "stride"
     initialisation: Literal["default", "he"] = "default"
+
+    @model_validator(mode="after")
+    def consistent(self) -> "ResNet":
+        if len(self.blocks) != len(self.widths):
+            raise ValueError(
+                f"blocks and widths must have one number a stage each, not {len(self.blocks)} and {len(self.widths)}"
+            )
+        return self
 
 
 class DenseNet(Settings):
