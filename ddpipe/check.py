@@ -5,17 +5,17 @@ DVC's own messages for most of these are poor, and it deletes a stage's old outp
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from ddpipe import settings
-from ddpipe.artifacts import mend, read_json
+from ddpipe.check_data import data
 from ddpipe.config import Config, did_you_mean, read_yaml, resolve
 from ddpipe.errors import UserError
 
 KEY = re.compile(r"[a-z0-9_-]+")
 RESERVED = ("size", "nfiles")  # DVC leaves parameters of these names out of the keys of its run cache
 CORESETS = "ddpipe/coresets.py"
+TABLES = range(1, 5)  # of the survey
 
 
 def problems(config: Config) -> list[str]:
@@ -79,6 +79,12 @@ def recipes(config: Config) -> Iterator[str]:
     for name, recipe in config.recipes.items():
         where = f"ddpipe/methods/{name}.yaml:{name}"
         yield from known(recipe.protocol, config.params.protocols, f"{where}.protocol", "protocols")
+        for table, protocol in recipe.tables.items():
+            if table not in TABLES:
+                yield f"{where}.tables.{table}: the survey's tables are {TABLES[0]} to {TABLES[-1]}; name one of them"
+            yield from known(protocol, config.params.protocols, f"{where}.tables.{table}", "protocols")
+        for cell in recipe.unverified:
+            yield from known(cell, recipe.cells, f"{where}.unverified", f"{where}.cells")
         if "default" not in recipe.cells:
             yield f"{where}.cells.default: this key is missing; add it, {{}} will do: data of your own use it"
         for cell, numbers in recipe.cells.items():
@@ -111,6 +117,7 @@ def rows(config: Config) -> Iterator[str]:
             yield str(error)
             continue
         yield from pairing(config, where, row, resolved)
+        yield from step_size(config, f"{where}.protocol", row.protocol, row.dataset, resolved)
 
 
 def needs(config: Config, where: str, row: settings.Row) -> Iterator[str]:
@@ -159,6 +166,17 @@ def pairing(config: Config, where: str, row: settings.Row, resolved: Any) -> Ite
             yield f"{where}.{part}: {path} does not exist; add it or choose another part"
 
 
+def step_size(config: Config, where: str, protocol: str, dataset: str, resolved: settings.Cell) -> Iterator[str]:
+    """That a protocol that takes the learned step size is not asked to judge images that were only chosen."""
+    if protocol not in config.params.protocols or not isinstance(resolved, settings.Selection):
+        return
+    if config.protocol(protocol, dataset).learned_lr:
+        yield (
+            f"{where}: {protocol!r} trains with the step size that was learned with the set, but rule "
+            f"{resolved.rule!r} learns none; name a protocol without learned_lr"
+        )
+
+
 def evaluations(config: Config) -> Iterator[str]:
     params = config.params
     for key, entry in config.evaluations.items():
@@ -178,6 +196,11 @@ def evaluations(config: Config) -> Iterator[str]:
                 yield f"{where}.{field}: {theirs!r}, but the cell's is {own!r}; use the cell's"
         if (entry.network, entry.protocol) == (row.network, row.protocol):
             yield f"{where}: the cell's own row already measures it; remove it or name another network or protocol"
+        try:
+            resolved = config.resolved(entry.cell)
+        except UserError:
+            continue  # `rows` says it
+        yield from step_size(config, f"{where}.protocol", entry.protocol, row.dataset, resolved)
 
 
 def reports(config: Config) -> Iterator[str]:
@@ -203,54 +226,3 @@ def dvc_vars(config: Config) -> Iterator[str]:
         if set(there) != listed.get(file, set()):
             mend = f"list it as `- {file}:{','.join(there)}`" if there else "remove its line"
             yield f"dvc.yaml, vars: {file} has {' and '.join(there) or 'no rows'}; {mend}"
-
-
-def data(config: Config) -> Iterator[str]:
-    """What only the images can tell, for data that is prepared already: class sizes, resolution, mirror images."""
-    for name in config.params.datasets:
-        folder = config.root / "data" / "prepared" / name
-        users = {cell: row for cell, row in config.rows.items() if row.data == name}
-        if not users or not (folder / "data.json").exists():
-            continue
-        try:
-            resolution = read_json(folder / "data.json")["shape"][1]
-            counts = class_sizes(folder / "data.safetensors")
-        except (UserError, KeyError, TypeError) as error:
-            yield str(error) if isinstance(error, UserError) else f"{folder} is damaged; {mend(folder / 'data.json')}"
-            continue
-        smallest = min(counts)
-        for cell, row in users.items():
-            if row.ipc != "all" and row.ipc > smallest:
-                yield (
-                    f"grid.{cell}.ipc: {row.ipc}, but the smallest class of {name} (number {counts.index(smallest)}) "
-                    f"has {smallest} training images; use at most {smallest}"
-                )
-            yield from depth(config, row.network, name, resolution)
-        for entry in config.evaluations.values():
-            if entry.data == name:
-                yield from depth(config, entry.network, name, resolution)
-
-
-def depth(config: Config, network: str, data: str, resolution: int) -> Iterator[str]:
-    chosen = config.params.networks.get(network)
-    if isinstance(chosen, settings.ConvNet) and not convnet_side(resolution, chosen.depth, chosen.first_padding):
-        images = f"{resolution}x{resolution} images of {data}"
-        yield f"networks.{network}.depth: {chosen.depth} halvings of the {images} leave nothing; lower it"
-
-
-def convnet_side(resolution: int, depth: int, first_padding: int | None) -> int:
-    """Side of the last map of a ConvNet, as ddpipe/networks/convnet.py (which needs torch) has it."""
-    padding = first_padding or (3 if resolution == 28 else 1)
-    return (resolution + 2 * padding - 2) >> depth
-
-
-def class_sizes(path: Path) -> list[int]:
-    """Training images of each class, from the labels alone: an .safetensors file is read in parts."""
-    import numpy as np
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return np.bincount(file.get_tensor("train_labels")).tolist()
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged or missing ({error}); {mend(path)}") from error

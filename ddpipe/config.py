@@ -88,13 +88,13 @@ def validate(kind: Any, value: Any, where: str) -> Any:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
-        path = [part for part in first["loc"] if _in(value, first["loc"], part)]
+        missing = first["type"] == "missing"
+        path = [*_keys(value, first["loc"]), *([first["loc"][-1]] if missing else [])]
         key = ".".join(map(str, [*([where] if where else []), *path]))
         if first["type"] == "extra_forbidden":
             raise UserError(f"{key}: unknown key{did_you_mean(path[-1], fields_at(kind, first['loc'][:-1]))}") from None
-        if first["type"] == "missing":
-            missing = ".".join(filter(None, [key, str(first["loc"][-1])])) if key == where else key
-            raise UserError(f"{missing}: this key is missing; add it") from None
+        if missing:
+            raise UserError(f"{key}: this key is missing; add it") from None
         if first["type"].startswith("union_tag"):
             raise UserError(f"{key}: {first['msg']}") from None
         own_words = first["type"] == "value_error" or isinstance(first["input"], dict | list)
@@ -103,14 +103,12 @@ def validate(kind: Any, value: Any, where: str) -> Any:
         raise UserError(f"{key}: {reason}{shown}") from None
 
 
-def _in(value: Any, location: tuple[Any, ...], part: Any) -> bool:
-    """Whether `part` of pydantic's location is a key of the file (tags of unions are not, a missing key is)."""
+def _keys(value: Any, location: tuple[Any, ...]) -> Iterator[Any]:
+    """The parts of pydantic's location that are keys of the file: tags of unions and missing keys are not."""
     for step in location:
-        inside = isinstance(value, dict) and step in value or isinstance(value, list | tuple) and isinstance(step, int)
-        if step == part:
-            return inside or step == location[-1]
-        value = value[step] if inside else value
-    return True
+        if isinstance(value, dict) and step in value or isinstance(value, list | tuple) and isinstance(step, int):
+            yield step
+            value = value[step]
 
 
 def resolve(layers: list[tuple[str, dict]]) -> settings.Cell:

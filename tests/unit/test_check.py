@@ -4,14 +4,18 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from ddpipe import augment, check, config, networks, older_augment, settings, strategy
+from ddpipe.check_data import class_sizes, misfit
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.errors import UserError
 from tests.unit.small_project import ROOT, Project, arrays
+
+DOWNSAMPLING: tuple[Literal["stride", "avgpool"], ...] = ("stride", "avgpool")
 
 
 def test_the_project_itself() -> None:
@@ -29,20 +33,108 @@ def test_it_does_not_load_torch() -> None:
     assert "ddpipe.check" in done.stdout.split() and "torch" not in done.stdout.split()
 
 
-@pytest.mark.parametrize(("resolution", "depth", "padding"), [*product((3, 8, 28, 32, 33), range(1, 6), (None, 1, 3))])
-def test_depth_is_judged_as_the_network_does(resolution: int, depth: int, padding: int | None) -> None:
-    chosen = settings.ConvNet(kind="convnet", depth=depth, width=2, first_padding=padding)
-    try:
-        built = networks.build(chosen, 1, resolution, 2)
-    except UserError:
-        side = 0
-    else:
-        side = round((built.classifier.in_features / 2) ** 0.5)  # type: ignore[operator, union-attr]
-    assert check.convnet_side(resolution, depth, padding) == side
+CONVNETS = [
+    settings.ConvNet(kind="convnet", depth=depth, width=2, first_padding=padding, prepended=prepended)
+    for depth, padding, prepended in product(range(1, 6), (None, 1, 3), (False, True))
+]
+OTHERS = [
+    settings.ConvNet(kind="convnet", depth=2, width=(2, 4)),
+    *(settings.ResNet(kind="resnet", blocks=(1, 1, 1, 1), widths=(2, 2, 2, 2), downsampling=d) for d in DOWNSAMPLING),
+    settings.ResNet(kind="resnet", blocks=(1,), widths=(2,), downsampling="avgpool"),
+    *(settings.DenseNet(kind="densenet", blocks=(1,) * blocks, growth=2) for blocks in (1, 3, 4, 5)),
+    settings.LeNet(kind="lenet"),
+    settings.AlexNet(kind="alexnet"),
+]
+
+
+@pytest.mark.parametrize("chosen", [*CONVNETS, *OTHERS], ids=repr)
+def test_a_misfit_is_judged_as_the_network_does(chosen: settings.Network) -> None:
+    for resolution in (3, 4, 7, 8, 15, 16, 28, 32, 33):
+        try:
+            networks.build(chosen, 1, resolution, 2)
+        except UserError:
+            assert misfit(chosen, resolution), resolution
+        else:
+            assert misfit(chosen, resolution) is None, resolution
+
+
+def test_further_networks_are_judged_too(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    project.set("params.yaml", "networks.other", {"kind": "lenet"})
+    assert project.run("check") == 2
+    assert (
+        "networks.other.kind: lenet takes images of 28x28 or 32x32, not the 8x8 images of tiny; use another network"
+        in (capsys.readouterr().err)
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("tables", {3: "quikc"}, "dm.yaml:dm.tables.3: 'quikc' is not under protocols:; did you mean 'quick'?"),
+        ("tables", {5: "quick"}, "dm.yaml:dm.tables.5: the survey's tables are 1 to 4; name one of them"),
+        (
+            "unverified",
+            {"tiny-2": "Why."},
+            "dm.yaml:dm.unverified: 'tiny-2' is not under ddpipe/methods/dm.yaml:dm.cells",
+        ),
+    ],
+)
+def test_what_a_recipe_says_about_the_survey(
+    key: str, value: dict, says: str, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.set("ddpipe/methods/dm.yaml", f"dm.{key}", value)
+    assert project.run("check") == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_recipe_may_name_its_tables_and_unverified_cells(project: Project) -> None:
+    project.set("ddpipe/methods/dm.yaml", "dm.tables", {3: "quick", 4: "again"})
+    project.set("ddpipe/methods/dm.yaml", "dm.unverified", {"tiny-1": "Why.", "default": "Why."})
+    assert project.run("check") == 0
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_chosen_images_have_no_learned_step_size(
+    learns: bool, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = "dm-tiny-1" if learns else "random-tiny-1"
+    project.set("params.yaml", "protocols.mtt", {"epochs": 1, "exceptions": {"tiny": {"learned_lr": True}}})
+    row = {"cell": cell, "dataset": "tiny", "data": "tiny", "network": "small", "protocol": "mtt"}
+    project.set("params.yaml", f"evaluations.{cell}-small-mtt", row)
+    assert project.run("check") == (0 if learns else 2)
+    said = f"evaluations.{cell}-small-mtt.protocol: 'mtt' trains with the step size that was learned with the set"
+    assert (said in capsys.readouterr().err) != learns
+    project.set(f"ddpipe/methods/{cell.partition('-')[0]}.yaml", f"grid.{cell}.protocol", "mtt")
+    project.set("params.yaml", "evaluations", {})
+    assert project.run("check") == (0 if learns else 2)
+    assert (f"grid.{cell}.protocol: 'mtt' trains" in capsys.readouterr().err) != learns
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("datasets.tiny.classes", ["0"], "datasets.tiny: classes must be at least two, and different from each other"),
+        ("datasets.tiny.classes", ["0", "1", "0"], "datasets.tiny: classes must be at least two, and different"),
+        ("networks.small.width", [4, 8], "networks.small: width must be one number, or one a block: 1, not 2"),
+        ("networks.wide", {"kind": "resnet", "blocks": [1, 1]}, "networks.wide: blocks and widths must have one"),
+        (
+            "networks.lenet",
+            {"kind": "lenet", "initialisation": "he"},
+            "networks.lenet.initialisation: must be 'default'",
+        ),
+        ("networks.lenet", {"kind": "lenet", "width": 3}, "networks.lenet.width: unknown key; known are"),
+    ],
+)
+def test_lists_are_as_long_as_they_must_be(
+    key: str, value: object, says: str, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.set("params.yaml", key, value)
+    assert project.run("check") == 2
+    assert says in capsys.readouterr().err
 
 
 def test_class_sizes_are_those_of_the_training_images(project: Project) -> None:
-    assert check.class_sizes(project.root / "data/prepared/tiny/data.safetensors") == [12, 12, 5]
+    assert class_sizes(project.root / "data/prepared/tiny/data.safetensors") == [12, 12, 5]
     assert Prepared.load(project.root / "data/prepared/tiny").train_labels.bincount().tolist() == [12, 12, 5]
     assert np.bincount(arrays()["train_labels"]).tolist() == [12, 12, 5]
 
