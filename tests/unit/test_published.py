@@ -1,16 +1,31 @@
 """data/published holds what the survey prints, cell by cell, and what is doubtful about it."""
 
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from ddpipe import settings
+from ddpipe import config, settings
 from ddpipe.errors import UserError
 from ddpipe.report import published
 
 FOLDER = Path(__file__).parents[2] / "data" / "published"
+SMALL = ("mnist", "fashionmnist", "svhn", "cifar10", "cifar100")
+LARGE = ("tinyimagenet", "imagenet64")  # 64x64: a ConvNet of depth 4
+SHAPES = {  # table -> datasets, images per class, networks
+    "1": ((*SMALL, "tinyimagenet"), ("1", "10", "50"), ("convnet",)),
+    "2": (("imagenet64",), ("1", "2", "10", "50"), ("convnet",)),
+    "3": (("cifar10",), ("1", "10", "50"), ("convnet", "resnet18", "resnet152")),
+    "4": (("cifar10",), ("1", "10", "50"), ("convnet", "resnet10", "densenet121")),
+}
+NETWORKS = {  # the survey's name -> ours, as those who measured the table define it
+    "resnet18": "resnet18_in",
+    "resnet152": "resnet152_in",
+    "resnet10": "resnet10_w32_bn",
+    "densenet121": "densenet121_g12_bn",
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +46,77 @@ def test_filled_cells_of_each_method(survey):
     expected = {"random": 18, "herding": 18, "dd": 2, "ld": 7, "dc": 15, "dsa": 15, "dcc": 9, "mtt": 15, "ftd": 8}
     expected |= {"tesla": 9, "dm": 12, "cafe": 15, "kip": 14, "frepo": 14, "rfad": 14, "idc": 7, "rtp": 15}
     assert Counter(first["method"]) == expected | {"haba": 9, "kfs": 10, "whole": 6}
+
+
+def test_every_cell_of_the_survey_has_its_coordinates(survey):
+    """A table is a rectangle, printed dashes included: with the counts above no coordinate can be missing."""
+    for table, part in survey.groupby("table"):
+        for method, rows in part.groupby("method"):
+            datasets, budgets, networks = SHAPES[table]
+            expected = set(product(datasets, ("all",) if method == "whole" else budgets, networks))
+            found = list(zip(rows["dataset"], rows["ipc"], rows["network"], strict=True))
+            assert len(found) == len(expected) and set(found) == expected, (table, method)
+    assert len(survey[survey["mean"].notna()]) == 332
+
+
+@pytest.fixture(scope="module")
+def grid() -> config.Config:
+    return config.load(FOLDER.parents[1])
+
+
+def at_hand(survey: pd.DataFrame, grid: config.Config) -> list[dict[str, str]]:
+    """The survey's filled cells of the methods that have a recipe."""
+    filled = survey[survey["mean"].notna() & survey["method"].isin(list(grid.recipes))]
+    return filled[["table", "method", "dataset", "ipc", "network"]].to_dict("records")
+
+
+def test_every_filled_cell_of_the_methods_at_hand_is_measured(survey, grid):
+    """A row with the survey's ConvNet under the authors' protocol; for the networks of Tables 3 and 4 an evaluation."""
+    cells = at_hand(survey, grid)
+    assert {cell["method"] for cell in cells} >= {"random", "herding", "whole", "dm", "dc", "dsa"}
+    measured = {(row.method, row.dataset, str(row.ipc), row.network, row.protocol) for row in grid.rows.values()}
+    for entry in grid.evaluations.values():
+        row = grid.row(entry.cell)
+        measured.add((row.method, row.dataset, str(row.ipc), entry.network, entry.protocol))
+    for cell in cells:
+        recipe = grid.recipes[cell["method"]]
+        if cell["network"] == "convnet":  # in Tables 3 and 4 the number of Table 1 again
+            network = "convnet4" if cell["dataset"] in LARGE else "convnet3"
+            protocol = recipe.protocol
+        else:
+            network, protocol = NETWORKS[cell["network"]], recipe.tables[int(cell["table"])]
+        assert (cell["method"], cell["dataset"], cell["ipc"], network, protocol) in measured, cell
+
+
+def test_tables_of_others_are_named_where_they_hold_the_method(survey, grid):
+    there = {(cell["method"], int(cell["table"])) for cell in at_hand(survey, grid) if cell["table"] in ("3", "4")}
+    assert {(method, table) for method, recipe in grid.recipes.items() for table in recipe.tables} == there
+
+
+def test_rows_stand_in_order(grid):
+    """Datasets as in the survey, then by images per class: a row is found, and its absence seen."""
+    order = ("digits", *SHAPES["1"][0], *SHAPES["2"][0])
+    for file in (name for name in grid.files if name != "params.yaml"):
+        rows = [grid.rows[cell] for cell in grid.files[file]["grid"]]
+        keys = [(order.index(row.dataset), published_ipc(row.ipc)) for row in rows]
+        assert keys == sorted(keys), file
+        cells = list(grid.files[file]["grid"])
+        places = [cells.index(entry["cell"]) for entry in grid.files[file].get("evaluations", {}).values()]
+        assert places == sorted(places), file
+
+
+def published_ipc(ipc: int | str) -> float:
+    return float("inf") if ipc == "all" else float(ipc)
+
+
+def test_a_cell_that_nobody_published_says_so(survey, grid):
+    """Distilled cells of the survey's datasets without a published accuracy; those with one may say so too."""
+    published_cells = {(cell["method"], cell["dataset"], cell["ipc"]) for cell in at_hand(survey, grid)}
+    for row in grid.rows.values():
+        recipe = grid.recipes[row.recipe]
+        learned = recipe.parts["kind"] == "distillation" and row.method == row.recipe
+        if learned and row.dataset != "digits" and (row.method, row.dataset, str(row.ipc)) not in published_cells:
+            assert row.cell in recipe.unverified, row
 
 
 def test_vocabulary(survey):
