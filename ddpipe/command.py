@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from ddpipe.errors import UserError
+from ddpipe.errors import UserError, out_of_memory
 
 
 def guarded(function: Callable[[], Any]) -> None:
@@ -21,8 +21,7 @@ def guarded(function: Callable[[], Any]) -> None:
         name = f" {error.filename}" if error.filename else ""
         fail(f"cannot use{name}: {error.strerror or error}; mend it and run the same command again")
     except (RuntimeError, MemoryError) as error:
-        # torch has no common class for it: CUDA raises OutOfMemoryError, the CPU allocator a plain RuntimeError
-        if not isinstance(error, MemoryError) and "memory" not in str(error).split("\n")[0].lower():
+        if not out_of_memory(error):
             raise
         fail("out of memory; lower real_batch or objective.chunk of the method, or the protocol's batch")
 
