@@ -41,6 +41,14 @@ def versions() -> dict[str, str]:
     return {"ddpipe": ddpipe.__version__, "torch": torch.__version__, "python": platform.python_version()}
 
 
+def free_memory(device: torch.device) -> int | None:
+    """Bytes of the device's own memory that this process can still take; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch keeps what it freed
+    return torch.cuda.mem_get_info(device)[0] + unused
+
+
 class Meter:
     """Seconds since its making, beside those of earlier processes, and the peak memory of this process."""
 

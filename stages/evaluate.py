@@ -1,5 +1,6 @@
 """Stages `evaluate@<cell>` and `further@<cell>-<network>-<protocol>`: train networks on the sets, test them."""
 
+import contextlib
 import math
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,18 +13,21 @@ from ddpipe.artifacts import digest, file_digest, read_json, write_bytes, write_
 from ddpipe.checkpoints import Checkpoints
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
-from ddpipe.device import Meter, choose
-from ddpipe.errors import UserError
-from ddpipe.evaluation import evaluate_network, mean_and_std
+from ddpipe.device import Meter, choose, free_memory
+from ddpipe.errors import UserError, out_of_memory
+from ddpipe.evaluation import Examination, TrainingSet, mean_and_std
 from ddpipe.experts import real_batches
 from ddpipe.progress import Progress
 from ddpipe.randomness import Streams
 from ddpipe.report.pictures import image_grid
+from ddpipe.settings import Protocol
 from ddpipe.synthetic import Batch
-from ddpipe.training import Fetch, passes
+from ddpipe.training import Diverged, passes
 from stages import run_command
 
 POINTS = 200  # of a loss curve
+SLOWER = "distil the set again with a smaller learning rate of its step size"
+KEPT = "finished networks are kept"
 
 
 def main(
@@ -50,31 +54,51 @@ def main(
     counted = min(info["sets"], rules.sets or info["sets"])
     name = f"{cell}.{network}.{protocol}"
 
+    try:
+        examination = Examination(
+            architecture, rules, test, len(prepared.classes), prepared.flip, compiled=params.run.compile
+        )
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
     inputs = {"seed": params.seed, "protocol": rules.model_dump(exclude={"networks", "sets"})}
     inputs |= {"network": architecture.model_dump(), "data": prepared.checksum}
-    pieces: list[list[dict[str, Any]]] = []  # accuracy and cost, per network per set
-    with Progress(f"evaluate {name}", counted * rules.networks * passes(rules)) as progress:
-        for number in range(counted):
-            fetch, n = read_set(folder, number, prepared, device)
-            here = inputs | {"set": file_digest(folder / f"{number}.safetensors")}
-            store = Checkpoints(Path("data/checkpoints/evaluate") / name / str(number), digest(here))
+    digests = [digest(inputs | {"set": file_digest(folder / f"{number}.safetensors")}) for number in range(counted)]
+    stores = [Checkpoints(Path("data/checkpoints/evaluate") / name / str(i), each) for i, each in enumerate(digests)]
 
-            def measure(student: int, number: int = number, fetch: Fetch = fetch, n: int = n) -> dict[str, Any]:
-                rng, meter = Streams(params.seed, "evaluate", cell, network, protocol, number, student), Meter(device)
-                classes, flip = len(prepared.classes), prepared.flip
-                try:
-                    value = evaluate_network(architecture, rules, fetch, n, test, classes, flip, rng, progress.advance)
-                except UserError as error:
-                    raise UserError(f"protocols.{protocol}.{error}") from error
-                return {"accuracy": value, "cost": meter.record()}
+    def measure(number: int, data: TrainingSet, group: list[int]) -> list[dict[str, Any]]:
+        """Accuracy and cost of the networks `group` on set `number`."""
+        streams = [Streams(params.seed, "evaluate", cell, network, protocol, number, student) for student in group]
+        meter = Meter(device)
+        try:
+            values = examination.accuracies(data, streams, progress.advance)
+        except (UserError, RuntimeError, MemoryError) as error:
+            if told := explanation(error, rules, f"protocols.{protocol}", f"set {number} of {cell}", data, len(group)):
+                raise UserError(told) from error
+            raise
+        cost = meter.record()
+        cost |= {"seconds": round(cost["seconds"] / len(group), 3), "together": len(group)}
+        return [{"accuracy": value, "cost": cost} for value in values]
 
-            with store.locked():
-                pieces.append([])
-                for student in range(rules.networks):
-                    if (found := store.read(str(student))) is None:
-                        found = {}, measure(student)
-                        store.write(str(student), *found[:1], **found[1])
-                    pieces[-1].append(found[1])
+    with contextlib.ExitStack() as locks:
+        for store in stores:
+            locks.enter_context(store.locked())
+        found = [[store.read(str(student)) for student in range(rules.networks)] for store in stores]
+        finished = sum(piece is not None for row in found for piece in row)
+        total = counted * rules.networks * passes(rules)
+        with Progress(f"evaluate {name}", total, start=finished * passes(rules)) as progress:
+            pieces = [[piece[1] if piece else {} for piece in row] for row in found]
+            for number, store in enumerate(stores):
+                left = [student for student, piece in enumerate(pieces[number]) if not piece]
+                if not left:
+                    continue
+                data = read_set(folder, number, prepared, device)
+                check_rate(data, rules, f"protocols.{protocol}", f"set {number} of {cell}")
+                size = examination.at_once(params.run, data, free_memory(device))
+                for first in range(0, len(left), size):
+                    group = left[first : first + size]
+                    for student, piece in zip(group, measure(number, data, group), strict=True):
+                        store.write(str(student), {}, **piece)
+                        pieces[number][student] = piece
 
     accuracies = [[piece["accuracy"] for piece in row] for row in pieces]
     costs = [piece["cost"] for row in pieces for piece in row]
@@ -95,15 +119,46 @@ def main(
     write_json(results / f"{name}.json", costs[-1] | identity | keys | measured | counts | spent | origin)
 
 
-def read_set(folder: Path, number: int, prepared: Prepared, device: torch.device) -> tuple[Fetch, int]:
-    """A set as a function from row numbers to images and targets on the device, and its length."""
+def read_set(folder: Path, number: int, prepared: Prepared, device: torch.device) -> TrainingSet:
+    """A set as a function from row numbers to images and targets on the device."""
     _, _, tensors = distilled.read(folder, number)
     if "rows" in tensors:
         rows = tensors["rows"]
         chosen = Resident(prepared.train_images[rows], prepared.train_labels[rows], prepared.preprocessing, device)
-        return real_batches(chosen, len(prepared.classes)), len(rows)
+        return TrainingSet(real_batches(chosen, len(prepared.classes)), len(rows))
     images, targets = tensors["images"].to(device), tensors["targets"].to(device)
-    return (lambda index: Batch(images[index], targets[index])), len(images)
+    lr = float(tensors["hint.lr"]) if "hint.lr" in tensors else None  # what a protocol may ask for
+    return TrainingSet(lambda index: Batch(images[index], targets[index]), len(images), lr)
+
+
+def check_rate(data: TrainingSet, rules: Protocol, key: str, where: str) -> None:
+    """Whether `data`, the set called `where`, can be trained on under the protocol at `key`."""
+    if not rules.learned_lr:
+        return
+    if data.lr is None:
+        raise UserError(
+            f"{key}.learned_lr: {where} was made without a step size; evaluate it under a protocol with its own lr"
+        )
+    if not (math.isfinite(data.lr) and data.lr > 0):
+        raise UserError(f"{key}.learned_lr: the step size learned with {where} is {data.lr:g}; {SLOWER}")
+
+
+def explanation(
+    error: BaseException, rules: Protocol, key: str, where: str, data: TrainingSet, together: int
+) -> str | None:
+    """What the user can do about `error`, met while `together` networks were trained on the set called `where`."""
+    if isinstance(error, Diverged):
+        if rules.learned_lr:
+            return f"{key}.learned_lr: training with the step size {data.lr:g} learned with {where} diverged; {SLOWER}"
+        return f"{key}.{error}"
+    if out_of_memory(error) and together > 1:
+        return f"run.together: out of memory with {together} networks at once; set it to {together // 2}, {KEPT}"
+    if out_of_memory(error):
+        images = min(rules.batch, data.n)
+        return (
+            f"{key}.batch: out of memory with one network and {images} images at once; set it to {images // 2}, {KEPT}"
+        )
+    return None
 
 
 def distillation_cost(cell: str) -> dict[str, Any] | None:

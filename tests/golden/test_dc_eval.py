@@ -28,11 +28,11 @@ def test_every_step_of_the_official_loop(case, monkeypatch):
         augment=config["augmentation"],
     )
     assert training.passes(protocol) == config["num_epochs"]
-    rates, pass_over = [], training.pass_over
+    rates, step = [], training.Sgd.step
 
-    def noting(network, optimizer, *rest):
+    def noting(optimizer, gradients):
         rates.append(optimizer.lr)
-        return pass_over(network, optimizer, *rest)
+        step(optimizer, gradients)
 
     def share_right(fetch, answers):
         """As the official code computes it; the percent of `accuracy` is rounded once more."""
@@ -40,7 +40,7 @@ def test_every_step_of_the_official_loop(case, monkeypatch):
         network.train()
         return torch.tensor(right / len(answers), dtype=torch.float64)
 
-    monkeypatch.setattr(training, "pass_over", noting)
+    monkeypatch.setattr(training.Sgd, "step", noting)
     before_last = None
     passes = training.train(
         network,
