@@ -40,7 +40,7 @@ def flow(change: dict) -> str:
 
 
 def cell(config: Config, name: str) -> str:
-    """Everything about one cell: its identity, every number with its source, files, commands, notes, results."""
+    """Everything about one cell: identity, each number with its source, files, commands, results, doubts and notes."""
     row, resolved = config.row(name), config.resolved(name)
     recipe, overrides = config.recipe(row.recipe), config.overrides(name)
     title = (
@@ -61,6 +61,7 @@ def cell(config: Config, name: str) -> str:
         ("files with its mathematics", list(dict.fromkeys([row.objective, row.synthetic]))),
         ("commands", commands(name, list(further))),
         ("results", results(config, name)),
+        *([("unverified", [recipe.unverified[row.cell]])] if row.cell in recipe.unverified else []),
         ("notes", list(recipe.notes) or ["none"]),
     ]
     return "\n".join(line for head, lines in blocks for line in (head, *(f"  {line}" for line in lines), ""))[:-1]

@@ -71,6 +71,14 @@ def test_explain(project: Project, capsys: Output) -> None:
     assert any(line.startswith("data/results/tiny/dm-tiny-1.small.quick.json ") and "n = 1" in line for line in lines)
 
 
+def test_explain_says_what_is_unverified(project: Project, capsys: Output) -> None:
+    project.set("ddpipe/methods/dm.yaml", "dm.unverified", {"tiny-1": "Nobody published it.", "default": "Nor that."})
+    assert project.run("explain", "dm-tiny-1") == 0
+    assert "\nunverified\n  Nobody published it.\n\nnotes\n" in capsys.readouterr().out
+    assert project.run("explain", "dc-tiny-1") == 0
+    assert "unverified" not in capsys.readouterr().out
+
+
 def test_explain_what_never_ran(project: Project, capsys: Output) -> None:
     (project.root / "data/results/tiny/herding-tiny-1.small.quick.json").unlink()
     assert project.run("explain", "herding-tiny-1") == 0
