@@ -72,10 +72,6 @@ class ResNet(Classifier):
         initialisation: Initialisation = "default",
     ):
         super().__init__()
-        if len(blocks) != len(widths):
-            raise UserError(
-                f"blocks {list(blocks)} and widths {list(widths)} of the resnet must have one number a stage each"
-            )
         pool = downsampling == "avgpool"
         side = resolution >> (len(widths) - 1) if pool else 1
         if side == 0:

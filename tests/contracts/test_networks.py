@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from ddpipe import networks
 from ddpipe.errors import UserError
@@ -241,7 +241,6 @@ def test_unknown_layers_are_refused():
     [
         ({"kind": "convnet", "depth": 4}, "depth 4"),
         ({"kind": "resnet", "blocks": [1] * 5, "widths": [4] * 5, "downsampling": "avgpool"}, "downsampling"),
-        ({"kind": "resnet", "blocks": [1, 1, 1]}, "widths"),
         ({"kind": "densenet", "blocks": [1] * 5}, "fewer blocks"),
         ({"kind": "lenet"}, "28x28 or 32x32, not 8x8"),
     ],
@@ -249,3 +248,8 @@ def test_unknown_layers_are_refused():
 def test_networks_that_do_not_fit_are_refused(spec, message):
     with pytest.raises(UserError, match=message):
         networks.build(TypeAdapter(Network).validate_python(spec), 1, 8, CLASSES)
+
+
+def test_stages_of_a_resnet_have_one_width_each():
+    with pytest.raises(ValidationError, match="one number a stage each, not 3 and 4"):
+        TypeAdapter(Network).validate_python({"kind": "resnet", "blocks": [1, 1, 1]})
