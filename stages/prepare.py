@@ -14,19 +14,20 @@ from stages import run_command
 
 
 def main(data: Annotated[str, typer.Argument(help="a key of `datasets:` in params.yaml")]) -> None:
-    """Read the images of DATA (embedded, from data/raw/DATA, or the user's own), check them, fit the preprocessing.
+    """Read the images of DATA, check them, fit the preprocessing.
 
-    Writes data/prepared/DATA: uint8 images, labels, statistics and whitening, with a checksum.
+    Downloaded files lie in data/raw/DATA if that folder exists, else in data/raw/<source>: prepared forms of one source
+    share them. Writes data/prepared/DATA: uint8 images, labels, statistics and whitening, with a checksum.
     """
     datasets = config.load().params.datasets
     if data not in datasets:
         raise UserError(f"datasets.{data}: no such entry in params.yaml{did_you_mean(data, list(datasets))}")
-    prepared = prepare(data, datasets[data], Path("data/raw") / data)
-    prepared.save(Path("data/prepared") / data)
-    side = prepared.resolution
-    train, test = len(prepared.train_labels), len(prepared.test_labels)
-    shape = f"{prepared.channels}x{side}x{side}"
-    say(f"{data}: {train} training and {test} test images of {shape}, {len(prepared.classes)} classes")
+    settings, raw = datasets[data], Path("data/raw")
+    own = raw / data
+    about = prepare(data, settings, own if own.is_dir() else raw / settings.source, Path("data/prepared") / data)
+    shape, images = "x".join(map(str, about["shape"])), about["images"]
+    counts = f"{images['train']} training and {images['test']} test images"
+    say(f"{data}: {counts} of {shape}, {len(about['classes'])} classes")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,28 @@
 """The prepared form of a dataset: what the prepare stage writes and every later stage reads."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ddpipe import artifacts
-from ddpipe.datasets.preprocessing import CHUNK, Preprocessing, centred, fit, standardisation, tensors_digest
+from ddpipe.datasets.preprocessing import (
+    CHUNK,
+    Images,
+    Preprocessing,
+    centred,
+    fit,
+    shapes,
+    standardisation,
+    tensors_digest,
+)
 from ddpipe.datasets.readers import READERS
-from ddpipe.datasets.source import check
+from ddpipe.datasets.source import Part, Source, check, subset
+from ddpipe.datasets.storage import TensorFile
 from ddpipe.errors import UserError
+from ddpipe.progress import Progress
 from ddpipe.settings import Dataset
 
 IMAGES = ("train_images", "train_labels", "test_images", "test_labels")
@@ -21,7 +32,9 @@ IMAGES = ("train_images", "train_labels", "test_images", "test_labels")
 class Prepared:
     """uint8 images (N, C, H, W) and int64 labels (N,) of both parts, and the preprocessing fitted to the training part.
 
+    The images are mapped from the file: only what is looked at takes memory.
     flip: a mirrored image belongs to the same class. source: where the images come from and how they were split.
+    checksum: SHA-256 over images, labels and fitted preprocessing.
     """
 
     name: str
@@ -33,6 +46,7 @@ class Prepared:
     preprocessing: Preprocessing
     flip: bool
     source: dict[str, Any]
+    checksum: str
 
     @property
     def channels(self) -> int:
@@ -43,38 +57,14 @@ class Prepared:
         """Side of the square images, in pixels."""
         return self.train_images.shape[2]
 
-    @cached_property
-    def checksum(self) -> str:
-        """SHA-256 over images, labels and fitted preprocessing."""
-        return tensors_digest(self.tensors())
-
-    def tensors(self) -> dict[str, Tensor]:
-        fitted = {f"preprocessing.{name}": tensor for name, tensor in self.preprocessing.tensors().items()}
-        return {name: getattr(self, name) for name in IMAGES} | fitted
-
-    def save(self, folder: Path) -> None:
-        """Write data.safetensors and data.json in one step; equal contents give equal bytes."""
-        about = {
-            "name": self.name,
-            "classes": list(self.classes),
-            "flip": self.flip,
-            "source": self.source,
-            "preprocessing": self.preprocessing.to_json(),
-            "checksum": self.checksum,
-            "shape": list(self.train_images.shape[1:]),
-            "images": {"train": len(self.train_labels), "test": len(self.test_labels)},
-        }
-        with artifacts.new_folder(folder) as new:
-            artifacts.write_tensors(new / "data.safetensors", self.tensors())
-            artifacts.write_json(new / "data.json", about)
-
     @classmethod
     def load(cls, folder: Path) -> "Prepared":
-        """Read what `save` wrote; UserError when a file is missing or differs from what was written."""
+        """Read what `prepare` wrote; UserError when a file is missing or differs from what was written."""
         about = artifacts.read_json(folder / "data.json")
         path = folder / "data.safetensors"
         tensors, _ = artifacts.read_tensors(path)
-        if not isinstance(about, dict) or about.get("checksum") != tensors_digest(tensors):
+        checksum = tensors_digest(tensors)
+        if not isinstance(about, dict) or about.get("checksum") != checksum:
             raise UserError(f"{path} does not fit the checksum in data.json beside it; {artifacts.mend(path)}")
         fitted = {name.removeprefix("preprocessing."): tensor for name, tensor in tensors.items() if name not in IMAGES}
         return cls(
@@ -84,46 +74,105 @@ class Prepared:
             preprocessing=Preprocessing.from_parts(about["preprocessing"], fitted),
             flip=about["flip"],
             source=about["source"],
+            checksum=checksum,
         )
 
 
-def prepare(name: str, settings: Dataset, raw: Path) -> Prepared:
-    """Read the dataset `name`, check it and fit its preprocessing.
+def prepare(name: str, settings: Dataset, raw: Path, folder: Path) -> dict[str, Any]:
+    """Read the dataset `name`, check it, fit its preprocessing and write data.safetensors and data.json to `folder`.
 
-    raw: folder of its downloaded files, data/raw/<name>. UserError when the images are missing or unusable.
+    Images go straight from the reader to the file, some at a time, and are read back from there for the fit and the
+    checksum: sets larger than memory are fine. Equal contents give equal bytes.
+
+    Args:
+        raw: folder of its downloaded files.
+
+    Returns:
+        What data.json says.
+
+    Raises:
+        UserError: when the images are missing or unusable, or the folder cannot be written; it is left as it was.
     """
     source = READERS[settings.source](name, settings, raw)
+    if settings.classes is not None:
+        source = subset(name, source, settings.classes)
     check(name, source)
-    channels = source.train_images.shape[1]
+    channels = source.train.shape[0]
     for key, values in (("mean", settings.mean), ("std", settings.std)):
         if values is not None and len(values) != channels:
             raise UserError(
                 f"datasets.{name}.{key} has {len(values)} numbers but the images have {channels} channels; "
                 "give one number a channel"
             )
-    if settings.per_image:
-        standardised = standardisation(source.train_images, settings)
-        refuse_constant(name, "training", source.train_images, standardised)
-        refuse_constant(name, "test", source.test_images, standardised)
-    return Prepared(
-        name=name,
-        train_images=source.train_images.contiguous(),
-        train_labels=source.train_labels,
-        test_images=source.test_images.contiguous(),
-        test_labels=source.test_labels,
-        classes=source.classes,
-        preprocessing=fit(source.train_images, settings),
-        flip=settings.flip,
-        source=source.provenance,
-    )
+    with artifacts.new_folder(folder) as new:
+        fitted, checksum = write(name, settings, source, new / "data.safetensors")
+        about = {
+            "name": name,
+            "classes": list(source.classes),
+            "flip": settings.flip,
+            "source": source.provenance,
+            "preprocessing": fitted.to_json(),
+            "checksum": checksum,
+            "shape": list(source.train.shape),
+            "images": {"train": len(source.train.labels), "test": len(source.test.labels)},
+        }
+        artifacts.write_json(new / "data.json", about)
+    return about
 
 
-def refuse_constant(name: str, part: str, images: Tensor, standardised: Preprocessing) -> None:
+def write(name: str, settings: Dataset, source: Source, path: Path) -> tuple[Preprocessing, str]:
+    """Write all tensors to the new file `path`; the fitted preprocessing and the checksum of everything."""
+    layout = {f"preprocessing.{key}": (torch.float32, s) for key, s in shapes(source.train.shape, settings).items()}
+    for part, data in (("train", source.train), ("test", source.test)):
+        layout[f"{part}_images"] = torch.uint8, (len(data.labels), *data.shape)
+        layout[f"{part}_labels"] = torch.int64, (len(data.labels),)
+    with TensorFile(path, layout) as file:
+        for part, title, data in (("train", "training", source.train), ("test", "test", source.test)):
+            file.write(f"{part}_labels", data.labels)
+            low, high = write_images(file, f"{part}_images", f"{name}: {title} images", data)
+            if part == "train":
+                refuse_constant_channel(name, low, high)
+        train, test = file.stored("train_images"), file.stored("test_images")
+        if settings.per_image:
+            standardised = standardisation(train, settings)
+            refuse_constant_image(name, "training", train, standardised)
+            refuse_constant_image(name, "test", test, standardised)
+        fitted = fit(train, settings)
+        tensors = {f"preprocessing.{key}": tensor for key, tensor in fitted.tensors().items()}
+        for key, tensor in tensors.items():
+            file.write(key, tensor)
+        labels = {"train_labels": source.train.labels, "test_labels": source.test.labels}
+        return fitted, tensors_digest(tensors | labels | {"train_images": train, "test_images": test})
+
+
+def write_images(file: TensorFile, key: str, title: str, part: Part) -> tuple[Tensor, Tensor]:
+    """Append all images to the tensor `key`; the smallest and the largest value of every channel, (c,) each."""
+    low, high = torch.full((part.shape[0],), 255), torch.zeros(part.shape[0], dtype=torch.long)
+    with Progress(title, len(part.labels)) as progress:
+        for images in part.images():
+            file.write(key, images)
+            if len(images):
+                low, high = low.minimum(images.amin((0, 2, 3))), high.maximum(images.amax((0, 2, 3)))
+            for _ in range(len(images)):
+                progress.advance()
+    return low, high
+
+
+def refuse_constant_channel(name: str, low: Tensor, high: Tensor) -> None:
+    """UserError for a channel without any contrast: it has no standard deviation to be divided by."""
+    for channel in (low == high).nonzero().flatten().tolist():
+        raise UserError(
+            f"datasets.{name}: every pixel of channel {channel} of the training images has the value "
+            f"{int(low[channel])}, so there is nothing to learn from it; check how the images were saved"
+        )
+
+
+def refuse_constant_image(name: str, part: str, images: Images, standardised: Preprocessing) -> None:
     """UserError for the first image of one single value: it has no norm to be divided by."""
-    for start, chunk in zip(range(0, len(images), CHUNK), images.split(CHUNK), strict=True):
+    for number, chunk in enumerate(images.split(CHUNK)):
         norms = centred(standardised.apply(chunk))[1].flatten()
         for row in (norms < 1e-6).nonzero().flatten().tolist():  # one grey level in one pixel already gives 1e-3
             raise UserError(
-                f"datasets.{name}.per_image: {part} image number {start + row} (counting from 0) is constant, so it "
-                "has no norm to be divided by; remove the image or set per_image: false"
+                f"datasets.{name}.per_image: {part} image number {number * CHUNK + row} (counting from 0) is constant, "
+                "so it has no norm to be divided by; remove the image or set per_image: false"
             )

@@ -8,10 +8,10 @@ values 0..255 (KIP, RFAD) get the same images too, because standardisation cance
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,6 +19,15 @@ from torch import Tensor
 from ddpipe.settings import Dataset
 
 CHUNK = 1024  # images converted to floating point at once while fitting
+
+
+class Images(Protocol):
+    """uint8 images (n, c, h, w): a tensor, or a file that is read some images at a time."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+    def split(self, n: int, /) -> Iterable[Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -93,17 +102,21 @@ class Preprocessing:
         return tensors_digest(self.tensors())
 
 
-def tensors_digest(tensors: dict[str, Tensor]) -> str:
+def tensors_digest(tensors: Mapping[str, Tensor | Images]) -> str:
     """SHA-256 over names, dtypes, shapes and bytes, in the order of the names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        array = tensors[name].detach().cpu().contiguous().numpy()
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.reshape(-1).view("uint8").data)
+        tensor = tensors[name]
+        chunks = [tensor] if isinstance(tensor, Tensor) else tensor.split(CHUNK)
+        for number, chunk in enumerate(chunks):
+            array = chunk.detach().cpu().contiguous().numpy()
+            if number == 0:
+                digest.update(f"{name} {array.dtype.str} {tuple(tensor.shape)}".encode())
+            digest.update(array.reshape(-1).view("uint8").data)
     return digest.hexdigest()
 
 
-def fit(images: Tensor, settings: Dataset, dtype: torch.dtype = torch.float32) -> Preprocessing:
+def fit(images: Images, settings: Dataset, dtype: torch.dtype = torch.float32) -> Preprocessing:
     """Fit to uint8 training images (n, c, h, w): computed in float64, stored in `dtype`.
 
     No channel may be constant and, for `per_image`, no image: `prepare` refuses them with a sentence.
@@ -119,7 +132,18 @@ def fit(images: Tensor, settings: Dataset, dtype: torch.dtype = torch.float32) -
     return fitted.to(dtype)
 
 
-def standardisation(images: Tensor, settings: Dataset) -> Preprocessing:
+def shapes(image: tuple[int, int, int], settings: Dataset) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of what `fit` finds for images of shape (c, h, w), without finding it."""
+    features = torch.Size(image).numel()
+    found: dict[str, tuple[int, ...]] = {"scale": (image[0], 1, 1), "shift": (image[0], 1, 1)}
+    if settings.per_image:
+        found["norm"] = ()
+    if settings.whitening:
+        found |= {"centre": (features,), "matrix": (features, features)}
+    return found
+
+
+def standardisation(images: Images, settings: Dataset) -> Preprocessing:
     """The first steps alone, x / 255 and channel standardisation, in float64."""
     mean, std = channel_statistics(images, settings)
     choices = settings.model_dump(include={"standardise", "per_image", "whitening"})
@@ -130,7 +154,7 @@ def standardisation(images: Tensor, settings: Dataset) -> Preprocessing:
     )
 
 
-def channel_statistics(images: Tensor, settings: Dataset) -> tuple[Tensor, Tensor]:
+def channel_statistics(images: Images, settings: Dataset) -> tuple[Tensor, Tensor]:
     """Mean and std of each channel over all pixels of all images, on the scale 0..1; (c,) each, float64."""
     channels = images.shape[1]
     if settings.standardise == "none":
@@ -138,7 +162,9 @@ def channel_statistics(images: Tensor, settings: Dataset) -> tuple[Tensor, Tenso
     if settings.mean is not None and settings.std is not None:
         return torch.tensor(settings.mean, dtype=torch.float64), torch.tensor(settings.std, dtype=torch.float64)
     # From histograms: no floating-point copy of the images, and no sum of millions of rounded terms.
-    counts = torch.stack([torch.bincount(images[:, c].flatten(), minlength=256) for c in range(channels)]).double()
+    counts = torch.zeros(channels, 256, dtype=torch.float64)
+    for chunk in images.split(CHUNK):
+        counts += torch.stack([torch.bincount(chunk[:, c].flatten(), minlength=256) for c in range(channels)])
     grey = torch.arange(256, dtype=torch.float64) / 255
     total = counts[0].sum()
     mean = counts @ grey / total

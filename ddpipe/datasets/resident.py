@@ -22,7 +22,10 @@ class Resident:
         self.preprocessing = preprocessing.to(device)
         self.images = images.to(device)
         if not preprocessing.pointwise or 4 * images.numel() <= GIB:
-            self.images = torch.cat([self.preprocessing.apply(chunk) for chunk in self.images.split(CHUNK)])
+            ready = torch.empty(images.shape, dtype=self.preprocessing.scale.dtype, device=device)
+            for chunk, place in zip(self.images.split(CHUNK), ready.split(CHUNK), strict=True):
+                place.copy_(self.preprocessing.apply(chunk))
+            self.images = ready
         self.labels = labels.to(device)
         rows = labels.cpu()
         self.class_index = [(rows == label).nonzero().flatten() for label in range(int(rows.max()) + 1)]

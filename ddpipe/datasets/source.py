@@ -1,38 +1,78 @@
 """What every reader returns, and what has to hold for it whatever the source."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ddpipe.config import did_you_mean
+from ddpipe.datasets.preprocessing import CHUNK
 from ddpipe.errors import UserError
 from ddpipe.randomness import generator
 
 
 @dataclass(frozen=True)
-class Source:
-    """One data set as it was read.
+class Part:
+    """The training or the test part of a data set: its labels at once, its images only when they are asked for.
 
-    Images uint8 (n, c, h, w) with 1 or 3 channels, labels int64 (n,) counting `classes` from 0.
+    labels: (n,) int64. shape: (c, h, w) of every image, with 1 or 3 channels.
+    load: ascending row numbers (m,) of the source -> those images, uint8 (k, c, h, w) a time, m in all.
+    rows: (n,) ascending, which row of the source each image is.
+    """
+
+    labels: Tensor
+    shape: tuple[int, int, int]
+    load: Callable[[Tensor], Iterator[Tensor]]
+    rows: Tensor
+
+    def images(self) -> Iterator[Tensor]:
+        """The images in the order of the labels, uint8 (k, c, h, w) a time."""
+        return self.load(self.rows)
+
+    def pick(self, index: Tensor) -> "Part":
+        """Only the images at `index`: ascending numbers or a mask (n,)."""
+        return replace(self, labels=self.labels[index], rows=self.rows[index])
+
+
+def lazy(labels: Tensor, shape: tuple[int, int, int], load: Callable[[Tensor], Iterator[Tensor]]) -> Part:
+    """A part with every row of its source."""
+    return Part(labels, shape, load, torch.arange(len(labels)))
+
+
+def in_memory(images: Tensor, labels: Tensor) -> Part:
+    """A part whose images, uint8 (n, c, h, w), are small enough to be held."""
+    channels, height, width = images.shape[1:]
+    return lazy(labels, (channels, height, width), lambda rows: (images[chunk] for chunk in rows.split(CHUNK)))
+
+
+def within(rows: Tensor, start: int, stop: int) -> Tensor:
+    """Of ascending row numbers those in [start, stop), counted from start: for sources that are read front to back."""
+    low, high = torch.searchsorted(rows, torch.tensor([start, stop])).tolist()
+    return rows[low:high] - start
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set as a reader finds it. The labels count `classes` from 0.
+
     provenance: where the images come from and how they were split, for data.json.
     """
 
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
+    train: Part
+    test: Part
     classes: tuple[str, ...]
     provenance: dict[str, Any]
 
 
-def split(name: str, images: Tensor, labels: Tensor, test_fraction: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Train images, train labels, test images, test labels: of every class round(n * test_fraction) images, at least
-    one, are taken for testing, at random but always the same ones for a data set of this name; order is kept."""
+def split(name: str, whole: Part, test_fraction: float) -> tuple[Part, Part]:
+    """Training and test part: of every class round(n * test_fraction) images, at least one, are taken for testing, at
+    random but always the same ones for a data set of this name; order is kept."""
     rng = generator("split", name)
-    test = torch.zeros(len(labels), dtype=torch.bool)
-    for label in range(int(labels.max()) + 1):
-        rows = (labels == label).nonzero().flatten()
+    test = torch.zeros(len(whole.labels), dtype=torch.bool)
+    for label in range(int(whole.labels.max()) + 1):
+        rows = (whole.labels == label).nonzero().flatten()
         if len(rows) == 1:
             raise UserError(
                 f"datasets.{name}.test_fraction: class number {label} has a single image, which cannot be both in the "
@@ -40,36 +80,49 @@ def split(name: str, images: Tensor, labels: Tensor, test_fraction: float) -> tu
             )
         n = min(max(1, round(len(rows) * test_fraction)), len(rows) - 1)
         test[rows[torch.randperm(len(rows), generator=rng)[:n]]] = True
-    return images[~test], labels[~test], images[test], labels[test]
+    return whole.pick(~test), whole.pick(test)
+
+
+def subset(name: str, source: Source, classes: tuple[str, ...]) -> Source:
+    """Only the images of `classes`, labelled in their order; the order of the images is kept."""
+    for word in classes:
+        if word not in source.classes:
+            known = did_you_mean(word, list(source.classes))
+            if len(known) > 200:
+                known = f"; its {len(source.classes)} classes are called like {source.classes[0]!r}"
+            raise UserError(f"datasets.{name}.classes: the source has no class {word!r}{known}")
+    new = torch.full((len(source.classes),), -1)
+    new[[source.classes.index(word) for word in classes]] = torch.arange(len(classes))
+
+    def renumbered(part: Part) -> Part:
+        part = part.pick(new[part.labels] >= 0)
+        return replace(part, labels=new[part.labels])
+
+    provenance = source.provenance | {"classes": f"{len(classes)} of {len(source.classes)}"}
+    return Source(renumbered(source.train), renumbered(source.test), classes, provenance)
 
 
 def check(name: str, source: Source) -> None:
-    """Refuse what no method could use: wrong shapes, fewer than two classes, an empty class, a constant channel."""
+    """Refuse what no method could use: wrong shapes, fewer than two classes, a class without images."""
     where = f"datasets.{name}"
-    for part, images in (("training", source.train_images), ("test", source.test_images)):
-        if images.shape[2] != images.shape[3]:
+    for title, part in (("training", source.train), ("test", source.test)):
+        if part.shape[1] != part.shape[2]:
             raise UserError(
-                f"{where}: the {part} images are {images.shape[2]} x {images.shape[3]} (height x width) but must be "
+                f"{where}: the {title} images are {part.shape[1]} x {part.shape[2]} (height x width) but must be "
                 f"square; {squaring(source)}"
             )
-    if source.train_images.shape[1:] != source.test_images.shape[1:]:
-        shapes = " and ".join(str(tuple(images.shape[1:])) for images in (source.train_images, source.test_images))
+    if source.train.shape != source.test.shape:
+        shapes = f"{source.train.shape} and {source.test.shape}"
         raise UserError(f"{where}: training and test images differ in shape (c, h, w): {shapes}; {squaring(source)}")
     if len(source.classes) < 2:
         raise UserError(f"{where}: there is only one class, {source.classes[0]!r}; at least two are needed")
-    for part, labels in (("training", source.train_labels), ("test", source.test_labels)):
-        for label, n in enumerate(torch.bincount(labels, minlength=len(source.classes)).tolist()):
+    for title, part in (("training", source.train), ("test", source.test)):
+        for label, n in enumerate(torch.bincount(part.labels, minlength=len(source.classes)).tolist()):
             if n == 0:
                 raise UserError(
-                    f"{where}: class number {label} ({source.classes[label]!r}) has no {part} images; add some or "
+                    f"{where}: class number {label} ({source.classes[label]!r}) has no {title} images; add some or "
                     "leave the class out"
                 )
-    low, high = source.train_images.amin((0, 2, 3)), source.train_images.amax((0, 2, 3))
-    for channel in (low == high).nonzero().flatten().tolist():
-        raise UserError(
-            f"{where}: every pixel of channel {channel} of the training images has the value {int(low[channel])}, so "
-            "there is nothing to learn from it; check how the images were saved"
-        )
 
 
 def squaring(source: Source) -> str:

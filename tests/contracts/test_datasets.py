@@ -1,64 +1,37 @@
 """What holds for every registered reader and every preprocessing; a new one joins by a line in SOURCES or SETTINGS."""
 
-import dataclasses
-import hashlib
+import functools
 import typing
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from ddpipe.datasets import resident
 from ddpipe.datasets.prepared import Prepared, prepare
-from ddpipe.datasets.readers import READERS, idx
+from ddpipe.datasets.readers import READERS
 from ddpipe.datasets.resident import Resident
 from ddpipe.randomness import generator
 from ddpipe.settings import Dataset
+from tests.unit import original_files as files
 
-
-def noise(*shape: int) -> np.ndarray:
-    return torch.randint(256, shape, generator=generator("images", shape), dtype=torch.uint8).numpy()
-
-
-def digits(folder, monkeypatch):
-    return {}
-
-
-def idx_files(folder, monkeypatch):
-    """Tiny files whose checksums stand in for the official ones."""
-    arrays = [noise(20, 6, 6), np.arange(20, dtype=np.uint8) % 10, noise(10, 6, 6), np.arange(10, dtype=np.uint8)]
-    files = []
-    for name, array in zip(idx.NAMES, arrays, strict=True):
-        header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
-        (folder / name).write_bytes(header + array.tobytes())
-        files.append(idx.File(name, "", hashlib.md5(header + array.tobytes()).hexdigest()))
-    releases = {source: release._replace(files=tuple(files)) for source, release in idx.RELEASES.items()}
-    monkeypatch.setattr(idx, "RELEASES", releases)
-    return {}
-
-
-def folder_of_images(folder, monkeypatch):
-    for part, n in (("train", 4), ("test", 2)):
-        for label, animal in enumerate(("cat", "dog")):
-            (folder / part / animal).mkdir(parents=True)
-            for i, pixels in enumerate(noise(n, 5, 5, 3) // (label + 1)):
-                Image.fromarray(pixels).save(folder / part / animal / f"{i}.png")
-    return {"path": str(folder)}
-
-
-def npz(folder, monkeypatch):
-    path = folder / "arrays.npz"
-    np.savez(path, train_images=noise(12, 5, 5), train_labels=np.arange(12) % 3)
-    return {"path": str(path), "test_fraction": 0.5}
-
-
+# source, or source and form: makes small files of exactly the original format and returns further settings
 SOURCES = {
-    "digits": digits,
-    "mnist": idx_files,
-    "fashionmnist": idx_files,
-    "folder": folder_of_images,
-    "npz": npz,
+    "digits": lambda folder, monkeypatch: {},
+    "mnist": files.idx_files,
+    "fashionmnist": files.idx_files,
+    "svhn": files.svhn_files,
+    "cifar10": functools.partial(files.cifar_files, "cifar10"),
+    "cifar10 unpacked": functools.partial(files.cifar_files, "cifar10", packed=False),
+    "cifar100": functools.partial(files.cifar_files, "cifar100"),
+    "tinyimagenet": files.tinyimagenet_files,
+    "tinyimagenet unpacked": functools.partial(files.tinyimagenet_files, packed=False),
+    "imagenet64": files.imagenet64_files,
+    "imagenet64 pickled": functools.partial(files.imagenet64_files, form="pickled"),
+    "imagenet64 folders": files.imagenet64_folders,
+    "folder": files.image_folder,
+    "npz": files.npz_file,
+    "npz jpeg": files.jpeg_files,
 }
 SETTINGS = {
     "plain": {},
@@ -68,48 +41,68 @@ SETTINGS = {
     "kip": {"per_image": True, "whitening": {"relative": True, "centred": False, "ddof": 0}},
     "per-image": {"per_image": True},
 }
+WHITENED = ("digits", "mnist", "folder", "npz", "npz jpeg")  # images small enough for an eigenvalue problem each
+PAIRS = [(source, how) for source in WHITENED for how in SETTINGS] + [("svhn", "plain"), ("tinyimagenet", "per-image")]
 
 
 def test_every_reader_is_tested_and_can_be_set():
-    assert set(SOURCES) == set(READERS) == set(typing.get_args(Dataset.model_fields["source"].annotation))
+    assert {source.split()[0] for source in SOURCES} == set(READERS)
+    assert set(READERS) == set(typing.get_args(Dataset.model_fields["source"].annotation))
 
 
-@pytest.fixture(params=SOURCES)
-def arguments(request, tmp_path, monkeypatch):
-    """(settings without preprocessing, raw folder) of one reader."""
-    return {"source": request.param, **SOURCES[request.param](tmp_path, monkeypatch)}, tmp_path
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """A function that makes the original files of a source and prepares them, in a new folder each time."""
+    raw = tmp_path / "raw"
+    given = {}
+
+    def call(source, folder="prepared", **options):
+        if not raw.exists():
+            raw.mkdir()
+            given.update(SOURCES[source](raw, monkeypatch))
+        settings = Dataset(source=source.split()[0], **given, **options)
+        about = prepare("name", settings, raw, tmp_path / folder)
+        return SimpleNamespace(about=about, folder=tmp_path / folder, data=Prepared.load(tmp_path / folder))
+
+    return call
 
 
-def test_prepared_is_complete_repeatable_and_survives_the_disk(arguments, tmp_path):
-    settings, raw = arguments
-    prepared = prepare("name", Dataset(**settings, flip=False), raw)
-    for images, labels in (
-        (prepared.train_images, prepared.train_labels),
-        (prepared.test_images, prepared.test_labels),
-    ):
-        assert images.dtype == torch.uint8 and images.shape[1:] == (prepared.channels, *2 * [prepared.resolution])
+@pytest.mark.parametrize("source", SOURCES)
+def test_prepared_is_complete_and_repeatable(make, source):
+    one, two = make(source, "one", flip=False), make(source, "two", flip=False)
+    data = one.data
+    for images, labels in ((data.train_images, data.train_labels), (data.test_images, data.test_labels)):
+        assert images.dtype == torch.uint8 and images.shape[1:] == (data.channels, *2 * [data.resolution])
         assert labels.dtype == torch.int64 and labels.shape == images.shape[:1]
-        assert labels.unique().tolist() == list(range(len(prepared.classes)))
-    assert prepared.channels in (1, 3) and prepared.source["reader"] and not prepared.flip
-
-    prepared.save(tmp_path / "one")
-    prepare("name", Dataset(**settings, flip=False), raw).save(tmp_path / "two")
-    loaded = Prepared.load(tmp_path / "one")
-    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["data.json", "data.safetensors"]
+        assert labels.unique().tolist() == list(range(len(data.classes)))
+    assert data.channels in (1, 3) and data.source["reader"] and not data.flip
+    assert one.about["checksum"] == data.checksum and tuple(one.about["classes"]) == data.classes
+    assert one.about["images"] == {"train": len(data.train_labels), "test": len(data.test_labels)}
+    assert one.about["shape"] == list(data.train_images.shape[1:])
+    assert one.about["preprocessing"] == data.preprocessing.to_json() and one.about["source"] == data.source
+    assert sorted(path.name for path in one.folder.iterdir()) == ["data.json", "data.safetensors"]
     for file in ("data.json", "data.safetensors"):
-        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
-    assert loaded.checksum == prepared.checksum
-    assert loaded.preprocessing.to_json() == prepared.preprocessing.to_json()
-    plain = [field.name for field in dataclasses.fields(Prepared) if field.type in ("str", str, bool, tuple[str, ...])]
-    assert all(getattr(loaded, name) == getattr(prepared, name) for name in plain)
+        assert (one.folder / file).read_bytes() == (two.folder / file).read_bytes()
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_chosen_classes_are_the_same_images_in_their_order(make, source):
+    whole = make(source, "whole").data
+    chosen = (1, 0) if len(whole.classes) < 3 else (2, 0)
+    some = make(source, "some", classes=tuple(whole.classes[label] for label in chosen)).data
+    assert some.classes == tuple(whole.classes[label] for label in chosen)
+    for part in ("train", "test"):
+        images, labels = (getattr(whole, f"{part}_{what}") for what in ("images", "labels"))
+        kept = torch.isin(labels, torch.tensor(chosen))
+        assert torch.equal(getattr(some, f"{part}_images"), images[kept])
+        assert [chosen[label] for label in getattr(some, f"{part}_labels").tolist()] == labels[kept].tolist()
 
 
 @pytest.mark.parametrize("limit", [resident.GIB, 0], ids=["small", "large"])
-@pytest.mark.parametrize("how", SETTINGS)
-def test_resident_gives_what_preprocessing_gives(arguments, how, limit, monkeypatch):
+@pytest.mark.parametrize("source, how", PAIRS)
+def test_resident_gives_what_preprocessing_gives(make, source, how, limit, monkeypatch):
     monkeypatch.setattr(resident, "GIB", limit)  # 0: too large to be kept as float32
-    settings, raw = arguments
-    prepared = prepare("name", Dataset(**settings, **SETTINGS[how]), raw)
+    prepared = make(source, **SETTINGS[how]).data
     data = Resident(prepared.train_images, prepared.train_labels, prepared.preprocessing)
     everything = prepared.preprocessing.apply(prepared.train_images)
     assert everything.dtype == torch.float32 and bool(everything.isfinite().all())
@@ -129,10 +122,9 @@ def test_resident_gives_what_preprocessing_gives(arguments, how, limit, monkeypa
         assert torch.equal(every.sort().values, rows)
 
 
-@pytest.mark.parametrize("how", SETTINGS)
-def test_pictures_come_back(arguments, how):
-    settings, raw = arguments
-    prepared = prepare("name", Dataset(**settings, **SETTINGS[how]), raw)
+@pytest.mark.parametrize("source, how", PAIRS)
+def test_pictures_come_back(make, source, how):
+    prepared = make(source, **SETTINGS[how]).data
     pictures = prepared.preprocessing.invert(prepared.preprocessing.apply(prepared.train_images))
     assert pictures.dtype == torch.float32
     original = prepared.train_images / 255

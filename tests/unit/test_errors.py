@@ -184,7 +184,7 @@ TABLE = [
     Bad("too deep", params("networks.small.depth", 9), "check", ("networks.small.depth", "8x8", "lower it")),
     Bad("too deep, stage", params("networks.small.depth", 9), "distill dm-tiny-1", ("depth 9", "8x8", "lower its depth")),
     Bad("no images", remove("data/raw/tiny.npz"), "prepare tiny", ("datasets.tiny.path", "does not exist", "name an .npz")),
-    Bad("no downloads", params("datasets.tiny", {"source": "mnist"}), "prepare tiny", ("data/raw/tiny", "ubyte")),
+    Bad("no downloads", params("datasets.tiny", {"source": "mnist"}), "prepare tiny", ("data/raw/mnist", "ubyte")),
     Bad("not an image", pictures(lambda data: b"hello"), "prepare tiny", ("class0/3.png is not a readable image", "replace")),
     Bad("cut image", pictures(lambda data: data[:60]), "prepare tiny", ("class0/3.png is not a readable image", "replace")),
     Bad("constant", npz(train_images=CONSTANT), "prepare tiny", ("datasets.tiny", "has the value 7", "check how")),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ddpipe.datasets.source import Source
+from ddpipe.datasets.source import Source, in_memory
 from ddpipe.errors import UserError
 from ddpipe.settings import Dataset
 
@@ -35,4 +35,5 @@ def read(name: str, settings: Dataset, raw: Path) -> Source:
     labels = torch.from_numpy(table[:, -1].copy())
     classes = tuple(str(digit) for digit in range(10))
     provenance = {"reader": "digits", "file": "sklearn/datasets/data/digits.csv.gz", "split": f"first {TRAIN} train"}
-    return Source(images[:TRAIN], labels[:TRAIN], images[TRAIN:], labels[TRAIN:], classes, provenance)
+    train, test = (in_memory(images[part], labels[part]) for part in (slice(TRAIN), slice(TRAIN, None)))
+    return Source(train, test, classes, provenance)

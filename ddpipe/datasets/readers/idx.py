@@ -5,10 +5,7 @@ with the official one. Format: http://yann.lecun.com/exdb/mnist (big-endian head
 """
 
 import gzip
-import hashlib
-import http.client
 import math
-import os
 import struct
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddpipe.datasets.source import Source
+from ddpipe.datasets.readers.download import fetch, verify
+from ddpipe.datasets.source import Source, in_memory
 from ddpipe.errors import UserError
 from ddpipe.settings import Dataset
 
@@ -35,6 +33,7 @@ class Release(NamedTuple):
 
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+WANTED = ", ".join(f"{name}.gz" for name in NAMES)
 RELEASES = {
     "mnist": Release(
         "MNIST",
@@ -73,14 +72,9 @@ def read(name: str, settings: Dataset, raw: Path) -> Source:
         parse(path, verified(path, file)) for path, file in zip(paths, release.files, strict=True) if path is not None
     )
     provenance = {"reader": "idx", "release": release.torchvision, "md5": {f.name: f.unpacked for f in release.files}}
-    return Source(
-        train_images[:, None],
-        train_labels.long(),
-        test_images[:, None],
-        test_labels.long(),
-        release.classes,
-        provenance,
-    )
+    train = in_memory(train_images[:, None], train_labels.long())
+    test = in_memory(test_images[:, None], test_labels.long())
+    return Source(train, test, release.classes, provenance)
 
 
 def locate(raw: Path, release: Release) -> list[Path | None]:
@@ -94,37 +88,21 @@ def locate(raw: Path, release: Release) -> list[Path | None]:
 
 
 def download(name: str, raw: Path, release: Release, missing: list[str]) -> None:
-    """Fetch the missing files from torchvision's mirrors into `raw`, each one whole or not at all."""
+    """Fetch the missing files from torchvision's mirrors into `raw`."""
     import torchvision
 
     mirrors = getattr(torchvision.datasets, release.torchvision).mirrors
     checksums = {file.name: file.packed for file in release.files}
     for file in missing:
-        packed, part = raw / f"{file}.gz", raw / f"{file}.gz.part"
-        for mirror in mirrors:
-            try:
-                torchvision.datasets.utils.download_url(mirror + packed.name, str(raw), part.name, checksums[file])
-                os.replace(part, packed)
-                break
-            except (OSError, RuntimeError, http.client.HTTPException):
-                part.unlink(missing_ok=True)
-        else:
-            raise UserError(
-                f"datasets.{name}: {packed} is missing and cannot be downloaded; put "
-                f"{', '.join(f'{each}.gz' for each in NAMES)} into {raw}"
-            )
+        path = raw / f"{file}.gz"
+        fetch(name, path, checksums[file], [mirror + path.name for mirror in mirrors], wanted=WANTED)
 
 
 def verified(path: Path, file: File) -> bytes:
     """The unpacked contents of `path`, once its MD5 is the official one."""
-    data = path.read_bytes()
-    expected = file.packed if path.suffix == ".gz" else file.unpacked
-    found = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    if found != expected:
-        raise UserError(
-            f"{path} is damaged or another file: its MD5 is {found}, not {expected}; delete it and run the stage "
-            "again, or replace it by the official one"
-        )
+    with path.open("rb") as stream:
+        verify(path, stream, file.packed if path.suffix == ".gz" else file.unpacked)
+        data = stream.read()
     return gzip.decompress(data) if path.suffix == ".gz" else data
 
 

@@ -1,99 +1,162 @@
-"""The user's own arrays: one .npz file, as numpy.savez writes it.
+"""The user's own images in one or two .npz files, as numpy.savez writes them, pixels or JPEG.
 
-train_images, test_images: uint8 (n, h, w), (n, h, w, c) or (n, c, h, w) with 1 or 3 channels.
-train_labels, test_labels: integers (n,) or (n, 1), counting classes from 0. classes: their names, optional.
-Without a test part `test_fraction` of each class is set aside. Pickled objects are never loaded.
+Pixels: train_images, test_images uint8 (n, h, w), (n, h, w, c) or (n, c, h, w) with 1 or 3 channels; train_labels,
+test_labels integers (n,) or (n, 1), counting classes from 0; classes: their names, optional.
+
+JPEG container (one part a file): jpeg uint8, all JPEG files one after the other; offset integers (n + 1,), where each
+begins and the last one ends; label integers (n,); classes or wnid: the names, optional. Decoded to RGB, or to one
+channel with `grey`.
+
+`path` is the training file and `test_path` the test file; pixels may also have both parts in `path`. Without a test
+part `test_fraction` of each class is set aside. Pickled objects are never loaded.
 """
 
-import zipfile
-import zlib
+from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ddpipe.datasets.source import Source, split
+from ddpipe.datasets.readers.images import decode, encoded
+from ddpipe.datasets.readers.npy import Npz
+from ddpipe.datasets.source import Part, Source, lazy, split, within
 from ddpipe.errors import UserError
 from ddpipe.settings import Dataset
+
+NAMES = ("classes", "wnid")  # keys that may hold the names of the classes, best first
 
 
 def read(name: str, settings: Dataset, raw: Path) -> Source:
     assert settings.path is not None
-    path, where = Path(settings.path), f"datasets.{name}"
-    arrays = load(where, path)
-    train = part(path, arrays, "train")
-    classes = class_names(path, arrays, train[1])
-    check_range(path, "train", train[1], classes)
+    where = f"datasets.{name}"
+    file = Npz(f"{where}.path", Path(settings.path))
+    if settings.grey and "jpeg" not in file:
+        raise UserError(f"{where}.grey: {file.path} has pixels, which are taken as they are; leave grey out")
+    train = part(file, "train", settings.grey)
+    classes = class_names(file, train.labels)
+    check_range(file.path, "train", train.labels, classes)
     provenance = {"reader": "npz", "path": settings.path}
-    if "test_images" in arrays or "test_labels" in arrays:
+    inside = "test_images" in file or "test_labels" in file
+    if settings.test_path is not None:
+        if inside:
+            raise UserError(f"{where}.test_path: {file.path} has a test part of its own; leave test_path out")
+        other = Npz(f"{where}.test_path", Path(settings.test_path))
+        provenance |= {"test_path": settings.test_path}
+    if settings.test_path is not None or inside:
         if settings.test_fraction is not None:
-            raise UserError(f"{where}.test_fraction: {path} has a test part, so nothing is to be split; leave it out")
-        test = part(path, arrays, "test")
-        check_range(path, "test", test[1], classes)
-        return Source(*train, *test, classes, provenance)
+            raise UserError(
+                f"{where}.test_fraction: {other.path if settings.test_path else file.path} has a test part, so nothing "
+                "is to be split; leave it out"
+            )
+        holder = other if settings.test_path is not None else file
+        test = part(holder, "test", settings.grey)
+        if names(holder) not in (None, classes):
+            raise UserError(f"{where}.test_path: {holder.path} names other classes than {file.path}; save the same")
+        check_range(holder.path, "test", test.labels, classes)
+        return Source(train, test, classes, provenance)
     if settings.test_fraction is None:
-        raise UserError(f"{where}.test_fraction: {path} has no test_images; add them, or set the fraction to set aside")
-    parts = split(name, *train, settings.test_fraction)
+        raise UserError(
+            f"{where}.test_fraction: {file.path} has no test_images; add them, name a test_path, or set the fraction "
+            "to set aside"
+        )
+    parts = split(name, train, settings.test_fraction)
     return Source(*parts, classes, provenance | {"test_fraction": settings.test_fraction})
 
 
-def load(where: str, path: Path) -> dict[str, np.ndarray]:
-    """The arrays of the file by key."""
-    if not path.is_file():
-        raise UserError(f"{where}.path: {path} does not exist; name an .npz file")
-    keys = ("train_images", "train_labels", "test_images", "test_labels", "classes")
-    try:
-        with zipfile.ZipFile(path) as members, path.open("rb") as stream:  # np.load takes anything else for a pickle
-            file = np.load(stream, allow_pickle=False)
-            return {key: file[key] for key in keys if f"{key}.npy" in members.namelist()}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if "allow_pickle" in str(error):
-            raise UserError(
-                f"{where}.path: {path} holds pickled objects, which are never loaded; save plain arrays instead"
-            ) from error
-        raise UserError(
-            f"{where}.path: {path} is not an intact .npz file ({error}); save it again with numpy.savez"
-        ) from error
+def part(file: Npz, prefix: str, grey: bool) -> Part:
+    """The training or test part of the file, in whichever form it is."""
+    return jpegs(file, grey) if "jpeg" in file else arrays(file, prefix)
 
 
-def part(path: Path, arrays: dict[str, np.ndarray], prefix: str) -> tuple[Tensor, Tensor]:
-    """Images uint8 (n, c, h, w) and labels int64 (n,) of the training or test part."""
+def arrays(file: Npz, prefix: str) -> Part:
+    """Pixels, brought into the order (n, c, h, w)."""
     for key in (f"{prefix}_images", f"{prefix}_labels"):
-        if key not in arrays:
-            raise UserError(f"{path} has no array {key}; add it")
-    images, labels = arrays[f"{prefix}_images"], arrays[f"{prefix}_labels"]
-    if images.dtype != np.uint8:
-        raise UserError(f"{path}: {prefix}_images has dtype {images.dtype}; save it as uint8, values 0 to 255")
-    if images.ndim == 3:
-        images = images[:, None]
-    elif images.ndim == 4 and images.shape[3] in (1, 3):
-        images = images.transpose(0, 3, 1, 2)
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        if key not in file:
+            raise UserError(f"{file.path} has no array {key}; add it")
+    shape, dtype = file.header(f"{prefix}_images")
+    if dtype != np.uint8:
+        raise UserError(f"{file.path}: {prefix}_images has dtype {dtype}; save it as uint8, values 0 to 255")
+
+    def ordered(images: np.ndarray) -> np.ndarray:
+        if images.ndim == 3:
+            return images[:, None]
+        return images.transpose(0, 3, 1, 2) if images.ndim == 4 and images.shape[3] in (1, 3) else images
+
+    n, *size = ordered(np.empty((0, *shape[1:]), np.uint8)).shape
+    if len(size) != 3 or size[0] not in (1, 3) or 0 in shape:
         raise UserError(
-            f"{path}: {prefix}_images has shape {arrays[f'{prefix}_images'].shape}; save it as (n, h, w), (n, h, w, c) "
-            "or (n, c, h, w) with 1 or 3 channels"
+            f"{file.path}: {prefix}_images has shape {shape}; save it as (n, h, w), (n, h, w, c) or (n, c, h, w) with "
+            "1 or 3 channels"
         )
+
+    def load(rows: Tensor) -> Iterator[Tensor]:
+        start = 0
+        for chunk in file.rows(f"{prefix}_images"):
+            wanted = within(rows, start, start + len(chunk)).numpy()
+            start += len(chunk)
+            yield torch.from_numpy(np.ascontiguousarray(ordered(chunk)[wanted]))
+
+    return lazy(integers(file, f"{prefix}_labels", shape[0]), (size[0], size[1], size[2]), load)
+
+
+def jpegs(file: Npz, grey: bool) -> Part:
+    """A JPEG container; every image is decoded when it is asked for."""
+    for key in ("offset", "label"):
+        if key not in file:
+            raise UserError(f"{file.path} has no array {key}; a file with jpeg needs offset and label as well")
+    data, offset = file.array("jpeg"), file.array("offset")
+    if data.dtype != np.uint8 or data.ndim != 1:
+        raise UserError(f"{file.path}: jpeg has shape {data.shape} and dtype {data.dtype}; save it as uint8 (bytes,)")
+    if (
+        offset.dtype.kind not in "iu"
+        or offset.ndim != 1
+        or len(offset) < 2
+        or offset[0] < 0
+        or offset[-1] != len(data)
+        or bool((offset[1:] <= offset[:-1]).any())
+    ):
+        raise UserError(f"{file.path}: offset must rise from image to image and end at {len(data)}, the end of jpeg")
+
+    def title(row: int) -> str:
+        return f"{file.path}: image number {row} (counting from 0)"
+
+    def read_one(row: int) -> np.ndarray:
+        return decode(title(row), BytesIO(data[offset[row] : offset[row + 1]].tobytes()), grey)
+
+    return encoded(integers(file, "label", len(offset) - 1), read_one, title, file.where)
+
+
+def integers(file: Npz, key: str, n: int) -> Tensor:
+    """The labels `key` of n images, int64 (n,)."""
+    labels = file.array(key)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.dtype.kind not in "iu" or labels.shape != (len(images),):
+    if labels.dtype.kind not in "iu" or labels.shape != (n,):
         raise UserError(
-            f"{path}: {prefix}_labels has shape {labels.shape} and dtype {labels.dtype}; save one integer for each of "
-            f"the {len(images)} images"
+            f"{file.path}: {key} has shape {labels.shape} and dtype {labels.dtype}; save one integer for each of the "
+            f"{n} images"
         )
     if int(labels.min()) < 0:
-        raise UserError(f"{path}: {prefix}_labels has the label {int(labels.min())}; number the classes from 0")
-    return torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels.astype(np.int64))
+        raise UserError(f"{file.path}: {key} has the label {int(labels.min())}; number the classes from 0")
+    return torch.from_numpy(labels.astype(np.int64))
 
 
-def class_names(path: Path, arrays: dict[str, np.ndarray], labels: Tensor) -> tuple[str, ...]:
+def names(file: Npz) -> tuple[str, ...] | None:
+    """The names of the classes, if the file has them."""
+    key = next((key for key in NAMES if key in file), None)
+    if key is None:
+        return None
+    found = file.array(key)
+    if found.ndim != 1 or found.dtype.kind not in "Uiu":
+        raise UserError(f"{file.path}: {key} has shape {found.shape} and dtype {found.dtype}; save a list of names")
+    return tuple(str(word) for word in found)
+
+
+def class_names(file: Npz, labels: Tensor) -> tuple[str, ...]:
     """The names in the file, or the numbers 0, 1, ... up to the largest training label."""
-    if "classes" not in arrays:
-        return tuple(str(label) for label in range(int(labels.max()) + 1))
-    names = arrays["classes"]
-    if names.ndim != 1 or names.dtype.kind not in "Uiu":
-        raise UserError(f"{path}: classes has shape {names.shape} and dtype {names.dtype}; save a list of names")
-    return tuple(str(name) for name in names)
+    return names(file) or tuple(str(label) for label in range(int(labels.max()) + 1))
 
 
 def check_range(path: Path, prefix: str, labels: Tensor, classes: tuple[str, ...]) -> None:

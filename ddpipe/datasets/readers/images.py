@@ -1,0 +1,76 @@
+"""Encoded images (JPEG, PNG, ...) into pixels, one after the other."""
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ddpipe.datasets.preprocessing import CHUNK
+from ddpipe.datasets.source import Part, lazy
+from ddpipe.errors import UserError
+
+
+def decode(title: object, file: Path | BytesIO, grey: bool = False, resolution: int | None = None) -> np.ndarray:
+    """One image, uint8 (h, w, c), as RGB or grey.
+
+    resolution: side to which the largest centred square is resized (bicubic, with antialiasing).
+    title: names the image in errors.
+    """
+    image = open_image(title, file, grey)
+    if resolution is not None:
+        image = ImageOps.fit(image, (resolution, resolution), Image.Resampling.BICUBIC)
+    return pixels(image)
+
+
+def squashed(title: object, file: Path | BytesIO, side: int) -> np.ndarray:
+    """One image resized as a whole to side x side, box-filtered, uint8 (h, w, c): as in the downsampled ImageNet."""
+    return pixels(open_image(title, file).resize((side, side), Image.Resampling.BOX))
+
+
+def open_image(title: object, file: Path | BytesIO, grey: bool = False) -> Image.Image:
+    try:
+        with Image.open(file) as opened:
+            mode, image = opened.mode, opened.convert("L" if grey else "RGB")
+    except Exception as error:  # Pillow's decoders raise whatever their parsing runs into
+        reason = "no known format" if isinstance(file, BytesIO) and "cannot identify" in str(error) else error
+        raise UserError(f"{title} is not a readable image ({reason}); replace or remove it") from error
+    if mode.startswith(("I", "F")):  # Pillow would cut their values off at 255
+        raise UserError(f"{title} has more than 8 bits a channel; save it with 8 bits")
+    return image
+
+
+def pixels(image: Image.Image) -> np.ndarray:
+    array = np.asarray(image)
+    return array if array.ndim == 3 else array[:, :, None]
+
+
+def encoded(
+    labels: Tensor,
+    read: Callable[[int], np.ndarray],
+    title: Callable[[int], object],
+    where: str,
+    mend: str = "save them in one size",
+) -> Part:
+    """The part whose image number i is `read(i)`, uint8 (h, w, c); nothing but the first one is read before it is due.
+
+    title: names image i in errors. where, mend: the key to blame for images of different sizes, and what to do.
+    """
+    height, width, channels = shape = read(0).shape
+
+    def checked(row: int) -> np.ndarray:
+        array = read(row)
+        if array.shape != shape:
+            sizes = ((title(row), array.shape), (title(0), shape))
+            both = " and ".join(f"{name} is {size[1]}x{size[0]}" for name, size in sizes)
+            raise UserError(f"{where}: all images must have one size, but {both} (width x height); {mend}")
+        return array
+
+    def stacked(rows: Tensor) -> Tensor:
+        arrays = np.stack([checked(row) for row in rows.tolist()])  # (n, h, w, c)
+        return torch.from_numpy(arrays).permute(0, 3, 1, 2).contiguous()
+
+    return lazy(labels, (channels, height, width), lambda rows: (stacked(chunk) for chunk in rows.split(CHUNK)))

@@ -1,0 +1,80 @@
+"""The arrays inside an .npz file, read whole or some rows at a time; pickled objects are never loaded."""
+
+import contextlib
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ddpipe.datasets.preprocessing import CHUNK
+from ddpipe.errors import UserError
+
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+class Npz:
+    """One file; `where` is the key that named it, for errors. UserError when it is no intact .npz file."""
+
+    def __init__(self, where: str, path: Path):
+        self.where, self.path = where, path
+        if not path.is_file():
+            raise UserError(f"{where}: {path} does not exist; name an .npz file")
+        with self.reading(), zipfile.ZipFile(path) as archive:
+            self.keys = {name.removesuffix(".npy") for name in archive.namelist()}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.keys
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Whatever a damaged file makes zipfile and numpy run into becomes one sentence."""
+        try:
+            yield
+        except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+            if "allow_pickle" in str(error):
+                raise UserError(
+                    f"{self.where}: {self.path} holds pickled objects, which are never loaded; save plain arrays "
+                    "instead"
+                ) from error
+            raise UserError(
+                f"{self.where}: {self.path} is not an intact .npz file ({error}); save it again with numpy.savez"
+            ) from error
+
+    def array(self, key: str) -> np.ndarray:
+        """A whole array."""
+        with self.reading(), zipfile.ZipFile(self.path) as archive, archive.open(f"{key}.npy") as stream:
+            return np.lib.format.read_array(stream, allow_pickle=False)
+
+    def header(self, key: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and dtype of an array, without its contents."""
+        with self.reading(), zipfile.ZipFile(self.path) as archive, archive.open(f"{key}.npy") as stream:
+            shape, _, dtype = header(stream)
+            return shape, dtype
+
+    def rows(self, key: str) -> Iterator[np.ndarray]:
+        """The array `key` some rows at a time."""
+        with self.reading(), zipfile.ZipFile(self.path) as archive, archive.open(f"{key}.npy") as stream:
+            shape, column_major, dtype = header(stream)
+            if column_major:  # its rows are scattered over the file
+                whole = self.array(key)
+                yield from (whole[start : start + CHUNK] for start in range(0, shape[0], CHUNK))
+                return
+            for start in range(0, shape[0], CHUNK):
+                n = min(CHUNK, shape[0] - start)
+                data = stream.read(n * math.prod(shape[1:]) * dtype.itemsize)
+                yield np.frombuffer(data, dtype).reshape(n, *shape[1:])
+
+
+def header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether the first axis varies fastest, and dtype; the stream then stands at the first value."""
+    version = np.lib.format.read_magic(stream)
+    if version not in HEADERS:
+        raise ValueError(f"version {version} of the .npy format is for structured arrays")
+    shape, column_major, dtype = HEADERS[version](stream)
+    if dtype.hasobject:
+        raise ValueError("an object array would need allow_pickle")
+    return shape, column_major, dtype
