@@ -1,9 +1,11 @@
-"""The page over all datasets: data/results and data/published -> reports/index.html."""
+"""The page over all datasets and the survey's tables: data/results and data/published -> reports."""
 
 from pathlib import Path
 
-from ddpipe.artifacts import write_text
+from ddpipe.artifacts import new_folder, write_text
 from ddpipe.config import load
+from ddpipe.report import published, survey, survey_text
+from ddpipe.report.frame import collect_all
 from ddpipe.report.page import render
 from stages import run_command
 
@@ -13,9 +15,21 @@ def page() -> None:
 
     Reads params.yaml, the recipes, data/published and whatever lies in
     data/results; datasets without a result are named as not run yet.
+
+    Writes the survey's Tables 1-4, measured beside published, into the page
+    and as reports/survey/table1.md, .csv and .tex to table4.
     """
-    write_text(Path("reports") / "index.html", render(load()))
-    print("the report: reports/index.html")
+    config = load()
+    frames = collect_all(config)
+    tables = survey.tables(published.read(config.root / "data" / "published"), frames)
+    html = render(config, frames, tables)
+    with new_folder(Path("reports") / "survey") as folder:
+        for table in tables:
+            write_text(folder / f"table{table.number}.md", survey_text.markdown(table))
+            write_text(folder / f"table{table.number}.csv", survey_text.comma_separated(table))
+            write_text(folder / f"table{table.number}.tex", survey_text.latex(table))
+    write_text(Path("reports") / "index.html", html)
+    print("the report: reports/index.html; the survey's tables: reports/survey")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import typer
 from ddpipe.artifacts import new_folder, write_bytes, write_text
 from ddpipe.config import load
 from ddpipe.report import figures, tables
+from ddpipe.report.drawings import draw
 from ddpipe.report.frame import collect, losses
 from stages import run_command
 
@@ -20,7 +21,8 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
 
     Writes table.md, table.csv, table.tex, cells.csv (every evaluation with n,
     std, seconds and memory), accuracy.csv and loss.csv (for `dvc plots`),
-    three figures, and a picture of each set under images/.
+    the figures that have something to show, and a picture of each set under
+    images/.
     """
     config = load()
     frame = collect(config, dataset)
@@ -37,9 +39,8 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
             folder / "accuracy.csv", own[["ipc", "method", "mean", "std"]].to_csv(index=False, lineterminator="\n")
         )
         write_text(folder / "loss.csv", curves.to_csv(index=False, lineterminator="\n"))
-        write_bytes(folder / "accuracy_vs_ipc.png", figures.accuracy_vs_ipc(frame, look, dpi))
-        write_bytes(folder / "accuracy_vs_seconds.png", figures.accuracy_vs_seconds(frame, look, dpi))
-        write_bytes(folder / "loss.png", figures.loss_curves(curves, look, dpi))
+        for drawing in draw(dataset, frame, curves, look, dpi):
+            write_bytes(folder / f"{drawing.name}.png", drawing.png)
         for cell in own["cell"]:
             picture = results / f"{cell}.png"
             if picture.exists():

@@ -46,8 +46,8 @@ def styles(methods: Iterable[str]) -> dict[str, Style]:
 
 def accuracy_vs_ipc(frame: pd.DataFrame, look: dict[str, Style], dpi: int) -> bytes:
     """Accuracy of the cells' own network against images per class: a line per method and protocol, error bars = std."""
-    figure, axes = _canvas(7.0, 4.2, dpi)
     shown = _on_main_network(frame)
+    figure, axes = _canvas(shown.groupby(["method", "protocol"]).ngroups, dpi)
     protocols = list(dict.fromkeys(shown.loc[shown["ipc"] != "all", "protocol"]))
     for (method, protocol), group in shown.groupby(["method", "protocol"], sort=False):
         style, label = look[str(method)], group["label"].iloc[0]
@@ -72,12 +72,63 @@ def accuracy_vs_ipc(frame: pd.DataFrame, look: dict[str, Style], dpi: int) -> by
     return _png(figure)
 
 
-def accuracy_vs_seconds(frame: pd.DataFrame, look: dict[str, Style], dpi: int) -> bytes:
-    """Accuracy against the device-seconds that the cell's sets took: a point per distilled cell, its IPC beside it."""
+def transferred(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the cells that were measured on more than one network, those on the cell's own network first."""
+    measured = frame[frame["mean"].notna()].sort_values("main", ascending=False, kind="stable")
+    networks = measured.groupby("cell")["network"].transform("nunique")
+    return measured[networks > 1]
+
+
+def cross_architecture(shown: pd.DataFrame, look: dict[str, Style], dpi: int) -> bytes:
+    """Accuracy on each network and protocol: a panel per IPC, a dot per method, error bars = std.
+
+    Args:
+        shown: not empty; rows of `transferred`.
+    """
+    from matplotlib.figure import Figure
+
+    ipcs = sorted(shown["ipc"].unique(), key=ipc_order)
+    places = list(dict.fromkeys(zip(shown["network"], shown["protocol"], strict=True)))
+    networks = list(dict.fromkeys(shown["network"]))
+    places.sort(key=lambda place: networks.index(place[0]))  # the protocols of a network stand together
+    methods = list(dict.fromkeys(shown["method"]))
+    step = min(0.16, 0.8 / len(methods))
+    width = max(7.0, 2.5 + len(places) * max(1.15, 0.07 * len(methods)))
+    figure = Figure(figsize=(width, 0.8 + 1.9 * len(ipcs)), dpi=dpi, layout="constrained")
+    labelled = set()
+    for axes, ipc in zip(figure.subplots(len(ipcs), sharex=True, squeeze=False).flat, ipcs, strict=True):
+        for method, group in shown[shown["ipc"] == ipc].groupby("method", sort=False):
+            shift = (methods.index(method) - (len(methods) - 1) / 2) * step
+            x = [places.index(place) + shift for place in zip(group["network"], group["protocol"], strict=True)]
+            label = None if method in labelled else group["label"].iloc[0]
+            axes.errorbar(x, group["mean"], group["std"], label=label, linestyle="none", **_ink(look[str(method)]))
+            labelled.add(method)
+        _plain(axes)
+        axes.grid(axis="x", visible=False)
+        for border in range(1, len(places)):
+            axes.axvline(border - 0.5, color="#E4E4E4", linewidth=0.6)
+        axes.set_xlim(-0.5, len(places) - 0.5)
+        axes.set_title("whole set" if ipc == "all" else f"IPC {ipc}", fontsize=10)
+    axes.set_xticks(range(len(places)), [f"{network}\n{protocol}" for network, protocol in places])
+    figure.supylabel("test accuracy, %", fontsize=9)
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)
+    return _png(figure)
+
+
+def costly(frame: pd.DataFrame) -> pd.DataFrame:
+    """The measured distilled cells on their own network whose distillation time is known."""
+    return frame[frame["main"] & frame["distilled"] & (frame["distill_seconds"] > 0) & frame["mean"].notna()]
+
+
+def accuracy_vs_seconds(shown: pd.DataFrame, look: dict[str, Style], dpi: int) -> bytes:
+    """Accuracy against the device-seconds that the cell's sets took: a point per distilled cell, its IPC beside it.
+
+    Args:
+        shown: not empty; rows of `costly`.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    figure, axes = _canvas(7.0, 4.2, dpi)
-    shown = frame[frame["main"] & frame["distilled"] & (frame["distill_seconds"] > 0) & frame["mean"].notna()]
+    figure, axes = _canvas(shown["method"].nunique(), dpi)
     for method, group in shown.groupby("method", sort=False):
         style, label = look[str(method)], group["label"].iloc[0]
         axes.errorbar(
@@ -85,13 +136,13 @@ def accuracy_vs_seconds(frame: pd.DataFrame, look: dict[str, Style], dpi: int) -
         )
         for _, row in group.iterrows():
             place = (row["distill_seconds"], row["mean"])
-            axes.annotate(row["ipc"], place, xytext=(6, 4), textcoords="offset points", fontsize=8, color=GREY)
-    if len(shown):
-        axes.set_xscale("log")
-        axes.margins(x=0.15)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+            note = axes.annotate(row["ipc"], place, xytext=(6, 4), textcoords="offset points", fontsize=8, color=GREY)
+            note.set_in_layout(False)  # hundreds of them: measuring each takes longer than drawing it
+    axes.set_xscale("log")
+    axes.margins(x=0.15)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("device-seconds of distillation (at the points: images per class)")
     axes.set_ylabel("test accuracy, %")
     _legend(axes)
@@ -99,28 +150,49 @@ def accuracy_vs_seconds(frame: pd.DataFrame, look: dict[str, Style], dpi: int) -
 
 
 def loss_curves(losses: pd.DataFrame, look: dict[str, Style], dpi: int) -> bytes:
-    """Distillation loss against the iteration: a panel per method, a line per IPC, each relative to its own maximum."""
+    """Distillation loss against the iteration: a panel per method, a line per IPC, each relative to its own maximum.
+
+    All panels are parts of one axes: axes of their own would cost most of a page's time.
+
+    Args:
+        losses: not empty; columns of `ddpipe.report.frame.losses`.
+    """
     from matplotlib.figure import Figure
 
     panels = list(losses.groupby("method", sort=False))
-    columns = min(3, max(1, len(panels)))
-    rows = max(1, -(-len(panels) // columns))
-    figure = Figure(figsize=(7.0, 0.5 + 2.1 * rows), dpi=dpi, layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
     ipcs = sorted(losses["ipc"].unique(), key=ipc_order)
-    for axes, (method, group) in zip(grid.flat, panels, strict=False):
-        for ipc, curve in group.groupby("ipc", sort=False):
-            level = curve["loss"] / max(float(curve["loss"].abs().max()), np.finfo(float).tiny)
-            dashes = DASHES[ipcs.index(ipc) % len(DASHES)]
-            axes.plot(curve["iteration"], level, color=look[str(method)].colour, linestyle=dashes, label=f"IPC {ipc}")
-        axes.set_title(group["label"].iloc[0], fontsize=10)
-        _plain(axes)
-        axes.legend(fontsize=7, frameon=False)
-    figure.supxlabel("iteration", fontsize=9)
-    figure.supylabel("loss / its maximum", fontsize=9)
+    columns = min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(7.0, 0.35 + 1.5 * rows), dpi=dpi)
+    axes = figure.add_axes((0, 0, 1, 1.5 * rows / (0.35 + 1.5 * rows)), xlim=(0, columns), ylim=(rows, 0))
+    axes.set_axis_off()
+    for ipc, dashes in zip(ipcs, DASHES * len(ipcs), strict=False):
+        axes.plot([], [], color=GREY, linestyle=dashes, label=f"IPC {ipc}")
+    figure.legend(loc="upper center", ncols=len(ipcs), frameon=False, fontsize=8)
+    for i, (method, group) in enumerate(panels):
+        left, right = i % columns + 0.14, i % columns + 0.94
+        top, bottom = i // columns + 0.2, i // columns + 0.82
+        last = max(1, int(group["iteration"].max()))
+        levels = group["loss"] / group.groupby("ipc")["loss"].transform(_largest)
+        lowest = min(0.0, float(levels.min()))  # a loss may be negative
+        for level in (lowest, 1.0):
+            y = bottom - (level - lowest) / (1 - lowest) * (bottom - top)
+            axes.plot([left, right], [y, y], color="#D0D0D0", linewidth=0.6)
+            axes.text(left - 0.02, y, f"{level:.2g}", fontsize=7, color=GREY, ha="right", va="center")
+        for ipc, curve in group.assign(level=levels).groupby("ipc", sort=False):
+            x = left + curve["iteration"] / last * (right - left)
+            y = bottom - (curve["level"] - lowest) / (1 - lowest) * (bottom - top)
+            axes.plot(
+                x, y, color=look[str(method)].colour, linestyle=DASHES[ipcs.index(ipc) % len(DASHES)], linewidth=1.2
+            )
+        axes.text(left, top - 0.06, group["label"].iloc[0], fontsize=9, va="bottom")
+        axes.text(left, bottom + 0.03, "0", fontsize=7, color=GREY, va="top")
+        axes.text(right, bottom + 0.03, f"iteration {last:,}", fontsize=7, color=GREY, ha="right", va="top")
     return _png(figure)
+
+
+def _largest(losses: pd.Series) -> float:
+    return max(float(losses.abs().max()), np.finfo(float).tiny)
 
 
 def _on_main_network(frame: pd.DataFrame) -> pd.DataFrame:
@@ -130,10 +202,11 @@ def _on_main_network(frame: pd.DataFrame) -> pd.DataFrame:
     return shown[shown["mean"].notna()]
 
 
-def _canvas(width: float, height: float, dpi: int) -> "tuple[Figure, Axes]":
+def _canvas(labels: int, dpi: int) -> "tuple[Figure, Axes]":
+    """A figure with one axes, high enough for a legend of so many labels."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    figure = Figure(figsize=(7.0, max(4.2, 0.4 + 0.19 * labels)), dpi=dpi, layout="constrained")
     axes = figure.subplots()
     _plain(axes)
     return figure, axes
@@ -162,10 +235,7 @@ def _ink(style: Style) -> dict[str, Any]:
 
 
 def _legend(axes: "Axes") -> None:
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
-    else:
-        axes.text(0.5, 0.5, "no result yet", transform=axes.transAxes, ha="center", color=GREY)
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
 
 
 def _png(figure: "Figure") -> bytes:

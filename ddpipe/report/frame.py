@@ -11,6 +11,7 @@ import pandas as pd
 from ddpipe.config import Config, ResultKey, did_you_mean, results_of
 from ddpipe.errors import UserError
 from ddpipe.report import published
+from ddpipe.report.matching import survey_network
 
 LABELS = {
     "random": "Random",
@@ -48,7 +49,8 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
     Columns: `cell method label ipc network protocol` (identity; `ipc` is text, "all" for the whole data set), `main`
     (the evaluation that the grid names, not a further one), `distilled` (learned, not selected), `mean std` (percent,
     population) over `n` = `sets` x `networks` accuracies, `published_mean published_std doubtful source_mean source_std
-    note`, `difference` = mean - published_mean, `as_published` (no overrides, no combination), `device versions`,
+    note`, `difference` = mean - published_mean, `as_published` (no overrides, no combination), `survey_network` (the
+    survey's name of the network where its tables print this evaluation, else ""), `device versions`,
     `distill_seconds` and `iterations` (of all sets), `seconds_per_iteration`, `eval_seconds`, `peak_memory_mb` (the
     larger of both stages). Methods come in the order of params.yaml, IPC ascending.
 
@@ -75,6 +77,13 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
     return table.iloc[order].reset_index(drop=True)
 
 
+def collect_all(config: Config) -> dict[str, pd.DataFrame]:
+    """`collect` of every dataset of the grid, those with a report first."""
+    gridded = {row.dataset for row in config.rows.values()}
+    reported = [dataset for dataset in config.params.reports if dataset in gridded]
+    return {dataset: collect(config, dataset) for dataset in (*reported, *sorted(gridded.difference(reported)))}
+
+
 def ipc_order(ipc: str) -> float:
     """Where an IPC stands among others: the whole data set comes last."""
     return math.inf if ipc == "all" else int(ipc)
@@ -97,12 +106,8 @@ def _row(config: Config, key: ResultKey, survey: published.Mapping[published.Key
     measured = _read_result(key, main)
     overrides = measured.pop("overrides", config.overrides(key.cell))
     found |= measured | {"as_published": not overrides and base is None}
-    cited = None
-    if base is None and key.protocol == config.recipe(row.recipe).protocol:  # the authors' own protocol, or no match
-        network = published.network_id(config.network(key.network))
-        if main or network != "convnet":  # another ConvNet than the cell's own is not the survey's
-            cited = survey.get((row.method, row.dataset, str(row.ipc), network))
-    cited = cited or published.Published(NAN, NAN, "", NAN, NAN, "")
+    found["survey_network"] = survey_network(config, key)
+    cited = survey.get((row.method, row.dataset, str(row.ipc), found["survey_network"]), published.NOTHING)
     return found | {
         "published_mean": cited.mean,
         "published_std": cited.std,

@@ -1,13 +1,16 @@
 """reports/index.html: one file that shows every dataset with a result; no scripts, no links needed, no dates."""
 
 import base64
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import pandas as pd
 
 from ddpipe.config import Config
-from ddpipe.report import figures, tables
-from ddpipe.report.frame import collect, ipc_order, losses
+from ddpipe.report import figures, survey_page, survey_text, tables
+from ddpipe.report.drawings import draw
+from ddpipe.report.frame import ipc_order, losses
+from ddpipe.report.survey import Table
 from ddpipe.report.tables import Entry
 
 STYLE = """
@@ -63,41 +66,48 @@ LEAD = (
 )
 
 
-def render(config: Config) -> str:
-    """The page for every dataset of the grid; one without a single result is only named.
+PICTURES = 8_000_000  # bytes of all embedded pictures of sets: a third more in the file, and still a light page
+
+
+def render(config: Config, frames: Mapping[str, pd.DataFrame], survey: Sequence[Table]) -> str:
+    """The page for every dataset in `frames` (frame.collect_all); one without a single result is only named.
+
+    Args:
+        survey: the survey's tables filled from `frames`; none leaves their section out.
 
     Raises:
-        UserError: a result is damaged.
+        UserError: a file with losses is damaged.
     """
-    gridded = {row.dataset for row in config.rows.values()}
-    datasets = [d for d in config.params.reports if d in gridded]
-    datasets += sorted(gridded.difference(datasets))
-    frames = {dataset: collect(config, dataset) for dataset in datasets}
     shown = {dataset: frame for dataset, frame in frames.items() if frame["mean"].notna().any()}
-    waiting = [dataset for dataset in datasets if dataset not in shown]
-    links = "".join(f'<li><a href="#{escape(d)}">{escape(d)}</a></li>' for d in shown)
+    waiting = [dataset for dataset in frames if dataset not in shown]
+    links = [(dataset, dataset) for dataset in shown] + ([("survey", "the survey's tables")] if survey else [])
+    items = "".join(f'<li><a href="#{escape(anchor)}">{escape(name)}</a></li>' for anchor, name in links)
     body = [f"<header><h1>ddpipe report</h1><p class=lead>{LEAD}</p>"]
-    body.append(f'<nav aria-label="Datasets"><ul>{links}</ul></nav></header><main>' if shown else "</header><main>")
-    body += [_dataset(config, dataset, frame, dataset == next(iter(shown))) for dataset, frame in shown.items()]
+    body += [f"<p>The survey's tables: {escape(survey_text.summary(survey))}</p>"] if survey else []
+    body.append(f'<nav aria-label="Sections"><ul>{items}</ul></nav></header><main>' if links else "</header><main>")
+    share = PICTURES // max(1, len(shown))
+    for i, (dataset, frame) in enumerate(shown.items()):
+        body.append(_dataset(config, dataset, frame, share, first=i == 0))
+    body += [survey_page.section(survey)] if survey else []
     if waiting:
         body.append(f"<p><b>Not run yet:</b> {escape(', '.join(waiting))}.</p>")
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>ddpipe report</title>\n<style>{STYLE}</style></head>\n<body>\n"
+        f"<title>ddpipe report</title>\n<style>{STYLE}{survey_page.STYLE}</style></head>\n<body>\n"
         + "\n".join(body)
         + "\n</main></body></html>\n"
     )
 
 
-def _dataset(config: Config, dataset: str, frame: pd.DataFrame, first: bool) -> str:
+def _dataset(config: Config, dataset: str, frame: pd.DataFrame, share: int, first: bool) -> str:
     done = int(frame["mean"].notna().sum())
     title = f'<h2 id="{escape(dataset)}"{" class=first" if first else ""}>{escape(dataset)}</h2>'
     parts = [f"{title}<p class=soft>{done} of {len(frame)} evaluations have a result.</p>"]
     parts.append(_wide(frame, f"Test accuracy on {dataset}, %: measured and, below, as published."))
     notes = "".join(f"<li>{escape(note)}</li>" for note in tables.footnotes(frame))
     parts.append(f"<ul class=notes>{notes}</ul>")
-    parts.append(_pictures(config, dataset, frame))
+    parts.append(_pictures(config, dataset, frame, share))
     parts.append(_figures(config, dataset, frame))
     parts.append(f"<details><summary>Every evaluation</summary>{_long(frame, dataset)}</details>")
     parts.append(_provenance(frame))
@@ -142,51 +152,34 @@ def _long(frame: pd.DataFrame, dataset: str) -> str:
     )
 
 
-def _pictures(config: Config, dataset: str, frame: pd.DataFrame) -> str:
+def _pictures(config: Config, dataset: str, frame: pd.DataFrame, share: int) -> str:
+    """The sets as pictures, the smallest IPC first, until `share` bytes are used up; what is left out is named."""
+    own = frame[frame["main"] & frame["mean"].notna()]
     shown: dict[str, list[str]] = {}
-    for _, row in frame[frame["main"] & frame["mean"].notna()].iterrows():
+    left_out = []
+    for _, row in own.sort_values("ipc", key=lambda ipc: ipc.map(ipc_order), kind="stable").iterrows():
         path = config.results / dataset / f"{row['cell']}.png"
-        if path.exists():
-            name = f"{row['label']}, {tables.heading(row['ipc'])}"
-            caption = f"<b>{escape(row['label'])}</b> {tables.percent(row['mean'], row['std'])} %"
-            picture = _figure(path.read_bytes(), f"The images of {name}: class by class", caption)
-            shown.setdefault(row["ipc"], []).append(picture)
-    if not shown:
-        return ""
-    groups = [
-        f"<h4>{tables.heading(ipc)}</h4><div class=grid>{''.join(shown[ipc])}</div>"
-        for ipc in sorted(shown, key=ipc_order)
-    ]
-    return "<h3>The sets, as images</h3>" + "".join(groups)
+        if not path.exists():
+            continue
+        if (share := share - path.stat().st_size) < 0:
+            left_out.append(row["cell"])
+            continue
+        name = f"{row['label']}, {tables.heading(row['ipc'])}"
+        caption = f"<b>{escape(row['label'])}</b> {tables.percent(row['mean'], row['std'])} %"
+        picture = _figure(path.read_bytes(), f"The images of {name}: class by class", caption)
+        shown.setdefault(row["ipc"], []).append(picture)
+    parts = [f"<h4>{tables.heading(ipc)}</h4><div class=grid>{''.join(found)}</div>" for ipc, found in shown.items()]
+    if left_out:
+        where = f"reports/{dataset}/images"
+        parts.append(f"<p class=soft>In {escape(where)}, to keep this page light: {escape(', '.join(left_out))}.</p>")
+    return "<h3>The sets, as images</h3>" + "".join(parts) if parts else ""
 
 
 def _figures(config: Config, dataset: str, frame: pd.DataFrame) -> str:
-    look, dpi = figures.styles(config.params.methods), config.params.report.dpi
-    shown = [
-        _figure(
-            figures.accuracy_vs_ipc(frame, look, dpi),
-            f"Line chart of test accuracy on {dataset} against images per class; its numbers stand in the table above",
-            "Accuracy against images per class; bars are one standard deviation.",
-        )
-    ]
-    if (frame["distill_seconds"] > 0).any():
-        shown.append(
-            _figure(
-                figures.accuracy_vs_seconds(frame, look, dpi),
-                f"Scatter chart of test accuracy on {dataset} against seconds of distillation",
-                "Accuracy against the device-seconds that distillation took; a point per cell.",
-            )
-        )
-    curves = losses(config.results / dataset, frame)
-    if len(curves):
-        shown.append(
-            _figure(
-                figures.loss_curves(curves, look, dpi),
-                f"Line charts of the distillation loss on {dataset}, one per method",
-                "Loss during distillation, mean over the sets, relative to its maximum.",
-            )
-        )
-    return f'<h3>Figures</h3><div class="grid wide">{"".join(shown)}</div>'
+    look, curves = figures.styles(config.params.methods), losses(config.results / dataset, frame)
+    drawings = draw(dataset, frame, curves, look, config.params.report.dpi)
+    shown = "".join(_figure(drawing.png, drawing.alternative, escape(drawing.caption)) for drawing in drawings)
+    return f'<h3>Figures</h3><div class="grid wide">{shown}</div>'
 
 
 def _figure(png: bytes, alternative: str, caption: str) -> str:

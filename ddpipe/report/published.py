@@ -4,13 +4,13 @@ A row is one cell of the survey's Tables 1-4. `doubtful` numbers the known objec
 are what the method's own authors report, `source` says where, `note` explains in one sentence.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from ddpipe import settings
 from ddpipe.errors import UserError
 
 IDENTITY = ("table", "method", "scheme", "factorized", "dataset", "ipc", "network")
@@ -30,6 +30,7 @@ class Published:
     note: str
 
 
+NOTHING = Published(math.nan, math.nan, "", math.nan, math.nan, "")  # no table prints it
 Key = tuple[str, str, str, str]  # method, dataset, ipc ("all" for the whole data set), network
 
 
@@ -68,14 +69,3 @@ def lookup(table: pd.DataFrame) -> Mapping[Key, Published]:
         values = (row[name] for name in ("mean", "std", "doubtful", "source_mean", "source_std", "note"))
         found.setdefault(key, Published(*values))
     return found
-
-
-def network_id(network: settings.Network) -> str:
-    """The survey's name of an architecture: convnet, resnet18, densenet121, ...; "" for a ResNet of another width."""
-    if isinstance(network, settings.ResNet):
-        per_block = 2 if network.block == "basic" else 3
-        official = network.widths == settings.ResNet.model_fields["widths"].default
-        return f"resnet{per_block * sum(network.blocks) + 2}" if official else ""
-    if isinstance(network, settings.DenseNet):
-        return f"densenet{2 * sum(network.blocks) + 5}"
-    return "convnet"

@@ -185,15 +185,15 @@ def markdown(frame: pd.DataFrame, title: str) -> str:
     rows = [[*line.names, *(_text(entry, "**{}**") for entry in line.entries)] for line in table.lines]
     parts = [
         f"# {title}",
-        _pipes([*table.headings, *map(heading, table.ipcs)], rows, len(table.headings)),
+        pipes([*table.headings, *map(heading, table.ipcs)], rows, len(table.headings)),
         "\n".join(f"- {note}" for note in footnotes(frame)),
         "## Every evaluation",
-        _pipes(*long(frame), 4),
+        pipes(*long(frame), 4),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _pipes(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
+def pipes(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
     """A Markdown table; the first `left` columns are words, the others numbers."""
     rule = [":--"] * left + ["--:"] * (len(header) - left)
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in (header, rule, *rows)]
@@ -217,10 +217,13 @@ def comma_separated(frame: pd.DataFrame) -> str:
 
 
 LATEX = {c: "\\" + c for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
+LATEX |= {"|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", "²": r"\textsuperscript{2}", "–": "--"}
+LATEX |= {"▲": r"$\uparrow$", "▼": r"$\downarrow$", "◇": r"$\diamond$"}
 LATEX |= {"^": r"\textasciicircum{}", "±": r"$\pm$", ALTERED: r"\dag{}", DOUBTFUL: r"\ddag{}"}
 
 
-def _tex(text: str) -> str:
+def tex(text: str) -> str:
+    """Plain text as LaTeX source."""
     return "".join(LATEX.get(character, character) for character in text)
 
 
@@ -228,13 +231,13 @@ def latex(frame: pd.DataFrame, caption: str) -> str:
     """The wide table for a paper; needs the package booktabs."""
     table = wide(frame)
     header = [*table.headings, *map(heading, table.ipcs)]
-    rows = [[_tex(cell) for cell in header]]
+    rows = [[tex(cell) for cell in header]]
     for line in table.lines:
-        entries = (_tex(_text(entry, "\x02{}\x03")) for entry in line.entries)
-        rows.append([*map(_tex, line.names), *(e.replace("\x02", r"\textbf{").replace("\x03", "}") for e in entries)])
+        entries = (tex(_text(entry, "\x02{}\x03")) for entry in line.entries)
+        rows.append([*map(tex, line.names), *(e.replace("\x02", r"\textbf{").replace("\x03", "}") for e in entries)])
     first, *body = ["  " + " & ".join(row) + r" \\" for row in rows]
     columns = "l" * len(table.headings) + "r" * len(table.ipcs)
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(caption)}}}", rf"\begin{{tabular}}{{{columns}}}"]
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{tex(caption)}}}", rf"\begin{{tabular}}{{{columns}}}"]
     lines += [r"\toprule", first, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", ""]
-    lines += [_tex(note) + r"\par" for note in footnotes(frame)]
+    lines += [tex(note) + r"\par" for note in footnotes(frame)]
     return "\n".join([*lines, r"\end{table}"]) + "\n"

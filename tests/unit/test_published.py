@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ddpipe import config, settings
+from ddpipe import config
 from ddpipe.errors import UserError
 from ddpipe.report import published
 
@@ -175,18 +175,3 @@ def test_damaged_file(tmp_path, text, complaint):
 
 def test_no_files_is_no_published_value(tmp_path):
     assert published.lookup(published.read(tmp_path)) == {}
-
-
-@pytest.mark.parametrize(
-    "network, name",
-    [
-        (settings.ConvNet(kind="convnet"), "convnet"),
-        (settings.ResNet(kind="resnet", blocks=(1, 1, 1, 1)), "resnet10"),
-        (settings.ResNet(kind="resnet", blocks=(2, 2, 2, 2)), "resnet18"),
-        (settings.ResNet(kind="resnet", block="bottleneck", blocks=(3, 8, 36, 3)), "resnet152"),
-        (settings.ResNet(kind="resnet", blocks=(1, 1, 1, 1), widths=(32, 64, 128, 256)), ""),
-        (settings.DenseNet(kind="densenet"), "densenet121"),
-    ],
-)
-def test_network_names(network, name):
-    assert published.network_id(network) == name

@@ -14,13 +14,13 @@ import pytest
 from ddpipe import config
 from ddpipe.artifacts import write_bytes, write_json, write_text
 from ddpipe.errors import UserError
-from ddpipe.report import frame, page, pictures, tables
+from ddpipe.report import frame, page, pictures, published, survey, tables
 from ddpipe.report.published import COLUMNS
 
 PARAMS = """
 seed: 0
 datasets: {mnist: {source: mnist}, digits: {source: digits, flip: false}}
-networks: {convnet3: {kind: convnet}, resnet10: {kind: resnet, blocks: [1, 1, 1, 1]}}
+networks: {convnet3: {kind: convnet}, resnet18_in: {kind: resnet, blocks: [2, 2, 2, 2]}}
 protocols: {dc: {epochs: 2}, dsa: {epochs: 3}}
 methods: {random: {}, whole: {}, dm: {}, dsa: {iterations: 5}, dm-own: {base: dm, iterations: 7}}
 reports: {mnist: {}, digits: {}}
@@ -40,11 +40,11 @@ GRID = {"random": ("dc", (1, 10)), "whole": ("dc", ("all",)), "dm": ("dsa", (1, 
 EVALUATIONS = """
 evaluations:
   random-mnist-1-convnet3-dsa: {cell: random-mnist-1, dataset: mnist, data: mnist, network: convnet3, protocol: dsa}
-  random-mnist-1-resnet10-dc: {cell: random-mnist-1, dataset: mnist, data: mnist, network: resnet10, protocol: dc}
+  random-mnist-1-resnet18_in-dc: {cell: random-mnist-1, dataset: mnist, data: mnist, network: resnet18_in, protocol: dc}
 """
 PUBLISHED = """
 1,random,-,no,mnist,1,convnet,64.9,3.5,22,,,,Another protocol.
-1,random,-,no,mnist,1,resnet10,11.0,1.0,,,,,
+3,random,-,no,mnist,1,resnet18,11.0,1.0,,,,,
 1,dm,DM,no,mnist,1,convnet,89.2,1.6,5,89.7,0.6,the paper,"A cell of Herding, repeated."
 1,dsa,GM,no,mnist,10,convnet,97.8,0.1,,,,,
 1,dm-own,DM,no,mnist,1,convnet,1.0,0.1,,,,,
@@ -76,7 +76,7 @@ def root(tmp_path: Path) -> Path:
     cost = {"seconds": 30.0, "seconds_per_iteration": 0.5, "peak_memory_mb": 90.0, "device": "gpu", "iterations": 10}
     put(tmp_path, "random-mnist-1", "dc", 60.0)
     put(tmp_path, "random-mnist-1", "dsa", 62.0)
-    put(tmp_path, "random-mnist-1", "dc", 40.0, network="resnet10")
+    put(tmp_path, "random-mnist-1", "dc", 40.0, network="resnet18_in")
     put(tmp_path, "whole-mnist-all", "dc", 99.0)
     put(tmp_path, "dm-mnist-1", "dsa", 88.04, cost=cost)
     put(tmp_path, "dsa-mnist-1", "dsa", 87.0, overrides={"iterations": 5}, cost=cost)
@@ -106,7 +106,7 @@ def test_published_values_join_the_authors_protocol_only(root):
     published = table["published_mean"].dropna().to_dict()
     assert published == {
         ("random-mnist-1", "convnet3", "dc"): 64.9,
-        ("random-mnist-1", "resnet10", "dc"): 11.0,
+        ("random-mnist-1", "resnet18_in", "dc"): 11.0,
         ("dm-mnist-1", "convnet3", "dsa"): 89.2,
         ("dsa-mnist-10", "convnet3", "dsa"): 97.8,
     }
@@ -206,22 +206,37 @@ def test_losses_are_means_over_sets_with_few_points(root):
         frame.losses(results, frame.collect(config.load(root), "mnist"))
 
 
+def rendered(root: Path) -> str:
+    project = config.load(root)
+    frames = frame.collect_all(project)
+    return page.render(project, frames, survey.tables(published.read(root / "data/published"), frames))
+
+
 def test_page_is_self_contained_and_escapes(root):
     (root / "data/published/table1.csv").write_text(
         ",".join(COLUMNS) + "\n1,dm,DM,no,mnist,1,convnet,89.2,1.6,5,,,,a<b\n"
     )
-    html = page.render(config.load(root))
+    html = rendered(root)
     assert "Not run yet:</b> digits" in html and "a&lt;b" in html
-    assert html == page.render(config.load(root))
+    assert html == rendered(root)
     assert not re.search(r"<script|https?://|<link|src=\"(?!data:)", html)
-    assert html.count("<img") == html.count('alt="') == 4  # a set and three figures
+    assert html.count("<img") == html.count('alt="') == 5  # a set and four figures
     assert 'scope="row"' in html and 'scope="col"' in html and "<figcaption>" in html
+
+
+def test_page_leaves_out_pictures_beyond_its_limit(root, monkeypatch):
+    whole = rendered(root)
+    assert "to keep this page light" not in whole
+    monkeypatch.setattr(page, "PICTURES", 10)
+    light = rendered(root)
+    assert "reports/mnist/images, to keep this page light: dm-mnist-1." in light
+    assert light.count("<img") == whole.count("<img") - 1
 
 
 def test_page_without_any_result(root):
     for path in (root / "data/results/mnist").iterdir():
         path.unlink()
-    assert "Not run yet:</b> mnist, digits" in page.render(config.load(root))
+    assert "Not run yet:</b> mnist, digits" in rendered(root)
 
 
 def written(root: Path) -> dict[str, bytes]:
@@ -245,6 +260,10 @@ def test_stages_write_equal_bytes_twice_and_fail_in_one_sentence(root, monkeypat
     assert names == {
         *("table.md", "table.csv", "table.tex", "cells.csv", "accuracy.csv", "loss.csv", "dm-mnist-1.png"),
         *("accuracy_vs_ipc.png", "accuracy_vs_seconds.png", "loss.png"),
+        "cross_architecture.png",
+    }
+    assert {Path(name).name for name in first if name.startswith("reports/survey/")} == {
+        f"table{number}.{kind}" for number in (1, 3) for kind in ("md", "csv", "tex")
     }
     run("stages.report", "mnist")
     run("stages.page")

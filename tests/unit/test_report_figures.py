@@ -10,6 +10,7 @@ from PIL import Image
 
 from ddpipe.errors import UserError
 from ddpipe.report import figures, pictures
+from ddpipe.report.drawings import draw
 
 
 def opened(png: bytes) -> np.ndarray:
@@ -92,11 +93,42 @@ def test_every_method_has_one_look_wherever_it_appears():
     assert len(set(looks)) == len(looks)
 
 
-def test_no_result_still_gives_figures():
-    columns = ("cell", "method", "label", "ipc", "network", "protocol", "main", "distilled", "mean", "distill_seconds")
-    one = pd.DataFrame([["a", "dm", "DM", "1", "n", "p", True, True, np.nan, np.nan]], columns=list(columns))
-    one["std"] = np.nan
-    for draw in (figures.accuracy_vs_ipc, figures.accuracy_vs_seconds):
-        assert draw(one, figures.styles([]), 50).startswith(b"\x89PNG")
-    none = pd.DataFrame(columns=["cell", "method", "label", "ipc", "iteration", "loss"])
-    assert figures.loss_curves(none, {}, 50).startswith(b"\x89PNG")
+COLUMNS = ("cell", "method", "label", "ipc", "network", "protocol", "main", "distilled", "mean", "distill_seconds")
+OWN = ("dm-tiny-1", "dm", "DM", "1", "small", "dsa", True, True)
+ELSEWHERE = ("dm-tiny-1", "dm", "DM", "1", "other", "dsa", False, True)
+UNTOUCHED = ("dc-tiny-1", "dc", "DC", "1", "small", "dsa", True, True)
+
+
+def evaluations(*rows: tuple) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    return frame.assign(std=1.0)
+
+
+def curves(*levels: float) -> pd.DataFrame:
+    rows = [("dm-tiny-1", "dm", "DM", "1", i, level) for i, level in enumerate(levels)]
+    return pd.DataFrame(rows, columns=["cell", "method", "label", "ipc", "iteration", "loss"])
+
+
+def names(frame: pd.DataFrame, losses: pd.DataFrame) -> list[str]:
+    drawings = draw("tiny", frame, losses, figures.styles([]), 50)
+    assert all(drawing.png.startswith(b"\x89PNG") for drawing in drawings)
+    return [drawing.name for drawing in drawings]
+
+
+def test_a_figure_only_where_there_is_something_to_show():
+    nothing = evaluations((*OWN, np.nan, np.nan), (*ELSEWHERE, np.nan, np.nan))
+    assert names(nothing, curves()) == []
+    assert names(evaluations((*OWN, 50.0, np.nan), (*ELSEWHERE, np.nan, np.nan)), curves()) == ["accuracy_vs_ipc"]
+    complete = evaluations((*OWN, 50.0, 3.0), (*ELSEWHERE, 40.0, 3.0))
+    assert names(complete, curves(-2.0, 0.0)) == [
+        "accuracy_vs_ipc",
+        "cross_architecture",
+        "accuracy_vs_seconds",
+        "loss",
+    ]
+
+
+def test_cross_architecture_shows_the_cells_with_several_networks():
+    frame = evaluations((*ELSEWHERE, 40.0, 3.0), (*UNTOUCHED, 60.0, 3.0), (*OWN, 50.0, 3.0))
+    shown = figures.transferred(frame)
+    assert shown[["cell", "network"]].values.tolist() == [["dm-tiny-1", "small"], ["dm-tiny-1", "other"]]

@@ -1,0 +1,246 @@
+"""The survey's Tables 1-4 as data: every printed cell, what this project measured in its place, and a verdict.
+
+A measured value enters only as published: the recipe without overrides, on the network and under the protocol of the
+table (ddpipe/report/matching.py). Everything else stays in the report of its dataset.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from ddpipe.report.frame import LABELS, NAN
+from ddpipe.report.published import Published
+
+TITLES = {
+    "1": "Six datasets, each method's ConvNet",
+    "2": "ImageNet-1K at 64x64 pixels, ConvNet of depth 4",
+    "3": "Transfer on CIFAR-10 to ResNet-18 (RN-18) and ResNet-152 (RN-152)",
+    "4": "Transfer on CIFAR-10 to ResNet-10 (RN-10) and DenseNet-121 (DN-121)",
+}
+DATASETS = {
+    "mnist": "MNIST",
+    "fashionmnist": "FashionMNIST",
+    "svhn": "SVHN",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "tinyimagenet": "Tiny ImageNet",
+    "imagenet64": "ImageNet-1K",
+}
+NETWORKS = {"convnet": "ConvNet", "resnet18": "RN-18", "resnet152": "RN-152", "resnet10": "RN-10"}
+NETWORKS |= {"densenet121": "DN-121"}
+MISSING, ALTERED, MEASURED = "missing", "not as published", "measured"
+AGREES, ABOVE, BELOW = "agrees", "above", "below"
+POINT = 1.0  # a difference of one percentage point is never held against a cell
+NO_TARGET = ("1", "6", "9", "10")  # objections that the printed number belongs to another row
+BASELINE = "-"  # the scheme of Random, Herding and Whole, which no rule calls best
+FACTORISED = "◇"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of numbers; an empty `group` says that there is one heading only."""
+
+    group: str
+    name: str
+    dataset: str
+    ipc: str
+    network: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One printed cell. All accuracies are rounded as they are shown, so whatever is judged can be checked by eye."""
+
+    dataset: str
+    ipc: str
+    network: str
+    published: Published
+    state: str  # "" (not in the grid), MISSING, ALTERED, MEASURED (nothing to compare with) or a verdict
+    evaluation: str = ""  # cell, network and protocol of the measured value, as its file in data/results is called
+    mean: float = NAN
+    std: float = NAN
+    n: int = 0
+    best_published: bool = False
+    best_measured: bool = False
+
+    @property
+    def reference(self) -> tuple[float, float]:
+        """Mean and std to compare with: the authors' own where the survey's are doubtful and theirs are known."""
+        return reference(self.published)
+
+    @property
+    def difference(self) -> float:
+        """Measured less reference, in points; NaN where one of them is missing."""
+        return round(self.mean - self.reference[0], 1)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method; an entry is a cell and how many columns it takes (Whole: all of its dataset)."""
+
+    method: str
+    label: str
+    scheme: str
+    factorised: bool
+    entries: tuple[tuple[Cell | None, int], ...]
+
+    @property
+    def group(self) -> str:
+        """Neighbouring lines of one group belong together."""
+        return "factorised" if self.factorised else self.scheme
+
+    @property
+    def cells(self) -> list[Cell]:
+        return [cell for cell, _ in self.entries if cell is not None]
+
+
+@dataclass(frozen=True)
+class Table:
+    number: str
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+
+    @property
+    def title(self) -> str:
+        return TITLES.get(self.number, "")
+
+    @property
+    def schemes(self) -> bool:
+        """Whether the survey prints the schemes of the methods: in its first table only."""
+        return self.number == "1"
+
+    def states(self) -> Counter[str]:
+        """How many cells with a printed value are in which state."""
+        return Counter(c.state for line in self.lines for c in line.cells if not math.isnan(c.published.mean))
+
+
+def reference(published: Published) -> tuple[float, float]:
+    """What a measured value is compared with (mean, std); NaN where nothing is known that it should be."""
+    if published.doubtful and not math.isnan(published.source_mean):
+        return published.source_mean, published.source_std
+    return (NAN, NAN) if published.doubtful in NO_TARGET else (published.mean, published.std)
+
+
+def tolerance(one: float, other: float) -> float:
+    """The largest difference that counts as agreement: two pooled stds, or one point where those are less.
+
+    The pooled std of `one` and `other` is the root of their mean square; an unknown one (NaN) is left out.
+    """
+    known = [std for std in (one, other) if not math.isnan(std)]
+    pooled = math.sqrt(sum(std**2 for std in known) / len(known)) if known else 0.0
+    return max(2 * pooled, POINT)
+
+
+def verdict(mean: float, std: float, published: Published) -> str:
+    """AGREES, ABOVE or BELOW; MEASURED where there is nothing to compare with. All numbers as printed."""
+    against, spread = reference(published)
+    if math.isnan(against):
+        return MEASURED
+    difference = round(mean - against, 1)
+    if abs(difference) <= tolerance(std, spread):
+        return AGREES
+    return ABOVE if difference > 0 else BELOW
+
+
+def tables(survey: pd.DataFrame, frames: Mapping[str, pd.DataFrame]) -> list[Table]:
+    """The tables of `survey` (published.read) filled with what `frames` (dataset -> frame.collect) measured."""
+    measured: dict[tuple[str, str, str, str], tuple[pd.Series, pd.DataFrame]] = {}
+    for dataset, frame in frames.items():
+        for _, row in frame[frame["survey_network"] != ""].iterrows():
+            measured.setdefault((row["method"], dataset, row["ipc"], row["survey_network"]), (row, frame))
+    gridded = {key[0] for key in measured}
+    found = []
+    for number, rows in survey.groupby("table", sort=True):
+        cells: dict[str, dict[tuple[str, str, str], Cell]] = {}
+        facts: dict[str, tuple[str, bool]] = {}
+        for row in rows.to_dict("records"):
+            where = (row["dataset"], row["ipc"], row["network"])
+            facts.setdefault(row["method"], (row["scheme"], row["factorized"] == "yes"))
+            own = measured.get((row["method"], *where))
+            cells.setdefault(row["method"], {})[where] = _cell(row, own, row["method"] in gridded)
+        columns = _columns(rows)
+        lines = [
+            Line(method, LABELS.get(method, method), *facts[method], _entries(columns, of_method))
+            for method, of_method in cells.items()
+        ]
+        found.append(_with_best(Table(str(number), columns, tuple(lines))))
+    return found
+
+
+def _columns(rows: pd.DataFrame) -> tuple[Column, ...]:
+    """One for each dataset, IPC and network in the order of print, under groups as the survey has them."""
+    keys = list(dict.fromkeys(zip(rows["dataset"], rows["ipc"], rows["network"], strict=True)))
+    keys = [key for key in keys if key[1] != "all"]
+    datasets, networks = {key[0] for key in keys}, {key[2] for key in keys}
+    columns = []
+    for dataset, ipc, network in keys:
+        names = [DATASETS.get(dataset, dataset)] if len(datasets) > 1 else []
+        names += [f"IPC {ipc}"] + ([NETWORKS.get(network, network)] if len(networks) > 1 else [])
+        columns.append(Column(" ".join(names[:-1]), names[-1], dataset, ipc, network))
+    return tuple(columns)
+
+
+def _entries(
+    columns: Iterable[Column], cells: Mapping[tuple[str, str, str], Cell]
+) -> tuple[tuple[Cell | None, int], ...]:
+    entries: list[tuple[Cell | None, int]] = []
+    for column in columns:
+        whole = cells.get((column.dataset, "all", column.network))
+        if whole is None:
+            entries.append((cells.get((column.dataset, column.ipc, column.network)), 1))
+        elif entries and entries[-1][0] is whole:
+            entries[-1] = (whole, entries[-1][1] + 1)
+        else:
+            entries.append((whole, 1))
+    return tuple(entries)
+
+
+def _cell(row: Mapping[Any, Any], own: tuple[pd.Series, pd.DataFrame] | None, gridded: bool) -> Cell:
+    """The printed `row` and the evaluation of the grid that repeats it; `gridded`: the grid has the method."""
+    published = Published(*(row[f] for f in ("mean", "std", "doubtful", "source_mean", "source_std", "note")))
+    where = (row["dataset"], row["ipc"], row["network"])
+    if own is None:
+        return Cell(*where, published, MISSING if gridded and not math.isnan(published.mean) else "")
+    result, frame = own
+    if math.isnan(result["mean"]):
+        same = frame[(frame["cell"] == result["cell"]) & (frame["network"] == result["network"])]
+        return Cell(*where, published, ALTERED if same["mean"].notna().any() else MISSING)
+    if not result["as_published"]:
+        return Cell(*where, published, ALTERED)
+    mean, std = round(result["mean"], 1), round(result["std"], 1)
+    evaluation = f"{result['cell']}.{result['network']}.{result['protocol']}"
+    return Cell(*where, published, verdict(mean, std, published), evaluation, mean, std, int(result["n"]))
+
+
+def _with_best(table: Table) -> Table:
+    """The same table with the best cells of each column marked, for printed and measured values separately."""
+    candidates: dict[tuple[str, str, str], list[tuple[bool, Cell]]] = {}
+    for line in table.lines:
+        for cell in line.cells:
+            if line.scheme != BASELINE:
+                candidates.setdefault((cell.dataset, cell.ipc, cell.network), []).append((line.factorised, cell))
+
+    def marked(line: Line, cell: Cell | None) -> Cell | None:
+        if cell is None or line.scheme == BASELINE:
+            return cell
+        rivals = candidates[cell.dataset, cell.ipc, cell.network]
+        if table.number == "1":
+            rivals = [(factorised, rival) for factorised, rival in rivals if factorised == line.factorised]
+        places = 2 if table.number == "1" and not line.factorised else 1
+        return replace(
+            cell,
+            best_published=_among(places, cell.published.mean, [rival.published.mean for _, rival in rivals]),
+            best_measured=_among(places, cell.mean, [rival.mean for _, rival in rivals]),
+        )
+
+    lines = [replace(line, entries=tuple((marked(line, c), span) for c, span in line.entries)) for line in table.lines]
+    return replace(table, lines=tuple(lines))
+
+
+def _among(places: int, value: float, values: Iterable[float]) -> bool:
+    """Whether fewer than `places` of `values` are higher; equals share a place."""
+    return not math.isnan(value) and sum(other > value for other in values) < places
