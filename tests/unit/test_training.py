@@ -1,14 +1,12 @@
-"""Training a network on a fixed set: passes, batches, the one drop of the rate, accuracy."""
+"""Training a network on a fixed set: passes, batches, the learning rate, precision, accuracy."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ddpipe import networks, settings, training
+from ddpipe import cutmix, networks, settings, training
 from ddpipe.augment import Augment
-from ddpipe.errors import UserError
-from ddpipe.evaluation import mean_and_std
 from ddpipe.randomness import generator
 from ddpipe.sgd import Sgd
 from ddpipe.synthetic import Batch
@@ -118,6 +116,23 @@ def test_equals_the_loop_in_torchs_words(drop, resets, epochs, extra):
     torch.testing.assert_close(weights(ours), weights(theirs))
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 6, 13])
+def test_a_staged_rate_is_idcs_scheduler(epochs):
+    numbers = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}
+    ours, theirs = network(), network()
+    finished(ours, epochs=epochs, drop="staged", drop_resets_momentum=False, batch=4, **numbers)
+
+    optimizer, order = torch.optim.SGD(theirs.parameters(), **numbers), generator("order")
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2 * epochs // 3, 5 * epochs // 6], gamma=0.2)
+    for _ in range(epochs):
+        for rows in torch.randperm(N, generator=order).split(4):
+            optimizer.zero_grad()
+            F.cross_entropy(theirs(IMAGES[rows]), LABELS[rows]).backward()
+            optimizer.step()
+        schedule.step()
+    torch.testing.assert_close(weights(ours), weights(theirs))
+
+
 def test_soft_targets_are_trained_on():
     soft = torch.softmax(normal(N, CLASSES), 1)
     judge, other = network(), network()
@@ -126,6 +141,57 @@ def test_soft_targets_are_trained_on():
     loss = -(soft * other(IMAGES).log_softmax(1)).sum(1).mean()
     gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, other.parameters())])
     torch.testing.assert_close(weights(judge), weights(other) - 0.5 * gradient)
+
+
+@pytest.mark.parametrize("mixing", [0.3, 1.0])
+def test_a_batch_is_mixed_with_the_stated_probability_after_its_augmentation(mixing):
+    augment, drawn, by_hand = Augment("crop_rotate"), generator("mix"), generator("mix")
+    mixed = 0
+    for _ in range(20):
+        found = list(training.batches(fetch, N, 4, augment, drawn, mixing))
+        for rows, (images, targets) in zip(torch.randperm(N, generator=by_hand).split(4), found, strict=True):
+            expected = augment(IMAGES[rows], augment.draw(by_hand, len(rows), 8, 8)), TARGETS[rows]
+            if float(torch.rand((), generator=by_hand)) < mixing:
+                expected = cutmix.mix(*expected, cutmix.draw(by_hand, len(rows), 8, 8))
+                mixed += 1
+            assert torch.equal(images, expected[0]) and torch.equal(targets, expected[1])
+    assert mixed == 60 if mixing == 1 else 6 <= mixed <= 30
+
+
+def test_nothing_is_drawn_for_cutmix_where_it_is_off():
+    with_it, without = generator("mix"), generator("mix")
+    for (a, _), (b, _) in zip(
+        training.batches(fetch, N, 4, NONE, with_it, 0.0), training.batches(fetch, N, 4, NONE, without), strict=True
+    ):
+        assert torch.equal(a, b)
+    assert torch.equal(with_it.get_state(), without.get_state())
+
+
+def test_bfloat16_is_of_the_products_alone():
+    judge, seen = network(), []
+    judge.features[0].register_forward_hook(lambda module, given, result: seen.append(result.dtype))
+    gradients = []
+
+    class Noting(Sgd):
+        def step(self, given):
+            gradients.extend(g.dtype for g in given)
+            super().step(given)
+
+    optimizer = Noting(judge.parameters(), 0.1, 0.9)
+    loss = training.follow(training.loss_of(judge, "bfloat16"), optimizer, [Batch(IMAGES, TARGETS)])
+    assert seen == [torch.bfloat16] and loss.dtype == torch.float32
+    assert {*gradients, *(t.dtype for t in [*judge.parameters(), *optimizer.velocity])} == {torch.float32}
+
+    exact = F.cross_entropy(network()(IMAGES), TARGETS).detach()
+    assert 0 < abs(float(loss - exact)) < 0.01 * float(exact)
+
+
+def test_a_protocol_in_bfloat16_learns_nearly_the_same():
+    exact, rounded = network(), network()
+    finished(exact, epochs=5)
+    finished(rounded, epochs=5, precision="bfloat16")
+    gap = (weights(exact) - weights(rounded)).norm()
+    assert 0 < gap < 0.1 * (weights(exact) - weights(network())).norm()
 
 
 def test_a_network_is_trained_in_training_mode_and_tested_in_evaluation_mode():
@@ -137,7 +203,7 @@ def test_a_network_is_trained_in_training_mode_and_tested_in_evaluation_mode():
 
 
 def test_a_loss_that_is_not_a_number_is_refused():
-    with pytest.raises(UserError, match=r"^lr: training a network with 1e\+30 .* lower it$"):
+    with pytest.raises(training.Diverged, match=r"^lr: training a network with 1e\+30 .* lower it$"):
         finished(network(), epochs=5, lr=1e30)
 
 
@@ -147,9 +213,3 @@ def test_accuracy_is_the_percent_of_right_answers(batch):
     answers = judge(IMAGES).argmax(1)
     answers[:3] = (answers[:3] + 1) % CLASSES
     assert training.accuracy(judge, IMAGES.__getitem__, answers, batch) == 70.0
-
-
-def test_mean_and_population_deviation_are_over_all_networks_of_all_sets():
-    mean, std = mean_and_std([[1.0, 2.0], [3.0, 6.0]])
-    assert mean == 3.0 and std == pytest.approx(3.5**0.5)
-    assert mean_and_std([[42.0]]) == (42.0, 0.0)

@@ -1,0 +1,154 @@
+"""The stage `evaluate`: groups of networks, what it keeps when one fails, and its errors."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ddpipe.artifacts import read_tensors, write_tensors
+from ddpipe.evaluation import Examination
+from tests.unit.small_project import Project
+
+CELL, RESULT = "dm-tiny-1", "data/results/tiny/dm-tiny-1.small.quick.json"
+RULES = "protocols.quick"
+
+
+@pytest.fixture
+def judged(project: Project) -> Project:
+    """One set, three networks."""
+    project.set("params.yaml", f"{RULES}.networks", 3)
+    return project
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[list[object]]:
+    """The groups that are trained: the numbers of their networks, in order."""
+    groups: list[list[object]] = []
+    accuracies = Examination.accuracies
+
+    def noting(self, data, streams, passed):
+        groups.append([rng.path[-1] for rng in streams])
+        return accuracies(self, data, streams, passed)
+
+    monkeypatch.setattr(Examination, "accuracies", noting)
+    return groups
+
+
+def result(project: Project) -> dict:
+    return json.loads((project.root / RESULT).read_text())
+
+
+def learn_step(project: Project, lr: float) -> None:
+    """As if the step size had been learned with the set."""
+    path = project.root / f"data/distilled/{CELL}/0.safetensors"
+    tensors, meta = read_tensors(path)
+    write_tensors(path, tensors | {"hint.lr": torch.tensor(lr)}, meta)
+
+
+def refusal(project: Project, capsys: pytest.CaptureFixture[str]) -> str:
+    before = project.outputs()
+    capsys.readouterr()
+    assert project.run("evaluate", CELL) == 2
+    assert project.outputs() == before
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_networks_trained_together_are_those_trained_one_by_one(judged, trained):
+    assert judged.run("evaluate", CELL) == 0
+    alone = result(judged)
+    for path in (judged.root / "data/checkpoints/evaluate").rglob("*.safetensors"):
+        path.unlink()
+    judged.set("params.yaml", "run.together", 2)
+    assert judged.run("evaluate", CELL) == 0
+    assert trained == [[0], [1], [2], [0, 1], [2]]
+    for a, b in zip(result(judged)["accuracies"][0], alone["accuracies"][0], strict=True):
+        assert a == pytest.approx(b, abs=100 / 12 + 1e-9)  # one test image
+    assert result(judged)["n"] == 3
+
+
+def test_only_unfinished_networks_are_trained_again(judged, trained):
+    judged.set("params.yaml", "run.together", 2)
+    assert judged.run("evaluate", CELL) == 0
+    whole = result(judged)
+    for student in (0, 1):
+        (judged.root / f"data/checkpoints/evaluate/{CELL}.small.quick/0/{student}.safetensors").unlink()
+    assert judged.run("evaluate", CELL) == 0
+    assert trained == [[0, 1], [2], [0, 1]]
+    assert result(judged)["accuracies"] == whole["accuracies"]
+
+
+@pytest.mark.parametrize(
+    ("together", "told"),
+    [
+        (2, "run.together: out of memory with 2 networks at once; set it to 1,"),
+        (1, "protocols.quick.batch: out of memory"),
+    ],
+)
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory. Tried to"), MemoryError()])
+def test_lack_of_memory_names_the_key_and_keeps_finished_networks(
+    judged, trained, monkeypatch, capsys, together, told, error
+):
+    judged.set("params.yaml", f"{RULES}.networks", 4)
+    judged.set("params.yaml", "run.together", together)
+    with monkeypatch.context() as patch:
+        accuracies = Examination.accuracies
+
+        def failing(self, data, streams, passed):
+            if len(trained) == 1:
+                raise error
+            return accuracies(self, data, streams, passed)
+
+        patch.setattr(Examination, "accuracies", failing)
+        line = refusal(judged, capsys)
+    assert line.startswith(f"error: {told}") and line.endswith("finished networks are kept")
+    kept = {path.stem for path in Path(judged.root / "data/checkpoints/evaluate").rglob("*.safetensors")}
+    assert kept == {str(number) for number in range(together)}
+    del trained[:]
+    assert judged.run("evaluate", CELL) == 0
+    assert [number for group in trained for number in group] == list(range(together, 4))
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(judged, monkeypatch):
+    def failing(self, data, streams, passed):
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(Examination, "accuracies", failing)
+    with pytest.raises(RuntimeError, match="shapes"):
+        judged.run("evaluate", CELL)
+
+
+def test_the_learned_step_size_is_used(judged):
+    judged.set("params.yaml", f"{RULES}.lr", 0.3)
+    assert judged.run("evaluate", CELL) == 0
+    fixed = result(judged)["accuracies"]
+    judged.set("params.yaml", f"{RULES}.lr", 1e-6)
+    learn_step(judged, 0.3)
+    assert judged.run("evaluate", CELL) == 0
+    assert result(judged)["accuracies"] != fixed, "only a protocol with learned_lr uses it"
+    judged.set("params.yaml", f"{RULES}.learned_lr", True)
+    assert judged.run("evaluate", CELL) == 0
+    assert result(judged)["accuracies"] == fixed
+
+
+def test_a_set_without_a_step_size_is_refused(judged, capsys):
+    judged.set("params.yaml", f"{RULES}.learned_lr", True)
+    line = refusal(judged, capsys)
+    assert line.startswith(f"error: protocols.quick.learned_lr: set 0 of {CELL} was made without a step size; ")
+    assert line.endswith("evaluate it under a protocol with its own lr")
+
+
+@pytest.mark.parametrize(
+    ("lr", "told"), [(-0.1, "is -0.1;"), (float("nan"), "is nan;"), (1e30, "1e+30 learned with set 0")]
+)
+def test_a_step_size_that_cannot_be_used_is_refused(judged, capsys, lr, told):
+    judged.set("params.yaml", f"{RULES}.learned_lr", True)
+    learn_step(judged, lr)
+    line = refusal(judged, capsys)
+    assert line.startswith("error: protocols.quick.learned_lr: ") and told in line and "smaller learning rate" in line
+
+
+def test_an_augmentation_that_is_left_empty_names_its_evaluation(judged, capsys):
+    judged.set("params.yaml", f"{RULES}.augment", "flip")  # the data forbids it
+    assert f'{CELL}.small.quick: augment "flip" is empty' in refusal(judged, capsys)
