@@ -78,20 +78,20 @@ def plan(
     project = config.load()
     found = steps.plan(project, target)
     print(show.states(project, found, names=bool(target)))
-    from ddpipe.planning.estimate import demands, estimate
-
-    asked, unknown = demands(project, found)
-    if not asked and not unknown:
+    if not any(step.state in (steps.RUNS, steps.AFTER) for step in found):
         return
     from ddpipe.device import choose, describe
     from ddpipe.planning.calibration import Calibration
+    from ddpipe.planning.estimate import demands, estimate
     from ddpipe.planning.measure import Bench
 
     device = choose(project.params.run)
+    asked, unknown = demands(project, found, stacked=device.type == "cuda")
     times = Calibration(project.root, describe(device))
     if calibration:
         times.measure([demand.work for demand in asked], Bench(device, project.params.run.threads, project.root))
-    print(show.costs(estimate(asked, times), unknown, describe(device), cells=not target))
+    if asked or unknown:
+        print(show.costs(estimate(asked, times), unknown, describe(device), cells=not target))
 
 
 @app.command()

@@ -101,14 +101,15 @@ class Calibration:
 
     def next_size(self, operation: Operation, n: int) -> int | None:
         """The size to measure next for calls with n images; None when that would add nothing or take too long."""
-        sizes, points = MEASURES[operation.name].sizes, self.table.get(operation.key(), {})
+        measure, points = MEASURES[operation.name], self.table.get(operation.key(), {})
         if not points:
-            return sizes[0]
+            return measure.sizes[0]
         last = max(points)
-        larger = [size for size in sizes if size > last]
-        if last >= n or not larger or points[last] * larger[0] / last > LIMIT:
+        larger = [size for size in measure.sizes if size > last]
+        if last >= n or not larger:
             return None
-        return larger[0]
+        slow = not measure.waits and points[last] * measure.calls * larger[0] / last > LIMIT
+        return None if slow else larger[0]
 
     def measure(self, works: Iterable[Work], bench: Bench) -> None:
         """Measure what `missing` names, a network at a time, and keep it, even when interrupted."""

@@ -31,10 +31,13 @@ class Estimate:
     seconds: float | None
 
 
-def demands(config: Config, steps: list[Step]) -> tuple[list[Demand], list[str]]:
+def demands(config: Config, steps: list[Step], stacked: bool = False) -> tuple[list[Demand], list[str]]:
     """The demands of the steps that would run, and why others have none: sentences, each once.
 
     Reports and the page are left out: they take seconds.
+
+    Args:
+        stacked: evaluation trains all networks of a set at once unless run.together says otherwise, as on a GPU.
     """
     found: list[Demand] = []
     unknown: dict[str, None] = {}
@@ -42,7 +45,7 @@ def demands(config: Config, steps: list[Step]) -> tuple[list[Demand], list[str]]
         group, _, key = step.name.partition("@")
         if step.state not in (RUNS, AFTER) or group not in STAGES:
             continue
-        demand = STAGES[group](config, step, key)
+        demand = STAGES[group](config, step, key, stacked)
         if isinstance(demand, str):
             unknown.setdefault(demand, None)
         else:
@@ -54,12 +57,12 @@ def unprepared(name: str) -> str:
     return f"the size of {name} is known once it is prepared: dvc repro prepare@{name}"
 
 
-def prepare(config: Config, step: Step, key: str) -> Demand | str:
+def prepare(config: Config, step: Step, key: str, stacked: bool) -> Demand | str:
     data = data_of(config, key)
     return unprepared(key) if data is None else Demand(step, key, "", Work(), disk.prepared(data))
 
 
-def experts(config: Config, step: Step, key: str) -> Demand | str:
+def experts(config: Config, step: Step, key: str, stacked: bool) -> Demand | str:
     buffer = config.params.experts[key]
     data, network = data_of(config, buffer.data), config.network(buffer.network)
     if data is None:
@@ -68,7 +71,7 @@ def experts(config: Config, step: Step, key: str) -> Demand | str:
     return Demand(step, buffer.data, "", done, disk.experts(buffer, data, network))
 
 
-def distill(config: Config, step: Step, key: str) -> Demand | str:
+def distill(config: Config, step: Step, key: str, stacked: bool) -> Demand | str:
     row, chosen = config.row(key), config.resolved(key)
     data, network = data_of(config, row.data), config.network(row.network)
     if data is None:
@@ -82,24 +85,25 @@ def distill(config: Config, step: Step, key: str) -> Demand | str:
     return Demand(step, row.dataset, row.method, done + work.process(data), size)
 
 
-def evaluate(config: Config, step: Step, key: str) -> Demand | str:
+def evaluate(config: Config, step: Step, key: str, stacked: bool) -> Demand | str:
     row = config.row(key)
-    return measured(config, step, key, row.network, row.protocol)
+    return measured(config, step, key, row.network, row.protocol, stacked)
 
 
-def further(config: Config, step: Step, key: str) -> Demand | str:
+def further(config: Config, step: Step, key: str, stacked: bool) -> Demand | str:
     entry = config.evaluations[key]
-    return measured(config, step, entry.cell, entry.network, entry.protocol)
+    return measured(config, step, entry.cell, entry.network, entry.protocol, stacked)
 
 
-def measured(config: Config, step: Step, cell: str, network: str, protocol: str) -> Demand | str:
+def measured(config: Config, step: Step, cell: str, network: str, protocol: str, stacked: bool) -> Demand | str:
     """One evaluation of `cell`."""
     row, chosen = config.row(cell), config.resolved(cell)
     rules, data = config.protocol(protocol, row.dataset), data_of(config, row.data)
     if data is None:
         return unprepared(row.data)
     n = length(config, cell, data)
-    done = work.evaluation(rules, chosen.sets, n, data, config.network(network)) + work.process(data)
+    together = min(rules.networks, config.params.run.together or (rules.networks if stacked else 1))
+    done = work.evaluation(rules, chosen.sets, n, data, config.network(network), together) + work.process(data)
     size = disk.results(rules.networks * min(chosen.sets, rules.sets or chosen.sets))
     if step.group == "evaluate":
         iterations = chosen.iterations if isinstance(chosen, settings.Distillation) else 0
@@ -118,7 +122,7 @@ def length(config: Config, cell: str, data: Data) -> int:
     return found.classes * found.decoded
 
 
-STAGES: dict[str, Callable[[Config, Step, str], Demand | str]] = {
+STAGES: dict[str, Callable[[Config, Step, str, bool], Demand | str]] = {
     "prepare": prepare,
     "experts": experts,
     "distill": distill,

@@ -16,6 +16,7 @@ from ddpipe import augment, coresets, networks, settings
 from ddpipe.artifacts import write_tensors
 from ddpipe.datasets.preprocessing import Preprocessing, tensors_digest
 from ddpipe.datasets.resident import Resident
+from ddpipe.evaluation.group import Single, Stack
 from ddpipe.objectives.distribution import embedded_means, mean_distance
 from ddpipe.objectives.gradient import gradient_distance, network_gradient
 from ddpipe.outer import Loss, Outer
@@ -23,7 +24,7 @@ from ddpipe.planning.shapes import Shape
 from ddpipe.planning.work import Operation
 from ddpipe.randomness import generator
 from ddpipe.synthetic import Batch
-from ddpipe.training import train
+from ddpipe.training import descend
 
 ENOUGH = 0.12  # seconds of repeated calls, after which their median is taken
 FEWEST, MOST = 3, 40  # repeats
@@ -118,11 +119,12 @@ def matching(bench: Bench, operation: Operation, n: int) -> Call:
 
 def step(bench: Bench, operation: Operation, n: int) -> Call:
     """Steps of one batch each, until the generator is dropped."""
-    network, batch = bench.network(operation), Batch(bench.images(operation, n), bench.targets(operation, n))
-    rules = settings.Training.model_validate(
-        {"epochs": 10**6, "lr": 1e-9, "batch": n, "drop": "never", "precision": operation.option}
-    )
-    steps = train(network, rules, lambda index: batch, n, augment.make("none"), bench.rng)
+    network, size = bench.network(operation).train(), operation.together
+    group = Single(network, operation.option) if size == 1 else Stack(network, size, operation.option)
+    one = Batch(bench.images(operation, n), bench.targets(operation, n))
+    [batch] = group.join([iter([one]) for _ in range(size)])
+    rules = settings.Training.model_validate({"epochs": 10**6, "lr": 1e-9, "drop": "never"})
+    steps = descend(group.parameters(), group.loss, rules, lambda: [batch])
     return lambda: next(steps)
 
 

@@ -23,11 +23,13 @@ class Operation:
     shape: Shape | None = None
     network: settings.Network | None = None
     option: str = ""  # a strategy of augmentation, a metric, a precision
+    together: int = 1  # networks that are trained as one computation
 
     def key(self) -> str:
         """The same text for the same settings, whatever name params.yaml gives them."""
         network = "" if self.network is None else self.network.model_dump_json()
-        return " | ".join(filter(None, [self.name, str(self.shape or ""), network, self.option]))
+        company = f"{self.together} together" if self.together > 1 else ""
+        return " | ".join(filter(None, [self.name, str(self.shape or ""), network, self.option, company]))
 
 
 Work = Counter[tuple[Operation, int]]  # (operation, images a call) -> calls
@@ -125,9 +127,7 @@ def fresh(students: settings.FreshStudents, cell: Cell) -> Work:
 def trained(students: settings.TrainedStudents, cell: Cell) -> Work:
     """A network is trained between two of its iterations, not before the first and not after the last."""
     networks = -(-cell.chosen.iterations // students.outer_loop)
-    epoch = one_pass(
-        cell.classes * cell.decoded, students.batch, cell.data.shape, cell.network, students.augment, "float32"
-    )
+    epoch = one_pass(cell.classes * cell.decoded, students, cell.data.shape, cell.network, 1)
     work = times((cell.chosen.iterations - networks) * students.inner_loop, epoch)
     work[cell.operation("initialise"), 1] += networks
     return work
@@ -152,22 +152,24 @@ def parts(n: int, batch: int) -> dict[int, int]:
     return {size: calls for size, calls in sizes.items() if size and calls}
 
 
-def one_pass(n: int, batch: int, shape: Shape, network: settings.Network, augment: str, precision: str) -> Work:
-    """One pass of training over n images."""
+def one_pass(
+    n: int, rules: settings.Training | settings.TrainedStudents, shape: Shape, network: settings.Network, together: int
+) -> Work:
+    """One pass of training over n images; `together` networks make it at once, each with images of its own."""
+    step = Operation("step", shape, network, getattr(rules, "precision", "float32"), together)
     work: Work = Counter()
-    for size, calls in parts(n, batch).items():
-        work[Operation("step", shape, network, precision), size] += calls
-        work[Operation("gather", shape), size] += calls
-        if augment != "none":
-            work[Operation("augment", shape, option=augment), size] += calls
+    for size, calls in parts(n, rules.batch).items():
+        work[step, size] += calls
+        work[Operation("gather", shape), size] += calls * together
+        if rules.augment != "none":
+            work[Operation("augment", shape, option=rules.augment), size] += calls * together
     return work
 
 
-def training(rules: settings.Training, n: int, shape: Shape, network: settings.Network) -> Work:
-    """One network from its first weights to its last."""
-    epoch = one_pass(n, rules.batch, shape, network, rules.augment, rules.precision)
-    work = times(rules.epochs + rules.extra_epoch, epoch)
-    work[Operation("initialise", shape, network), 1] += 1
+def training(rules: settings.Training, n: int, shape: Shape, network: settings.Network, together: int = 1) -> Work:
+    """`together` networks from their first weights to their last."""
+    work = times(rules.epochs + rules.extra_epoch, one_pass(n, rules, shape, network, together))
+    work[Operation("initialise", shape, network), 1] += together
     return work
 
 
@@ -222,8 +224,13 @@ def experts(buffer: settings.Experts, data: Data, network: settings.Network) -> 
     return times(buffer.networks, training(buffer, data.train, data.shape, network))
 
 
-def evaluation(rules: settings.Protocol, sets: int, n: int, data: Data, network: settings.Network) -> Work:
-    """Networks trained on the n images of each of `sets` sets, and their tests."""
-    one = training(rules, n, data.shape, network) + testing(data.test, data.shape, network)
-    one[Operation("write"), 0] += 1
-    return times(min(sets, rules.sets or sets) * rules.networks, one)
+def evaluation(
+    rules: settings.Protocol, sets: int, n: int, data: Data, network: settings.Network, together: int
+) -> Work:
+    """Networks trained on the n images of each of `sets` sets, `together` at a time, and their tests."""
+    one: Work = Counter()
+    for size, groups in parts(rules.networks, together).items():
+        one.update(times(groups, training(rules, n, data.shape, network, size)))
+    one.update(times(rules.networks, testing(data.test, data.shape, network)))
+    one[Operation("write"), 0] += rules.networks
+    return times(min(sets, rules.sets or sets), one)
