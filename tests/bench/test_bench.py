@@ -5,11 +5,9 @@ favours one of them. The median over turns of their ratio must not exceed 1.05. 
 for the plain programs what torch.optim imports.
 """
 
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,45 +20,13 @@ from ddpipe.randomness import generator
 from ddpipe.synthetic import Batch
 from ddpipe.training import passes, train
 from tests.bench.scenes import SCENES
+from tests.bench.turns import compare
 from tests.reference.program import STRATEGY, Scene, composed, one_pass, straight
 
 LIMIT = 1.05
 ROOT = Path(__file__).parents[2]
-SECONDS = 6.0  # of processor time for each comparison
-Row = tuple[str, float, float, str, float]  # what, composed, plain, unit, ratio
 
 pytestmark = [pytest.mark.bench, pytest.mark.benchmark(timer=time.process_time, warmup=False)]
-
-
-@pytest.fixture(scope="module")
-def table(request: pytest.FixtureRequest) -> Iterator[list[Row]]:
-    """Rows (what, composed, plain, unit), printed when the last benchmark has run."""
-    rows: list[Row] = []
-    yield rows
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print(f"\n\n{'':34}{'composed':>12}{'plain':>12}{'ratio':>8}")
-        for what, mine, plain, unit, ratio in rows:
-            print(f"{what:34}{mine:9.2f} {unit:2}{plain:9.2f} {unit:2}{ratio:8.3f}")
-
-
-def compare(benchmark, mine: Callable[[], object], plain: Callable[[], object]) -> tuple[float, float, float]:
-    """Median processor seconds of both, called in turns, and the median of the ratio within a turn."""
-    plain_times: list[float] = []
-
-    def timed_plain() -> None:
-        start = time.process_time()
-        plain()
-        plain_times.append(time.process_time() - start)
-
-    for _ in range(2):  # warm
-        timed_plain()
-        mine()
-    rounds = min(300, max(40, round(SECONDS / 2 / plain_times[-1])))
-    plain_times.clear()
-    benchmark.pedantic(mine, setup=timed_plain, rounds=rounds)
-    times = benchmark.stats.stats.data
-    ratios = [a / b for a, b in zip(times, plain_times, strict=True)]
-    return statistics.median(times), statistics.median(plain_times), statistics.median(ratios)
 
 
 @pytest.mark.parametrize("name", SCENES)
