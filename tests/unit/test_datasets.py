@@ -14,7 +14,7 @@ from ddpipe.datasets.prepared import Prepared, prepare
 from ddpipe.datasets.storage import TensorFile
 from ddpipe.errors import UserError
 from ddpipe.settings import Dataset
-from tests.unit.original_files import noise, prepared, refused
+from tests.unit.original_files import no_network, noise, prepared, refused, svhn_files
 
 
 def arrays(**changes) -> dict:
@@ -72,6 +72,20 @@ def test_damaged_prepared_data(tmp_path):
     file.unlink()
     with pytest.raises(UserError, match=f"data.safetensors does not exist.*{mend}"):
         Prepared.load(folder)
+
+
+def test_prepared_forms_of_one_source_share_its_files(project, monkeypatch):
+    raw = project.root / "data/raw"
+    (raw / "svhn").mkdir()
+    svhn_files(raw / "svhn", monkeypatch)
+    no_network(monkeypatch)
+    project.set("params.yaml", "datasets.tiny", {"source": "svhn"})
+    assert project.run("prepare", "tiny") == 0
+    (raw / "tiny").mkdir()  # a folder of its own comes first
+    assert project.run("prepare", "tiny") == 2
+    (raw / "svhn").rename(raw / "elsewhere")
+    svhn_files(raw / "tiny", monkeypatch)
+    assert project.run("prepare", "tiny") == 0
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------

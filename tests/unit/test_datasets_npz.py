@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.original_files import noise, prepared, refused
+from tests.unit.original_files import WNIDS, jpeg_container, noise, prepared, refused
 
 
 def good(**changes) -> dict:
@@ -87,3 +87,99 @@ def test_npz_split_is_stated_or_refused(tmp_path):
     data = prepared("mine", source="npz", path=str(path), test_fraction=0.25)
     assert torch.bincount(data.train_labels).tolist() == [3, 3, 3]
     assert torch.bincount(data.test_labels).tolist() == [1, 1, 1]
+
+
+# --- one file a part, and JPEG ----------------------------------------------------------------------------------------
+
+
+def test_npz_test_part_in_a_file_of_its_own(tmp_path):
+    one, two = {"source": "npz", "path": str(tmp_path / "a.npz")}, {"test_path": str(tmp_path / "b.npz")}
+    arrays = good()
+    np.savez(tmp_path / "a.npz", **{key: value for key, value in arrays.items() if "train" in key})
+    np.savez(tmp_path / "b.npz", **{key: value for key, value in arrays.items() if "test" in key})
+    data = prepared("mine", **one, **two)
+    assert np.array_equal(data.test_images[:, 0].numpy(), arrays["test_images"])
+    assert data.source["test_path"] == two["test_path"]
+    refused("test_fraction: .*b.npz has a test part", "mine", **one, **two, test_fraction=0.5)
+    np.savez(tmp_path / "b.npz", **{key: value for key, value in arrays.items() if "test" in key}, classes=list("xyz"))
+    refused("test_path: .*b.npz names other classes than .*a.npz", "mine", **one, **two)
+    (tmp_path / "b.npz").unlink()
+    refused(r"datasets\.mine\.test_path: .*b.npz does not exist", "mine", **one, **two)
+    np.savez(tmp_path / "a.npz", **arrays)
+    refused("test_path: .*a.npz has a test part of its own", "mine", **one, **two)
+    refused("grey: .*a.npz has pixels", "mine", **one, grey=True)
+
+
+def test_npz_compressed_column_major_and_longer_than_a_chunk(tmp_path):
+    images, labels = noise(2500, 5, 5), np.arange(2500) % 3
+    for order in "CF":
+        save = {"train_images": np.asarray(images, order=order), "train_labels": labels}
+        np.savez_compressed(tmp_path / "a.npz", **save, test_images=images[:6], test_labels=labels[:6])
+        data = prepared("mine", source="npz", path=str(tmp_path / "a.npz"), classes=("2", "0"))
+        assert np.array_equal(data.train_images[:, 0].numpy(), images[labels != 1])
+
+
+@pytest.fixture
+def jpegs(tmp_path):
+    """A function that writes train.npz with changes, and test.npz; returns the settings."""
+
+    def write(**changes) -> dict:
+        for part, n in (("train", 12), ("test", 6)):
+            arrays = jpeg_container(noise(n, 8, 8, 3), np.arange(n, dtype=np.uint8) % 3, wnid=list(WNIDS))
+            arrays |= changes if part == "train" else {}
+            np.savez(tmp_path / f"{part}.npz", **{key: value for key, value in arrays.items() if value is not None})
+        return {"source": "npz", "path": str(tmp_path / "train.npz"), "test_path": str(tmp_path / "test.npz")}
+
+    return write
+
+
+def test_jpeg_containers_are_decoded_to_rgb_or_grey(jpegs):
+    data = prepared("mine", **jpegs())
+    assert data.classes == WNIDS and data.train_images.shape == (12, 3, 8, 8) and data.test_images.shape == (6, 3, 8, 8)
+    close = (data.train_images.permute(0, 2, 3, 1).float() - torch.from_numpy(noise(12, 8, 8, 3)).float()).abs()
+    assert float(close.mean()) < 60  # random pixels lose their fine structure, no more
+    assert prepared("mine", **jpegs(), grey=True).train_images.shape == (12, 1, 8, 8)
+    greys = jpeg_container(noise(12, 8, 8), np.arange(12) % 3)
+    assert prepared("mine", **jpegs(**greys)).train_images.shape == (12, 3, 8, 8)
+    assert prepared("mine", **jpegs(wnid=None, classes=list(WNIDS))).classes == WNIDS
+    split = prepared("mine", **{**jpegs(), "test_path": None}, test_fraction=0.25)
+    assert len(split.test_labels) == 3
+
+
+WHOLE = jpeg_container(noise(12, 8, 8, 3), np.arange(12) % 3)
+SPOILT = WHOLE["jpeg"].copy()
+SPOILT[WHOLE["offset"][5] : WHOLE["offset"][5] + 40] = 0
+SIZES = [*noise(11, 8, 8, 3), noise(9, 8, 3)]
+
+
+@pytest.mark.parametrize(
+    "changes, match",
+    [
+        ({"offset": None}, "train.npz has no array offset; a file with jpeg needs"),
+        ({"label": None}, "train.npz has no array label; a file with jpeg needs"),
+        ({"jpeg": WHOLE["jpeg"].astype(int)}, "jpeg has shape .* and dtype int64; save it as uint8"),
+        ({"jpeg": WHOLE["jpeg"][:-1]}, "offset must rise from image to image and end at"),
+        ({"offset": WHOLE["offset"][::-1]}, "offset must rise"),
+        ({"offset": WHOLE["offset"] / 2}, "offset must rise"),
+        ({"offset": WHOLE["offset"] - 1}, "offset must rise"),
+        ({"offset": np.array([0])}, "offset must rise"),
+        ({"label": np.arange(11) % 3}, "label has shape .* save one integer for each of the 12 images"),
+        ({"label": np.arange(12) % 4}, "has the label 3 but the 3 classes"),
+        ({"wnid": np.ones((3, 3))}, "wnid has shape .* save a list of names"),
+        (
+            {"jpeg": SPOILT},
+            r"train.npz: image number 5 \(counting from 0\) is not a readable image \(no known format\)",
+        ),
+        (jpeg_container(SIZES, np.arange(12) % 3), "image number 11 .* is 8x9 and .* image number 0 .* is 8x8"),
+        ({"jpeg": np.array([{}])}, "holds pickled objects"),
+    ],
+)
+def test_jpeg_container_errors(jpegs, changes, match):
+    refused(match, "mine", **jpegs(**changes))
+
+
+def test_jpeg_cut_in_the_middle(jpegs):
+    files = [WHOLE["jpeg"][a:b] for a, b in zip(WHOLE["offset"][:-1], WHOLE["offset"][1:], strict=True)]
+    files[7] = files[7][: len(files[7]) // 2]
+    offset = np.cumsum([0, *map(len, files)])
+    refused("image number 7 .* is not a readable image", "mine", **jpegs(jpeg=np.concatenate(files), offset=offset))

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from ddpipe.datasets.preprocessing import Preprocessing, fit, whitening
+from ddpipe.datasets.preprocessing import Preprocessing, fit, shapes, whitening
+from ddpipe.datasets.storage import TensorFile
 from ddpipe.randomness import generator
 from ddpipe.settings import Dataset
 
@@ -61,6 +62,18 @@ def test_parts_give_the_same_pipeline_and_its_digest():
     again = Preprocessing.from_parts(fitted.to_json(), fitted.tensors())
     assert torch.equal(fitted.apply(images()), again.apply(images()))
     assert fitted.digest() == again.digest() != fit(images(), settings()).digest()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"standardise": "unbiased"}, {"per_image": True}, {"standardise": "none", "whitening": {}}]
+)
+def test_a_fit_from_a_file_is_that_of_the_tensor(tmp_path, options):
+    whole = images(2500)  # more than two chunks
+    fitted = fit(whole, settings(**options))
+    with TensorFile(tmp_path / "x", {"x": (torch.uint8, tuple(whole.shape))}) as file:
+        file.write("x", whole)
+        assert fit(file.stored("x"), settings(**options)).digest() == fitted.digest()
+    assert shapes((3, 4, 4), settings(**options)) == {name: tuple(t.shape) for name, t in fitted.tensors().items()}
 
 
 def test_apply_and_invert_leave_their_arguments_alone():

@@ -118,7 +118,8 @@ class Batch:
             yield from self.npz().rows("data")
         else:
             data = self.unpickled()["data"]
-            yield from (data[start : start + CHUNK] for start in range(0, len(data), CHUNK))
+            for start in range(0, len(data), CHUNK):
+                yield data[start : start + CHUNK].copy()  # a view would keep this batch while the next one is read
 
 
 PUT = "put the official file there"
