@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ddpipe.artifacts import read_json, write_json
-from ddpipe.errors import UserError
+from ddpipe.errors import UserError, out_of_memory
 from ddpipe.planning.measure import LIMIT, MEASURES, Bench, seconds
 from ddpipe.planning.work import Operation, Work
 from ddpipe.progress import Progress, say
@@ -120,9 +120,19 @@ class Calibration:
         try:
             with Progress("calibrating", len(missing)) as progress:
                 for operation in sorted(missing, key=lambda found: (str(found.shape), str(found.network), found.name)):
-                    while (size := self.next_size(operation, missing[operation])) is not None:
-                        points = self.table.setdefault(operation.key(), {})
-                        points[size] = seconds(bench, operation, size)
+                    self.climb(operation, missing[operation], bench)
                     progress.advance(operation.name)
         finally:
             self.write()
+
+    def climb(self, operation: Operation, n: int, bench: Bench) -> None:
+        """Measure size after size; what does not fit into memory is left out."""
+        while (size := self.next_size(operation, n)) is not None:
+            try:
+                taken = seconds(bench, operation, size)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                say(f"calibrating: {operation.name} of {size} images is too much for the memory: {operation.key()}")
+                return
+            self.table.setdefault(operation.key(), {})[size] = taken

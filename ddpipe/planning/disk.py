@@ -6,7 +6,8 @@ from ddpipe import networks, settings
 from ddpipe.planning.shapes import Data, Shape
 from ddpipe.planning.work import Cell
 
-HEADER = 1000  # bytes of the JSON beside the tensors, and of a file's own header
+JSON = 1000  # bytes of the file beside the tensors
+HEADER = 200  # bytes at the start of a file of tensors
 FLOAT, INDEX = 4, 8
 PICTURE = 60_000  # bytes of a cell's picture at most: ddpipe/report/pictures.py
 POINT, POINTS = 20, 200  # bytes of a point of a loss curve, and points a curve: stages/evaluate.py
@@ -19,7 +20,7 @@ def preprocessing(data: Data) -> int:
 
 
 def prepared(data: Data) -> int:
-    return (data.train + data.test) * (data.shape.values + INDEX) + preprocessing(data)
+    return (data.train + data.test) * (data.shape.values + INDEX) + preprocessing(data) + JSON
 
 
 def parameters(network: settings.Network, shape: Shape) -> int:
@@ -31,24 +32,24 @@ def parameters(network: settings.Network, shape: Shape) -> int:
 
 def experts(buffer: settings.Experts, data: Data, network: settings.Network) -> int:
     """One snapshot of every network."""
-    return HEADER + buffer.networks * (FLOAT * parameters(network, data.shape) + HEADER)
+    return JSON + buffer.networks * (FLOAT * parameters(network, data.shape) + HEADER)
 
 
 def learned(cell: Cell) -> int:
     """Images, targets and losses of every set."""
     images = cell.classes * cell.decoded
     one = FLOAT * (images * (cell.data.shape.values + cell.classes) + cell.chosen.iterations)
-    return HEADER + preprocessing(cell.data) + cell.chosen.sets * (one + HEADER)
+    return JSON + preprocessing(cell.data) + cell.chosen.sets * (one + HEADER)
 
 
 def chosen(selection: settings.Selection, count: int, data: Data) -> int:
     """Row numbers of `count` images a set."""
-    return HEADER + preprocessing(data) + selection.sets * (INDEX * count + HEADER)
+    return JSON + preprocessing(data) + selection.sets * (INDEX * count + HEADER)
 
 
 def results(networks_trained: int) -> int:
     """The JSON of one evaluation."""
-    return HEADER + POINT * networks_trained
+    return JSON + POINT * networks_trained
 
 
 def pictures(data: Data, count: int, sets: int, iterations: int) -> int:

@@ -7,12 +7,15 @@ from ddpipe.config import Config
 from ddpipe.planning.estimate import STAGES, Estimate
 from ddpipe.planning.steps import AFTER, MEANING, RUNS, UP_TO_DATE, Step, checkpoints, resume_point
 
+GROUPS = [*STAGES, "report", "page"]
 EXPENSIVE = 5  # stages that are named
 
 
 def states(config: Config, steps: list[Step], names: bool = True) -> str:
     """A count for each state and, with `names`, the stages with something to do, by reason."""
     lines = []
+    places = {key: place for place, key in enumerate([*config.rows, *config.evaluations])}
+    steps = sorted(steps, key=lambda step: (GROUPS.index(step.group), places.get(step.name.partition("@")[2], -1)))
     for state, meaning in MEANING.items():
         chosen = [step for step in steps if step.state == state]
         if not chosen:
@@ -33,9 +36,9 @@ def states(config: Config, steps: list[Step], names: bool = True) -> str:
     return "\n".join(lines)
 
 
-def costs(found: list[Estimate], unknown: list[str], device: str, cells: bool = False) -> str:
+def costs(config: Config, found: list[Estimate], unknown: list[str], device: str, cells: bool = False) -> str:
     """What the stages that would run cost, by group; with `cells` also by method and dataset."""
-    lines = [f"cost of what would run, on {device}:", row("", "stages", "device time", "disk")]
+    lines = [f"cost of what would run, on {device}:", line("", "stages", "device time", "disk")]
     for group in STAGES:
         chosen = [e for e in found if e.demand.step.group == group]
         if chosen:
@@ -46,32 +49,39 @@ def costs(found: list[Estimate], unknown: list[str], device: str, cells: bool = 
         named = (f"{e.demand.step.name} {duration(e.seconds or 0)}" for e in known[:EXPENSIVE])
         lines += wrapped("most expensive: " + ", ".join(named))
     if cells:
-        lines += by_method(found)
+        lines += by_method(config, found)
     if left := sum(e.seconds is None for e in found):
-        lines.append(f"not calibrated: {left} stages, left out of the times")
-    return "\n".join([*lines, *(f"not counted: {reason}" for reason in unknown)])
+        lines.append(f"  not calibrated, and left out of the times: {left} stages")
+    lines += [f"  left out: {reason}" for reason in unknown]
+    return "\n".join(
+        [*lines, "  disk is that of outputs; DVC's cache and data/checkpoints hold further copies of most"]
+    )
 
 
 def total(name: str, found: list[Estimate]) -> str:
-    return row(name, str(len(found)), seconds_of(found), amount(sum(e.demand.bytes for e in found)))
+    return line(name, str(len(found)), seconds_of(found), amount(sum(e.demand.bytes for e in found)))
 
 
-def row(name: str, stages: str, time: str, size: str) -> str:
+def line(name: str, stages: str, time: str, size: str) -> str:
     return f"  {name:10}{stages:>8}{time:>14}{size:>12}"
 
 
-def by_method(found: list[Estimate]) -> list[str]:
-    """Device time by method and dataset; experts and prepared data belong to no method."""
+def by_method(config: Config, found: list[Estimate]) -> list[str]:
+    """Device time of cells by method and dataset, in the order of params.yaml."""
     mine = [e for e in found if e.demand.method]
-    methods, datasets = (list(dict.fromkeys(getattr(e.demand, what) for e in mine)) for what in ("method", "dataset"))
-    width = max(map(len, methods), default=0) + 2
-    columns = [max(10, len(dataset) + 2) for dataset in datasets]
-    lines = ["  " + " " * width + "".join(f"{d:>{w}}" for d, w in zip(datasets, columns, strict=True))]
-    for method in methods:
-        cells = [[e for e in mine if (e.demand.method, e.demand.dataset) == (method, d)] for d in datasets]
-        texts = (f"{seconds_of(c):>{w}}" for c, w in zip(cells, columns, strict=True))
-        lines.append(f"  {method:{width}}" + "".join(texts))
-    return lines
+    datasets = [name for name in config.params.datasets if any(e.demand.dataset == name for e in mine)]
+    lines = [["", *datasets, "total"]]
+    for method in config.params.methods:
+        own = [e for e in mine if e.demand.method == method]
+        if own:
+            lines.append([method, *(seconds_of(e for e in own if e.demand.dataset == d) for d in datasets)])
+            lines[-1].append(seconds_of(own))
+    lines.append(["total", *(seconds_of(e for e in mine if e.demand.dataset == d) for d in datasets), seconds_of(mine)])
+    widths = [max(map(len, column)) + 2 for column in zip(*lines, strict=True)]
+    return [
+        "  " + first.ljust(widths[0]) + "".join(text.rjust(w) for text, w in zip(rest, widths[1:], strict=True))
+        for first, *rest in lines
+    ]
 
 
 def seconds_of(found: Iterable[Estimate]) -> str:

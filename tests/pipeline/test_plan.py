@@ -6,9 +6,10 @@ import subprocess
 import pytest
 import torch
 
-from ddpipe import config
+from ddpipe import cli, config
 from ddpipe.artifacts import write_tensors
 from ddpipe.errors import UserError
+from ddpipe.planning.calibration import FILE
 from ddpipe.planning.show import states
 from ddpipe.planning.steps import AFTER, CACHED, RUNS, UP_TO_DATE, Step, plan
 from tests.pipeline.project import CELLS, NEVER_RUN, Project, cell_stages, folder_bytes
@@ -122,7 +123,8 @@ def test_show_keeps_stages_with_the_same_reasons_together(project: Project) -> N
 
 
 def test_the_command(project: Project) -> None:
-    assert "up to date (nothing to do)" in project.call("python", "-m", "ddpipe.cli", "plan", "digits")
+    text = project.call("python", "-m", "ddpipe.cli", "plan", "digits")
+    assert "up to date (nothing to do)" in text and "cost" not in text
     done = subprocess.run(
         ["python", "-m", "ddpipe.cli", "plan", "digit"],
         **{"cwd": project.root, "env": project.environment(), "capture_output": True, "text": True},
@@ -130,3 +132,34 @@ def test_the_command(project: Project) -> None:
     assert done.returncode == 2 and done.stderr.startswith(
         "error: no stage, dataset or cell 'digit'; did you mean 'digits'?"
     )
+
+
+def test_what_would_run_is_measured_once_and_costed(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    def command(calibration: bool) -> tuple[str, str]:
+        """The cost that the command prints, and what it says beside."""
+        cli.plan("dm-digits-1", calibration)
+        out, beside = capsys.readouterr()
+        return out[out.index("cost of what would run, on CPU") :], beside
+
+    with project.params() as params:
+        params["methods"]["dm"] = {"iterations": 3000}
+    unknown, beside = command(False)
+    assert "not calibrated, and left out of the times: 2 stages" in unknown and "calibrating" not in beside
+    assert not (project.root / FILE).exists()
+    first, beside = command(True)
+    assert "calibrating: " in beside and "not calibrated" not in first
+    assert command(False) == (first, "")
+    assert [line.split()[:2] for line in first.splitlines()[2:5]] == [
+        *(["distill", "1"], ["evaluate", "1"], ["total", "2"])
+    ]
+    assert "most expensive: distill@dm-digits-1 " in first  # 3,000 iterations against two passes of one network
+
+
+def test_everything_is_summed_up_by_method_and_dataset(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    with project.params() as params:
+        params["methods"]["dm"] = {"iterations": 3}
+    cli.plan("", calibration=False)
+    text = capsys.readouterr().out
+    assert "distill@" not in text  # counts alone: the whole grid has hundreds of stages
+    lines = [line.split() for line in text.splitlines()]
+    assert ["digits", "mnist", "total"] in lines and ["dm", "-", "-", "-"] in lines
