@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import groupby
 
 import pandas as pd
 
@@ -38,6 +39,7 @@ th, td { padding: .42rem .8rem .42rem 0; border-bottom: 1px solid var(--line); t
 th { font-weight: 600; }
 thead th { border-bottom: 2px solid var(--soft); vertical-align: bottom; }
 tbody th, .word { text-align: left; }
+tbody + tbody { border-top: 2px solid var(--line); }
 tbody tr:hover { background: var(--tint); }
 td strong { color: var(--strong); }
 sup { line-height: 0; }
@@ -118,14 +120,18 @@ def _wide(frame: pd.DataFrame, caption: str) -> str:
     table = tables.wide(frame)
     names = "".join(f'<th scope="col" class=word>{name}</th>' for name in table.headings)
     heads = names + "".join(f'<th scope="col">{tables.heading(ipc)}</th>' for ipc in table.ipcs)
-    rows = []
-    for line in table.lines:
-        first, *others = map(escape, line.names)
-        cells = f'<th scope="row">{first}</th>' + "".join(f"<td class=word>{name}</td>" for name in others)
-        rows.append(f"<tr>{cells}{''.join(map(_cell, line.entries))}</tr>")
+    bodies = []
+    several = "Network" in table.headings
+    for _, lines in groupby(table.lines, key=lambda line: line.names[1] if several else ""):
+        rows = []
+        for line in lines:
+            first, *others = map(escape, line.names)
+            cells = f'<th scope="row">{first}</th>' + "".join(f"<td class=word>{name}</td>" for name in others)
+            rows.append(f"<tr>{cells}{''.join(map(_cell, line.entries))}</tr>")
+        bodies.append(f"<tbody>{''.join(rows)}</tbody>")
     return (
         f'<div class=scroll tabindex=0 role="region" aria-label="{escape(caption)}"><table>'
-        f"<caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f"<caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead>{''.join(bodies)}</table></div>"
     )
 
 

@@ -18,7 +18,7 @@ STYLE = """
 .survey tbody th, .survey thead tr th:first-child { position: sticky; left: 0; background: var(--paper);
   padding-right: 1rem; }
 .survey tbody th { border-bottom: 0; vertical-align: top; }
-.survey tbody { border-bottom: 1px solid var(--line); }
+.survey tbody { border-top: 0; border-bottom: 1px solid var(--line); }
 .survey tr:hover th { background: var(--tint); }
 .survey .edge { padding-left: .7rem; border-left: 1px solid var(--line); }
 .survey td span { display: block; }

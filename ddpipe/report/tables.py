@@ -111,8 +111,8 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
     ]
     if not frame["published_mean"].isna().all() or not frame["source_mean"].isna().all():
         notes.append(
-            "The second value is the survey's, for the authors' own protocol only; a third one, where given, is what "
-            "the method's authors report."
+            "The second value is the survey's, under the protocol that its tables stand for only; a third one, where "
+            "given, is what the method's authors report."
         )
     if frame["distilled"].any():
         notes.append("Bold: the highest measured accuracy among the distilled methods of a column and network.")

@@ -113,6 +113,7 @@ def known(mean: float, std: float = math.nan, doubtful: str = "", source: float 
         (51.1, math.nan, known(50.0), survey.ABOVE),
         (50.0, 0.1, known(60.0, 0.1, "3", 50.0), survey.AGREES),  # the authors' value counts where there is a doubt
         (60.0, 0.1, known(60.0, 0.1, "3", 50.0), survey.ABOVE),
+        (60.0, 0.1, known(60.0, 0.1, "", 50.0), survey.AGREES),
         (60.0, 0.1, known(60.0, 0.1, "22"), survey.AGREES),  # a doubt without another value
         (60.0, 0.1, known(60.0, 0.1, "9"), survey.MEASURED),  # another row's number is no target
         (60.0, 0.1, known(math.nan, math.nan, "15", 60.5), survey.AGREES),
