@@ -91,7 +91,7 @@ def plan(
     if calibration:
         times.measure([demand.work for demand in asked], Bench(device, project.params.run.threads, project.root))
     if asked or unknown:
-        print(show.costs(estimate(asked, times), unknown, describe(device), cells=not target))
+        print(show.costs(project, estimate(asked, times), unknown, describe(device), cells=not target))
 
 
 @app.command()
