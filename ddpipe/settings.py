@@ -69,7 +69,7 @@ class Dataset(Settings):
     whitening: Whitening | None = None
     flip: bool = True  # False: a mirrored image is another class (digits); augmentations then never flip
     resolution: PositiveInt | None = None  # folder: resize once to this side; left out: all images must agree
-    grey: bool = False  # folder: read as one channel
+    grey: bool = False  # folder and JPEG containers: read as one channel
     test_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None  # folder, npz without a test part: a stated split
 
     @model_validator(mode="after")
