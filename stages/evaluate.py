@@ -13,7 +13,7 @@ from ddpipe.artifacts import digest, file_digest, read_json, write_bytes, write_
 from ddpipe.checkpoints import Checkpoints
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
-from ddpipe.device import Meter, choose, free_memory
+from ddpipe.device import Meter, choose, free_memory, keep_freed_memory
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.evaluation import Examination, TrainingSet, mean_and_std
 from ddpipe.experts import real_batches
@@ -46,6 +46,7 @@ def main(
     network, protocol = network or row.network, protocol or row.protocol
     rules, architecture = project.protocol(protocol, row.dataset), project.network(network)
     device = choose(params.run)
+    keep_freed_memory()
     prepared = Prepared.load(Path("data/prepared") / row.data)
     folder, results = Path("data/distilled") / cell, Path("data/results") / row.dataset
     info = distilled.read(folder, 0)[0]
