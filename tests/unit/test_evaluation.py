@@ -154,6 +154,17 @@ def test_the_memory_of_a_network_is_what_its_step_saves():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_resnet152_is_trained_within_24_gb(norm):
+    """The survey's largest network on its largest batch, at 32x32."""
+    config = settings.ResNet(kind="resnet", block="bottleneck", blocks=(3, 8, 36, 3), norm=norm)
+    network = networks.create(config, 3, 32, CLASSES, generator("resnet152")).train()
+    images = torch.randn(4, 3, 32, 32, generator=generator("large"))
+    needed = training_bytes(network, Single(network).loss, Batch(images, HARD[:4]), 256)
+    assert 10e9 < needed < 0.7 * 24e9
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2])
 def test_compiled_networks_learn_the_same(size):
     rules = {"batch": 8, "augment": "color_crop_rotate"}
