@@ -11,10 +11,11 @@ from torch import Tensor
 
 from ddpipe import augment, settings, students
 from ddpipe.augment import Policy
+from ddpipe.buffer import Buffer
 from ddpipe.datasets.resident import Resident
 from ddpipe.errors import UserError
 from ddpipe.networks import Classifier
-from ddpipe.objectives import OBJECTIVES, DistributionMatching, GradientMatching
+from ddpipe.objectives import OBJECTIVES, Objective
 from ddpipe.outer import Outer
 from ddpipe.randomness import Streams
 from ddpipe.synthetic import STARTS, Pixels
@@ -25,8 +26,8 @@ class Distillation:
     """One set on its way. `iteration` counts finished iterations, `history` (iterations,) holds their losses."""
 
     synthetic: Pixels
-    objective: GradientMatching | DistributionMatching
-    students: students.Fresh | students.Trained
+    objective: Objective
+    students: students.Students
     real: Resident
     augment: Policy
     outer: Outer
@@ -41,6 +42,7 @@ class Distillation:
             self.outer.step(loss)
             self.history[self.iteration] += loss.value
         self.synthetic.project_()
+        self.objective.project_()
         self.iteration += 1
 
     def check_finite(self) -> None:
@@ -77,7 +79,13 @@ class Distillation:
 
 
 def compose(
-    config: settings.Distillation, ipc: int, real: Resident, network: Classifier, flip: bool, rng: Streams
+    config: settings.Distillation,
+    ipc: int,
+    real: Resident,
+    network: Classifier,
+    flip: bool,
+    rng: Streams,
+    buffer: Buffer | None = None,
 ) -> Distillation:
     """Put a method together from its settings, at iteration 0.
 
@@ -85,13 +93,14 @@ def compose(
         ipc: images per class.
         network: a module of the student's architecture on the device; its weights are overwritten.
         flip: False where a mirrored image is another class.
+        buffer: the experts that the row needs, if it needs any.
 
     Raises:
         UserError: when the parts do not fit together.
     """
     synthetic = STARTS[config.synthetic.name](config.synthetic, real, ipc, rng)
     objective = OBJECTIVES[config.objective.name](config.objective, config.real_batch)
-    pool = students.make(config.students, network, flip)
+    pool = students.make(config.students, network, flip, buffer)
     if not objective.accepts <= pool.gives:
         lacking = ", ".join(sorted(objective.accepts - pool.gives))
         raise UserError(
@@ -103,7 +112,7 @@ def compose(
         pool,
         real,
         augment.make(config.augment, flip),
-        Outer(synthetic.groups(), config.outer),
+        Outer(synthetic.groups() | objective.groups(), config.outer),
         rng,
         torch.zeros(config.iterations, device=real.labels.device),
     )

@@ -1,7 +1,8 @@
-"""Networks trained on the real data. Herding and K-Center select in their feature space.
+"""Networks trained on the real data: trajectories to imitate, and feature spaces for herding and K-Center.
 
-An expert is one flat vector of weights a snapshot: `snapshots` (S, P) in parameter order, float32, here only the last
-(S = 1). The JSON beside it names the parameters, so the file can be read without the network's code.
+An expert is one flat vector of weights a snapshot: `snapshots` (S, P) in parameter order. `keep: all` holds the start
+and every epoch, `keep: last` the end alone (S = 1). The JSON beside it names the parameters, so the file can be read
+without the network's code.
 """
 
 from collections.abc import Callable
@@ -37,13 +38,16 @@ def train_expert(
     rng: Streams,
     passed: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """Train `network` anew on the real data; returns its snapshots (S, P)."""
+    """Train `network` anew on the real data; returns its snapshots (S, P) in the buffer's dtype."""
     networks.initialise_(network, rng("init"))
     fetch = real_batches(real, len(real.class_index))
     policy = augment.make(config.augment, flip)
+    snapshots = [flatten(network)]
     for _ in train(network, config, fetch, len(real.labels), policy, rng("train")):
+        snapshots.append(flatten(network))
         passed()
-    return flatten(network)[None]
+    kept = snapshots if config.keep == "all" else snapshots[-1:]
+    return torch.stack(kept).to(getattr(torch, config.dtype))
 
 
 def flatten(network: nn.Module) -> Tensor:

@@ -168,12 +168,23 @@ class Protocol(Training):
     exceptions: dict[str, dict] = {}  # dataset -> the numbers that differ there
 
 
+class Flat(Settings):
+    """FTD's steps towards flat minima: GSAM with the adaptive perturbation."""
+
+    rho: Positive = 0.01  # radius of the perturbation
+    alpha: NonNegative = 1.0  # weight of the surrogate gap
+    adaptive: bool = True  # the perturbation is scaled by the weights
+
+
 class Experts(Training):
     """One buffer of networks trained on the real data (`experts:` of params.yaml; output data/experts/<key>)."""
 
     data: str
     network: str
     networks: PositiveInt
+    keep: Literal["last", "all"] = "last"  # all: the start and every epoch, which trajectory matching needs
+    dtype: Literal["float32", "float16"] = "float32"  # of the weights on disk
+    flat: Flat | None = None
     revision: PositiveInt = 1
 
 
@@ -195,6 +206,17 @@ class DistributionMatching(Settings):
     chunk: PositiveInt = 2560  # images embedded at once; only memory depends on it (batch-norm networks take all)
 
 
+class TrajectoryMatching(Settings):
+    name: Literal["trajectory"]
+    steps: PositiveInt  # N: SGD steps of the student on the set
+    batch: PositiveInt | None = None  # images a step; left out: all
+    lr: Positive = 0.01  # where the learned step size starts
+    smallest_lr: Positive = 1e-4  # it never falls below
+    gradient: Literal["exact", "full", "truncated"] = "exact"  # by reverse sweep, through one graph, TESLA's
+    factor: Positive = 1.0  # of the images' gradient: TESLA's published code halves it
+    soft_labels: bool = False  # targets assigned by the expert in every iteration (TESLA)
+
+
 class FreshStudents(Settings):
     name: Literal["fresh"]  # a new random network every iteration
 
@@ -207,6 +229,20 @@ class TrainedStudents(Settings):
     momentum: Fraction = 0.0
     batch: PositiveInt = 256
     augment: Augmentation = "none"
+
+
+class ExpertStudents(Settings):
+    name: Literal["experts"]  # a stretch of an expert's trajectory, out of the buffer that the row needs
+    starts: PositiveInt  # T+: it begins at snapshot 0, ..., starts - 1
+    span: PositiveInt  # M: epochs that it spans
+
+    @property
+    def epochs(self) -> int:
+        """The least that a buffer must hold."""
+        return self.starts - 1 + self.span
+
+
+Students = Annotated[FreshStudents | TrainedStudents | ExpertStudents, Field(discriminator="name")]
 
 
 class Sgd(Settings):
@@ -222,10 +258,11 @@ class Distillation(Settings):
     kind: Literal["distillation"] = "distillation"
     revision: PositiveInt = 1
     synthetic: Pixels
-    objective: Annotated[GradientMatching | DistributionMatching, Field(discriminator="name")]
-    students: Annotated[FreshStudents | TrainedStudents, Field(discriminator="name")]
+    objective: Annotated[GradientMatching | DistributionMatching | TrajectoryMatching, Field(discriminator="name")]
+    students: Students
     augment: Siamese = "none"  # one draw for the real and synthetic batch of a class
     outer: dict[str, Sgd]
+    average: Fraction | None = None  # decay of the set's moving average, which then is the result (FTD)
     iterations: PositiveInt
     real_batch: PositiveInt = 256  # per class
     sets: PositiveInt = 5

@@ -20,9 +20,9 @@ from ddpipe import settings
 from ddpipe.augment import Policy
 from ddpipe.datasets.resident import Resident
 from ddpipe.networks import Classifier, has_batch_norm
+from ddpipe.objectives.objective import Objective
 from ddpipe.outer import Loss
 from ddpipe.randomness import Streams
-from ddpipe.stateless import Stateless
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Pixels
 
@@ -39,7 +39,7 @@ def mean_distance(synthetic: Tensor, real: Tensor) -> Tensor:
     return (synthetic - real).square().sum(1)
 
 
-class DistributionMatching(Stateless):
+class DistributionMatching(Objective):
     """The objective of DM."""
 
     accepts = frozenset({"network"})

@@ -1,0 +1,89 @@
+"""Plain SGD unrolled over given batches, and gradients through it: the machinery of trajectory matching.
+
+theta_(i+1) = theta_i - lr g_i, where g_i is the gradient of the mean cross-entropy at theta_i on batch i. Because the
+update is that simple, its exact reverse sweep needs the vectors theta_i and g_i and the graph of one step at a time,
+where plain automatic differentiation holds N graphs. Parameters are one flat vector (P,) in the network's order.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ddpipe.synthetic.batch import Batch
+
+
+class Gradient:
+    """The gradient of the mean cross-entropy as a function of flat parameters, images and targets."""
+
+    def __init__(self, network: nn.Module):
+        self.network = network
+        named = dict(network.named_parameters())
+        self.names, self.shapes = list(named), [p.shape for p in named.values()]
+        self.counts = [p.numel() for p in named.values()]
+
+    def logits(self, theta: Tensor, images: Tensor) -> Tensor:
+        """theta (P,), images (n, c, h, w) -> (n, K)."""
+        parts = theta.split(self.counts)
+        weights = {name: part.view(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
+        return functional_call(self.network, weights, (images,))
+
+    def __call__(self, theta: Tensor, batch: Batch, create_graph: bool = False) -> Tensor:
+        """(P,) at `theta`, which must require a gradient."""
+        loss = F.cross_entropy(self.logits(theta, batch.images), batch.targets)
+        return torch.autograd.grad(loss, theta, create_graph=create_graph)[0]
+
+
+class Path(NamedTuple):
+    """What SGD went through, without graphs."""
+
+    thetas: list[Tensor]  # N + 1 of (P,): where each step started, and the end
+    steps: list[Tensor]  # N of (P,): g_i
+
+
+def walk(gradient: Gradient, start: Tensor, batches: Sequence[Batch], lr: Tensor) -> Path:
+    """N steps of plain SGD from `start` (P,)."""
+    thetas, steps = [start.detach()], []
+    for batch in batches:
+        steps.append(gradient(thetas[-1].clone().requires_grad_(), batch))
+        thetas.append(thetas[-1] - lr * steps[-1])
+    return Path(thetas, steps)
+
+
+def sweep(
+    gradient: Gradient, path: Path, batches: Sequence[Batch], lr: Tensor, pull: Tensor, truncated: bool = False
+) -> tuple[list[Tensor], Tensor]:
+    """Pull a gradient with respect to the end of `path` back to the images of every batch and to the step size.
+
+    Args:
+        batches: as given to `walk`; images (n, c, h, w) without a graph.
+        pull: (P,) derivative of the objective with respect to theta_N.
+        truncated: leave out how a batch moves the later steps (TESLA, Cui et al., ICML 2023): every Hessian is 0.
+
+    Returns:
+        The derivative with respect to each batch's images, and with respect to `lr`, ().
+    """
+    moved: list[Tensor] = []
+    by_lr = torch.zeros_like(lr)
+    for theta, step, batch in zip(reversed(path.thetas[:-1]), reversed(path.steps), reversed(batches), strict=True):
+        by_lr = by_lr - pull @ step
+        theta, images = theta.clone().requires_grad_(), batch.images.detach().requires_grad_()
+        again = gradient(theta, Batch(images, batch.targets), create_graph=True)
+        if truncated:
+            (by_images,) = torch.autograd.grad(again, images, pull)
+        else:
+            by_images, by_theta = torch.autograd.grad(again, (images, theta), pull)
+            pull = pull - lr * by_theta
+        moved.append(-lr * by_images)
+    return moved[::-1], by_lr
+
+
+def through_graph(gradient: Gradient, start: Tensor, batches: Sequence[Batch], lr: Tensor) -> Tensor:
+    """theta_N (P,) with the graph of all N steps: the reference for `sweep`, at N times its memory."""
+    theta = start.detach().requires_grad_()
+    for batch in batches:
+        theta = theta - lr * gradient(theta, batch, create_graph=True)
+    return theta
