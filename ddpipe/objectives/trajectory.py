@@ -27,6 +27,8 @@ from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Pixels
 from ddpipe.unroll import Gradient, sweep, through_graph, walk
 
+CHUNK = 256  # images labelled at once
+
 
 def distance(end: Tensor, start: Tensor, target: Tensor) -> Tensor:
     """Survey Eq. 30: squared distance of `end` from `target`, relative to that of `start`; all (P,)."""
@@ -41,6 +43,7 @@ class TrajectoryMatching(Objective):
     def __init__(self, config: settings.TrajectoryMatching, real_batch: int):
         self.config = config
         self.lr = torch.tensor(config.lr, requires_grad=True)
+        self.agreement = torch.tensor(1.0)  # share of the images whose soft label has their class as its largest
 
     def losses(
         self, synthetic: Pixels, student: Student, real: Resident, augment: Policy, rng: Streams
@@ -49,14 +52,21 @@ class TrajectoryMatching(Objective):
         start, target = student.segment
         gradient = Gradient(student.network)
         if self.config.soft_labels:
-            with torch.no_grad():
-                synthetic.assign_targets_(gradient.logits(target, synthetic.decode().images).softmax(1))
+            self.assign_targets_(synthetic, gradient, target)
         batches = []
         for index in islice(synthetic.batches(rng("synthetic.batches"), self.config.batch), self.config.steps):
             images, targets = synthetic.decode(index)
             draw = augment.draw(rng("augment"), len(images), *images.shape[-2:])
             batches.append(Batch(augment(images, draw), targets))
         yield self.match(gradient, start, target, batches)
+
+    @torch.no_grad()
+    def assign_targets_(self, synthetic: Pixels, gradient: Gradient, target: Tensor) -> None:
+        """TESLA's soft labels: what the expert at the end of the segment says of the images, not augmented."""
+        images = synthetic.decode().images
+        given = torch.cat([gradient.logits(target, part).softmax(1) for part in images.split(CHUNK)])
+        self.agreement = (given.argmax(1) == synthetic.classes).float().mean().cpu()
+        synthetic.assign_targets_(given)
 
     def match(self, gradient: Gradient, start: Tensor, target: Tensor, batches: list[Batch]) -> Loss:
         """The loss of one student on the given augmented batches, its gradient taken up to their images."""
@@ -87,11 +97,13 @@ class TrajectoryMatching(Objective):
         self.lr.clamp_(min=self.config.smallest_lr)
 
     def hints(self) -> dict[str, Tensor]:
-        return {"lr": self.lr.detach()}
+        soft = {"agreement": self.agreement} if self.config.soft_labels else {}
+        return {"lr": self.lr.detach()} | soft
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {"lr": self.lr.detach()}
+        return {"lr": self.lr.detach(), "agreement": self.agreement}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.lr.copy_(state["lr"])
+        self.agreement = state["agreement"]
