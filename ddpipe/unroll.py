@@ -20,7 +20,7 @@ class Gradient:
     """The gradient of the mean cross-entropy as a function of flat parameters, images and targets."""
 
     def __init__(self, network: nn.Module):
-        self.network = network
+        self.network = network.train()
         named = dict(network.named_parameters())
         self.names, self.shapes = list(named), [p.shape for p in named.values()]
         self.counts = [p.numel() for p in named.values()]
@@ -31,10 +31,49 @@ class Gradient:
         weights = {name: part.view(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
         return functional_call(self.network, weights, (images,))
 
-    def __call__(self, theta: Tensor, batch: Batch, create_graph: bool = False) -> Tensor:
-        """(P,) at `theta`, which must require a gradient."""
-        loss = F.cross_entropy(self.logits(theta, batch.images), batch.targets)
-        return torch.autograd.grad(loss, theta, create_graph=create_graph)[0]
+    def loss(self, theta: Tensor, images: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(self.logits(theta, images), targets)
+
+    def __call__(self, theta: Tensor, batch: Batch) -> Tensor:
+        """(P,) at `theta`, without a graph."""
+        theta = theta.detach().requires_grad_()
+        return torch.autograd.grad(self.loss(theta, *batch), theta)[0]
+
+    def with_graph(self, theta: Tensor, batch: Batch) -> Tensor:
+        """(P,) at `theta`, which must require a gradient; differentiable by `theta` and the images."""
+        return torch.autograd.grad(self.loss(theta, *batch), theta, create_graph=True)[0]
+
+    def pull_back(self, theta: Tensor, batch: Batch, pull: Tensor) -> tuple[Tensor, Tensor]:
+        """The derivative of <pull, gradient> by the images, (n, c, h, w), and by theta, (P,), `pull` (P,) being fixed."""
+        theta, images = theta.detach().requires_grad_(), batch.images.detach().requires_grad_()
+        gradient = self.with_graph(theta, Batch(images, batch.targets))
+        by_images, by_theta = torch.autograd.grad(gradient, (images, theta), pull)
+        return by_images, by_theta
+
+
+class Compiled(Gradient):
+    """The same through torch.compile: one compiled function for a step and one for pulling back through it.
+
+    Written with torch.func, because a compiled region cannot be differentiated twice from outside.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__(network)
+        by_theta = torch.func.grad(self.loss)
+
+        def pulled(theta: Tensor, images: Tensor, targets: Tensor, pull: Tensor) -> tuple[Tensor, Tensor]:
+            _, back = torch.func.vjp(lambda t, x: by_theta(t, x, targets), theta, images)
+            by_weights, by_images = back(pull)
+            return by_images, by_weights
+
+        self.step = torch.compile(by_theta, fullgraph=True, dynamic=False)
+        self.back = torch.compile(pulled, fullgraph=True, dynamic=False)
+
+    def __call__(self, theta: Tensor, batch: Batch) -> Tensor:
+        return self.step(theta, *batch)
+
+    def pull_back(self, theta: Tensor, batch: Batch, pull: Tensor) -> tuple[Tensor, Tensor]:
+        return self.back(theta, *batch, pull)
 
 
 class Path(NamedTuple):
@@ -48,7 +87,7 @@ def walk(gradient: Gradient, start: Tensor, batches: Sequence[Batch], lr: Tensor
     """N steps of plain SGD from `start` (P,)."""
     thetas, steps = [start.detach()], []
     for batch in batches:
-        steps.append(gradient(thetas[-1].clone().requires_grad_(), batch))
+        steps.append(gradient(thetas[-1], batch))
         thetas.append(thetas[-1] - lr * steps[-1])
     return Path(thetas, steps)
 
@@ -70,12 +109,8 @@ def sweep(
     by_lr = torch.zeros_like(lr)
     for theta, step, batch in zip(reversed(path.thetas[:-1]), reversed(path.steps), reversed(batches), strict=True):
         by_lr = by_lr - pull @ step
-        theta, images = theta.clone().requires_grad_(), batch.images.detach().requires_grad_()
-        again = gradient(theta, Batch(images, batch.targets), create_graph=True)
-        if truncated:
-            (by_images,) = torch.autograd.grad(again, images, pull)
-        else:
-            by_images, by_theta = torch.autograd.grad(again, (images, theta), pull)
+        by_images, by_theta = gradient.pull_back(theta, batch, pull)
+        if not truncated:
             pull = pull - lr * by_theta
         moved.append(-lr * by_images)
     return moved[::-1], by_lr
@@ -85,5 +120,5 @@ def through_graph(gradient: Gradient, start: Tensor, batches: Sequence[Batch], l
     """theta_N (P,) with the graph of all N steps: the reference for `sweep`, at N times its memory."""
     theta = start.detach().requires_grad_()
     for batch in batches:
-        theta = theta - lr * gradient(theta, batch, create_graph=True)
+        theta = theta - lr * gradient.with_graph(theta, batch)
     return theta
