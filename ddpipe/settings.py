@@ -196,6 +196,14 @@ class Pixels(Settings):
     init: Literal["real", "noise"] = "real"
 
 
+class Hallucinator(Settings):
+    name: Literal["hallucinator"]  # HaBa's bases, each through every hallucinator
+    init: Literal["real"] = "real"  # random real images as bases
+    bases: PositiveInt | None = None  # per class; left out: IPC
+    channels: Literal[1] | None = None  # of a base; left out: those of the data; 1: at first the mean over them
+    hallucinators: PositiveInt = 5
+
+
 class GradientMatching(Settings):
     name: Literal["gradient"]
     metric: Literal["ours", "mse", "cos"] = "ours"
@@ -215,6 +223,19 @@ class TrajectoryMatching(Settings):
     gradient: Literal["exact", "full", "truncated"] = "exact"  # by reverse sweep, through one graph, TESLA's
     factor: Positive = 1.0  # of the images' gradient: TESLA's published code halves it
     soft_labels: bool = False  # targets assigned by the expert in every iteration (TESLA)
+
+
+class Contrast(Settings):
+    """HaBa's second player: an extractor of the student's architecture that is trained beside the set."""
+
+    name: Literal["contrast"]
+    weight: Positive = 0.1  # in the set's loss: likeness of a base through two hallucinators
+    pull: NonNegative = 0.1  # in the extractor's: unlikeness of the same
+    supervised: NonNegative = 0.1  # in the extractor's: supervised contrastive loss; its cross-entropy has weight 1
+    temperature: Positive = 0.07
+    batch: PositiveInt | None = None  # bases a step; left out: all
+    lr: Positive = 0.001  # of the extractor
+    momentum: Fraction = 0.9
 
 
 class FreshStudents(Settings):
@@ -257,14 +278,16 @@ class Distillation(Settings):
 
     kind: Literal["distillation"] = "distillation"
     revision: PositiveInt = 1
-    synthetic: Pixels
+    synthetic: Annotated[Pixels | Hallucinator, Field(discriminator="name")]
     objective: Annotated[GradientMatching | DistributionMatching | TrajectoryMatching, Field(discriminator="name")]
+    regulariser: Contrast | None = None
     students: Students
     augment: Siamese = "none"  # one draw for the real and synthetic batch of a class
     outer: dict[str, Sgd]
     average: Fraction | None = None  # decay of the set's moving average, which then is the result (FTD)
     iterations: PositiveInt
     real_batch: PositiveInt = 256  # per class
+    excess: bool = False  # the set may store more than its IPC in images (HaBa's published cells); the report shows it
     sets: PositiveInt = 5
 
 

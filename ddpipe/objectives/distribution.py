@@ -24,7 +24,7 @@ from ddpipe.objectives.objective import Objective
 from ddpipe.outer import Loss
 from ddpipe.randomness import Streams
 from ddpipe.students.student import Student
-from ddpipe.synthetic import Pixels
+from ddpipe.synthetic import Synthetic
 
 
 def class_means(features: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -48,7 +48,7 @@ class DistributionMatching(Objective):
         self.chunk, self.real_batch = config.chunk, real_batch
 
     def losses(
-        self, synthetic: Pixels, student: Student, real: Resident, augment: Policy, rng: Streams
+        self, synthetic: Synthetic, student: Student, real: Resident, augment: Policy, rng: Streams
     ) -> Iterator[Loss]:
         network, sizes = student.network, synthetic.sizes
         together = len(sizes) if has_batch_norm(network) else max(1, self.chunk // self.real_batch)

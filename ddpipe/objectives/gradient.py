@@ -26,7 +26,7 @@ from ddpipe.objectives.objective import Objective
 from ddpipe.outer import Loss
 from ddpipe.randomness import Streams
 from ddpipe.students.student import Student
-from ddpipe.synthetic import Pixels
+from ddpipe.synthetic import Synthetic
 
 
 def network_gradient(
@@ -78,7 +78,7 @@ class GradientMatching(Objective):
         self.metric, self.real_batch = config.metric, real_batch
 
     def losses(
-        self, synthetic: Pixels, student: Student, real: Resident, augment: Policy, rng: Streams
+        self, synthetic: Synthetic, student: Student, real: Resident, augment: Policy, rng: Streams
     ) -> Iterator[Loss]:
         network = student.network
         if has_batch_norm(network):

@@ -11,15 +11,16 @@ from ddpipe.outer import Loss
 from ddpipe.randomness import Streams
 from ddpipe.stateless import Stateless
 from ddpipe.students.student import Student
-from ddpipe.synthetic import Pixels
+from ddpipe.synthetic import Synthetic
 
 
 class Objective(Stateless):
     accepts = frozenset({"network"})  # what it needs of a student
+    compiled = False  # run.compile: torch.compile where the objective can
 
     @abstractmethod
     def losses(
-        self, synthetic: Pixels, student: Student, real: Resident, augment: Policy, rng: Streams
+        self, synthetic: Synthetic, student: Student, real: Resident, augment: Policy, rng: Streams
     ) -> Iterator[Loss]:
         """One loss for every outer step of this iteration."""
 

@@ -8,7 +8,7 @@ from ddpipe.networks import Classifier
 from ddpipe.randomness import Streams
 from ddpipe.stateless import Stateless
 from ddpipe.students.student import Segment, Student
-from ddpipe.synthetic import Pixels
+from ddpipe.synthetic import Synthetic
 
 
 class Experts(Stateless):
@@ -19,7 +19,7 @@ class Experts(Stateless):
     def __init__(self, config: settings.ExpertStudents, network: Classifier, buffer: Buffer):
         self.config, self.network, self.buffer = config, network, buffer
 
-    def next(self, synthetic: Pixels, rng: Streams) -> Student:
+    def next(self, synthetic: Synthetic, rng: Streams) -> Student:
         draw = rng("students.experts")
         expert = int(torch.randint(len(self.buffer), (), generator=draw))
         start = int(torch.randint(self.config.starts, (), generator=draw))
