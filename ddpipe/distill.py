@@ -16,16 +16,17 @@ from ddpipe.datasets.resident import Resident
 from ddpipe.errors import UserError
 from ddpipe.networks import Classifier
 from ddpipe.objectives import OBJECTIVES, Objective
+from ddpipe.objectives.contrast import Contrast
 from ddpipe.outer import Outer
 from ddpipe.randomness import Streams
-from ddpipe.synthetic import STARTS, Pixels
+from ddpipe.synthetic import STARTS, Factorised, Synthetic
 
 
 @dataclass
 class Distillation:
     """One set on its way. `iteration` counts finished iterations, `history` (iterations,) holds their losses."""
 
-    synthetic: Pixels
+    synthetic: Synthetic
     objective: Objective
     students: students.Students
     real: Resident
@@ -99,13 +100,20 @@ def compose(
         UserError: when the parts do not fit together.
     """
     synthetic = STARTS[config.synthetic.name](config.synthetic, real, ipc, rng)
-    objective = OBJECTIVES[config.objective.name](config.objective, config.real_batch)
+    objective: Objective = OBJECTIVES[config.objective.name](config.objective, config.real_batch)
     pool = students.make(config.students, network, flip, buffer)
     if not objective.accepts <= pool.gives:
         lacking = ", ".join(sorted(objective.accepts - pool.gives))
         raise UserError(
             f"students: {config.students.name!r} gives no {lacking}, which objective {config.objective.name!r} needs"
         )
+    if config.regulariser is not None:
+        if not (isinstance(synthetic, Factorised) and synthetic.styles > 1):
+            raise UserError(
+                f"regulariser: {config.regulariser.name!r} compares a base in two styles, but synthetic "
+                f"{config.synthetic.name!r} shows each in one; choose two hallucinators or more, or regulariser: null"
+            )
+        objective = Contrast(config.regulariser, objective, network, rng)
     return Distillation(
         synthetic,
         objective,
