@@ -20,6 +20,7 @@ from ddpipe.experts import features, restore_
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings import Distillation, ExpertStudents, Row, Run, Selection
+from ddpipe.synthetic import Factorised
 from stages import run_command
 
 Piece = tuple[dict[str, Tensor], dict[str, Any]]  # one finished set and what it cost
@@ -51,7 +52,8 @@ def main(
     inputs |= {"code": [file_digest(Path(file)) for file in (row.objective, row.synthetic)]}
     buffer = Buffer(Path(row.needs), device) if needs_experts(row) else None
     if buffer is not None:
-        epochs = settings.students.epochs if isinstance(getattr(settings, "students", None), ExpertStudents) else 0
+        followed = getattr(settings, "students", None)
+        epochs = followed.epochs if isinstance(followed, ExpertStudents) else 0
         buffer.check(prepared.checksum, architecture.model_dump(mode="json"), epochs)
         inputs["experts"] = buffer.about
     store = Checkpoints(Path("data/checkpoints/distill") / cell, digest(inputs))
@@ -78,7 +80,7 @@ def main(
         info = {"cell": cell, "seed": params.seed}
         info |= {"classes": list(prepared.classes), "data_checksum": prepared.checksum}
         info |= row.model_dump(include={"method", "recipe", "dataset", "data", "ipc", "network"})
-        info |= {"settings": settings.model_dump(), "budget": budget(pieces[0][1]["floats"], prepared, row)}
+        info |= {"settings": settings.model_dump(), "budget": budget(pieces[0][1]["floats"], prepared, row, settings)}
         with new_folder(Path("data/distilled") / cell) as folder:
             distilled.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
         write_json(Path("data/costs") / f"{cell}.json", total([meta["cost"] for _, meta in pieces]))
@@ -110,9 +112,13 @@ def learn(
                 store.write(f"set-{number}.partial", run.state_dict(), cost=cost())
             progress.advance()
     run.check_finite()
-    images, targets = run.synthetic.decode()
-    tensors = {"images": images.detach().cpu(), "targets": targets.cpu(), "loss": run.history.cpu()}
+    with torch.no_grad():
+        images, targets = run.synthetic.decode()
+    tensors = {"images": images.cpu(), "targets": targets.cpu(), "loss": run.history.cpu()}
     tensors |= {f"hint.{name}": value.cpu() for name, value in run.objective.hints().items()}
+    if isinstance(run.synthetic, Factorised):
+        tensors |= {f"code.{name}": value.cpu() for name, value in run.synthetic.codes().items()}
+        tensors["contents"] = run.synthetic.contents.cpu()
     return tensors, {"cost": cost(), "floats": run.synthetic.stored_floats()}
 
 
@@ -144,14 +150,23 @@ def needs_experts(row: Row) -> bool:
     return row.needs.startswith("data/experts/")
 
 
-def budget(floats: int, prepared: Prepared, row: Row) -> dict[str, float]:
-    """Stored floats of one set, and how many images a class they are worth: never more than the row's IPC."""
+def budget(floats: int, prepared: Prepared, row: Row, settings: Distillation | Selection) -> dict[str, float]:
+    """Stored floats of one set, and how many images a class they are worth: more than the row's IPC only if it says so.
+
+    `excess` is there where the settings allow one: by how many images a class the set is above (or below) the IPC.
+    """
     worth = floats / prepared.train_images[0].numel() / len(prepared.classes)
-    if row.ipc != "all" and worth > row.ipc:
+    stored = {"floats": floats, "images_per_class": worth}
+    if row.ipc == "all":
+        return stored
+    if isinstance(settings, Distillation) and settings.excess:
+        return stored | {"excess": worth - row.ipc}
+    if worth > row.ipc:
         raise UserError(
-            f"synthetic: stores {floats} floats, worth {worth:.2f} images per class; the cell allows {row.ipc}"
+            f"synthetic: stores {floats} floats, worth {worth:.2f} images per class; the cell allows {row.ipc}: store "
+            "less, or say excess: true and the report shows it"
         )
-    return {"floats": floats, "images_per_class": worth}
+    return stored
 
 
 def total(costs: list[dict[str, Any]]) -> dict[str, Any]:
