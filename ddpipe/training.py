@@ -4,6 +4,7 @@ The DC family's loop (DC, DSA, DM, MTT) has two quirks that its published number
 one pass more than it says, and it drops the learning rate by building a new optimiser, which forgets the momentum.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 
@@ -11,13 +12,51 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddpipe import settings
+from ddpipe import cutmix, settings
 from ddpipe.augment import Policy
 from ddpipe.errors import UserError
 from ddpipe.sgd import Sgd
 from ddpipe.synthetic.batch import Batch
 
 Fetch = Callable[[Tensor | slice], Batch]  # row numbers -> images and targets on the device
+Loss = Callable[[Tensor, Tensor], Tensor]  # images (n, c, h, w), targets (n, K) -> ()
+
+
+class Diverged(UserError):
+    """The loss is no longer a number; the sentence begins with the key of the learning rate."""
+
+
+def batches(
+    fetch: Fetch, n: int, batch: int, augment: Policy, rng: torch.Generator, mixing: float = 0.0
+) -> Iterator[Batch]:
+    """The batches of one pass over n examples in a new order, augmented, and mixed by CutMix with probability `mixing`.
+
+    A set that fits into one batch is taken in its own order: shuffling could not change the step. The augmentation
+    draws what it draws for a batch, with parameters for each image.
+    """
+    parts = [slice(0, n)] if n <= batch else torch.randperm(n, generator=rng).split(batch)
+    for part in parts:
+        images, targets = fetch(part)
+        images = augment(images, augment.draw(rng, len(images), *images.shape[-2:]))
+        if mixing and float(torch.rand((), generator=rng)) < mixing:
+            images, targets = cutmix.mix(images, targets, cutmix.draw(rng, len(images), *images.shape[-2:]))
+        yield Batch(images, targets)
+
+
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
+    """Convolutions and products are computed in `precision`; weights and what torch deems delicate stay float32."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext()
+
+
+def loss_of(network: nn.Module, precision: str = "float32") -> Loss:
+    """Mean cross-entropy of `network` against distributions over classes, its forward pass in `precision`."""
+
+    def loss(images: Tensor, targets: Tensor) -> Tensor:
+        with autocast(precision, images.device):
+            logits = network(images)
+        return F.cross_entropy(logits.to(targets.dtype), targets)
+
+    return loss
 
 
 def pass_over(
@@ -46,6 +85,31 @@ def pass_over(
 def passes(config: settings.Training) -> int:
     """How often the training set is gone through."""
     return config.epochs + config.extra_epoch
+
+
+def rate(config: settings.Training, number: int) -> float:
+    """The learning rate of pass `number`, counted from 0.
+
+    half: x 0.1 from pass epochs // 2 + 2 on (DC's code). staged: x 0.2 from pass 2 epochs // 3 on and again from
+    pass 5 epochs // 6 on (IDC's code).
+    """
+    match config.drop:
+        case "half":
+            return config.lr if number <= config.epochs // 2 + 1 else 0.1 * config.lr
+        case "staged":
+            return config.lr * 0.2 ** sum(number >= part * config.epochs // 6 for part in (4, 5))
+        case "never":
+            return config.lr
+
+
+def set_rate(optimizer: Sgd, config: settings.Training, number: int) -> None:
+    """Give `optimizer` the learning rate of pass `number`; where it has just dropped, momentum may be forgotten.
+
+    Depends on `number` alone, so that a resumed run does what an unbroken one would.
+    """
+    optimizer.lr = rate(config, number)
+    if config.drop_resets_momentum and number and optimizer.lr != rate(config, number - 1):
+        optimizer.forget()
 
 
 def train(
