@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ddpipe import augment, settings, students
 from ddpipe.augment import Policy
+from ddpipe.average import Average
 from ddpipe.buffer import Buffer
 from ddpipe.datasets.resident import Resident
 from ddpipe.errors import UserError
@@ -35,6 +36,7 @@ class Distillation:
     rng: Streams
     history: Tensor
     iteration: int = 0
+    average: Average | None = None
 
     def advance(self) -> None:
         """One iteration: the next student, then one outer step for every loss that the objective yields."""
@@ -44,7 +46,14 @@ class Distillation:
             self.history[self.iteration] += loss.value
         self.synthetic.project_()
         self.objective.project_()
+        if self.average is not None:
+            self.average.update()
         self.iteration += 1
+
+    def finish(self) -> None:
+        """After the last iteration: `synthetic` becomes what the method hands over."""
+        if self.average is not None:
+            self.average.replace_()
 
     def check_finite(self) -> None:
         """Refuse to go on, and to checkpoint, once a loss was not a number. Waits for the device: call it seldom."""
@@ -70,13 +79,14 @@ class Distillation:
             part.load_state_dict(own)
 
     def parts(self) -> dict:
-        return {
+        parts: dict = {
             "synthetic": self.synthetic,
             "objective": self.objective,
             "students": self.students,
             "outer": self.outer,
             "rng": self.rng,
         }
+        return parts if self.average is None else parts | {"average": self.average}
 
 
 def compose(
@@ -114,6 +124,7 @@ def compose(
                 f"{config.synthetic.name!r} shows each in one; choose two hallucinators or more, or regulariser: null"
             )
         objective = Contrast(config.regulariser, objective, network, rng)
+    learned = [x for group in synthetic.groups().values() for x in group]
     return Distillation(
         synthetic,
         objective,
@@ -123,4 +134,5 @@ def compose(
         Outer(synthetic.groups() | objective.groups(), config.outer),
         rng,
         torch.zeros(config.iterations, device=real.labels.device),
+        average=None if config.average is None else Average(learned, config.average),
     )

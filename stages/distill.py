@@ -112,6 +112,7 @@ def learn(
                 store.write(f"set-{number}.partial", run.state_dict(), cost=cost())
             progress.advance()
     run.check_finite()
+    run.finish()
     with torch.no_grad():
         images, targets = run.synthetic.decode()
     tensors = {"images": images.cpu(), "targets": targets.cpu(), "loss": run.history.cpu()}
