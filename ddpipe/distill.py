@@ -97,6 +97,7 @@ def compose(
     flip: bool,
     rng: Streams,
     buffer: Buffer | None = None,
+    compiled: bool = False,
 ) -> Distillation:
     """Put a method together from its settings, at iteration 0.
 
@@ -105,12 +106,14 @@ def compose(
         network: a module of the student's architecture on the device; its weights are overwritten.
         flip: False where a mirrored image is another class.
         buffer: the experts that the row needs, if it needs any.
+        compiled: through torch.compile, where the objective can.
 
     Raises:
         UserError: when the parts do not fit together.
     """
     synthetic = STARTS[config.synthetic.name](config.synthetic, real, ipc, rng)
     objective: Objective = OBJECTIVES[config.objective.name](config.objective, config.real_batch)
+    objective.compiled = compiled
     pool = students.make(config.students, network, flip, buffer)
     if not objective.accepts <= pool.gives:
         lacking = ", ".join(sorted(objective.accepts - pool.gives))

@@ -1,12 +1,11 @@
 """Plain SGD unrolled over given batches, and gradients through it: the machinery of trajectory matching.
 
 theta_(i+1) = theta_i - lr g_i, where g_i is the gradient of the mean cross-entropy at theta_i on batch i. Because the
-update is that simple, its exact reverse sweep needs the vectors theta_i and g_i and the graph of one step at a time,
-where plain automatic differentiation holds N graphs. Parameters are one flat vector (P,) in the network's order.
+update is that simple, its exact reverse sweep needs the vectors theta_i and the graph of one step at a time, where
+plain automatic differentiation holds N graphs. Parameters are one flat vector (P,) in the network's order.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -43,12 +42,12 @@ class Gradient:
         """(P,) at `theta`, which must require a gradient; differentiable by `theta` and the images."""
         return torch.autograd.grad(self.loss(theta, *batch), theta, create_graph=True)[0]
 
-    def pull_back(self, theta: Tensor, batch: Batch, pull: Tensor) -> tuple[Tensor, Tensor]:
-        """The derivative of <pull, gradient> by the images, (n, c, h, w), and by theta, (P,), `pull` (P,) being fixed."""
+    def pull_back(self, theta: Tensor, batch: Batch, pull: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The gradient (P,), and what <pull, gradient> moves by: images (n, c, h, w), theta (P,); `pull` (P,) is fixed."""
         theta, images = theta.detach().requires_grad_(), batch.images.detach().requires_grad_()
         gradient = self.with_graph(theta, Batch(images, batch.targets))
         by_images, by_theta = torch.autograd.grad(gradient, (images, theta), pull)
-        return by_images, by_theta
+        return gradient.detach(), by_images, by_theta
 
 
 class Compiled(Gradient):
@@ -61,10 +60,10 @@ class Compiled(Gradient):
         super().__init__(network)
         by_theta = torch.func.grad(self.loss)
 
-        def pulled(theta: Tensor, images: Tensor, targets: Tensor, pull: Tensor) -> tuple[Tensor, Tensor]:
-            _, back = torch.func.vjp(lambda t, x: by_theta(t, x, targets), theta, images)
+        def pulled(theta: Tensor, images: Tensor, targets: Tensor, pull: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            gradient, back, *_ = torch.func.vjp(lambda t, x: by_theta(t, x, targets), theta, images)
             by_weights, by_images = back(pull)
-            return by_images, by_weights
+            return gradient, by_images, by_weights
 
         self.step = torch.compile(by_theta, fullgraph=True, dynamic=False)
         self.back = torch.compile(pulled, fullgraph=True, dynamic=False)
@@ -72,33 +71,30 @@ class Compiled(Gradient):
     def __call__(self, theta: Tensor, batch: Batch) -> Tensor:
         return self.step(theta, *batch)
 
-    def pull_back(self, theta: Tensor, batch: Batch, pull: Tensor) -> tuple[Tensor, Tensor]:
+    def pull_back(self, theta: Tensor, batch: Batch, pull: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.back(theta, *batch, pull)
 
 
-class Path(NamedTuple):
-    """What SGD went through, without graphs."""
-
-    thetas: list[Tensor]  # N + 1 of (P,): where each step started, and the end
-    steps: list[Tensor]  # N of (P,): g_i
-
-
-def walk(gradient: Gradient, start: Tensor, batches: Sequence[Batch], lr: Tensor) -> Path:
-    """N steps of plain SGD from `start` (P,)."""
-    thetas, steps = [start.detach()], []
+def walk(gradient: Gradient, start: Tensor, batches: Sequence[Batch], lr: Tensor) -> list[Tensor]:
+    """theta_0 = `start`, ..., theta_N of plain SGD, (P,) each, without graphs."""
+    thetas = [start.detach()]
     for batch in batches:
-        steps.append(gradient(thetas[-1], batch))
-        thetas.append(thetas[-1] - lr * steps[-1])
-    return Path(thetas, steps)
+        thetas.append(thetas[-1] - lr * gradient(thetas[-1], batch))
+    return thetas
 
 
 def sweep(
-    gradient: Gradient, path: Path, batches: Sequence[Batch], lr: Tensor, pull: Tensor, truncated: bool = False
+    gradient: Gradient,
+    thetas: Sequence[Tensor],
+    batches: Sequence[Batch],
+    lr: Tensor,
+    pull: Tensor,
+    truncated: bool = False,
 ) -> tuple[list[Tensor], Tensor]:
-    """Pull a gradient with respect to the end of `path` back to the images of every batch and to the step size.
+    """Pull a gradient with respect to the end of a walk back to the images of every batch and to the step size.
 
     Args:
-        batches: as given to `walk`; images (n, c, h, w) without a graph.
+        thetas: what `walk` returned for these batches; images (n, c, h, w) without a graph.
         pull: (P,) derivative of the objective with respect to theta_N.
         truncated: leave out how a batch moves the later steps (TESLA, Cui et al., ICML 2023): every Hessian is 0.
 
@@ -107,12 +103,12 @@ def sweep(
     """
     moved: list[Tensor] = []
     by_lr = torch.zeros_like(lr)
-    for theta, step, batch in zip(reversed(path.thetas[:-1]), reversed(path.steps), reversed(batches), strict=True):
+    for theta, batch in zip(reversed(thetas[:-1]), reversed(batches), strict=True):
+        step, by_images, by_theta = gradient.pull_back(theta, batch, pull)
         by_lr = by_lr - pull @ step
-        by_images, by_theta = gradient.pull_back(theta, batch, pull)
+        moved.append(-lr * by_images)
         if not truncated:
             pull = pull - lr * by_theta
-        moved.append(-lr * by_images)
     return moved[::-1], by_lr
 
 

@@ -70,7 +70,9 @@ def main(
                         piece = choose_set(settings, row, number, params.seed, real, network, buffer)
                     else:
                         rng = Streams(params.seed, cell, number)
-                        run = compose(settings, int(row.ipc), real, network, prepared.flip, rng, buffer)
+                        run = compose(
+                            settings, int(row.ipc), real, network, prepared.flip, rng, buffer, params.run.compile
+                        )
                         piece = learn(run, settings, f"{cell} set {number}", store, number, params.run, device)
                 except UserError as error:
                     raise UserError(f"{cell}, set {number}: {error}") from error

@@ -20,12 +20,13 @@ from torch import Tensor
 from ddpipe import settings
 from ddpipe.augment import Policy
 from ddpipe.datasets.resident import Resident
+from ddpipe.networks import Classifier
 from ddpipe.objectives.objective import Objective
 from ddpipe.outer import Loss
 from ddpipe.randomness import Streams
 from ddpipe.students.student import Student
-from ddpipe.synthetic import Batch, Pixels
-from ddpipe.unroll import Gradient, sweep, through_graph, walk
+from ddpipe.synthetic import Batch, Synthetic
+from ddpipe.unroll import Compiled, Gradient, sweep, through_graph, walk
 
 CHUNK = 256  # images labelled at once
 
@@ -43,14 +44,15 @@ class TrajectoryMatching(Objective):
     def __init__(self, config: settings.TrajectoryMatching, real_batch: int):
         self.config = config
         self.lr = torch.tensor(config.lr, requires_grad=True)
+        self.kept: Gradient | None = None
         self.agreement = torch.tensor(1.0)  # share of the images whose soft label has their class as its largest
 
     def losses(
-        self, synthetic: Pixels, student: Student, real: Resident, augment: Policy, rng: Streams
+        self, synthetic: Synthetic, student: Student, real: Resident, augment: Policy, rng: Streams
     ) -> Iterator[Loss]:
         assert student.segment is not None, "compose refuses students without a segment"
         start, target = student.segment
-        gradient = Gradient(student.network)
+        gradient = self.gradient(student.network)
         if self.config.soft_labels:
             self.assign_targets_(synthetic, gradient, target)
         batches = []
@@ -60,8 +62,14 @@ class TrajectoryMatching(Objective):
             batches.append(Batch(augment(images, draw), targets))
         yield self.match(gradient, start, target, batches)
 
+    def gradient(self, network: Classifier) -> Gradient:
+        """Kept from one iteration to the next: what was compiled for this network shall serve again."""
+        if self.kept is None or self.kept.network is not network:
+            self.kept = Compiled(network) if self.compiled else Gradient(network)
+        return self.kept
+
     @torch.no_grad()
-    def assign_targets_(self, synthetic: Pixels, gradient: Gradient, target: Tensor) -> None:
+    def assign_targets_(self, synthetic: Synthetic, gradient: Gradient, target: Tensor) -> None:
         """TESLA's soft labels: what the expert at the end of the segment says of the images, not augmented."""
         images = synthetic.decode().images
         given = torch.cat([gradient.logits(target, part).softmax(1) for part in images.split(CHUNK)])
@@ -81,11 +89,11 @@ class TrajectoryMatching(Objective):
         else:
             alone = [Batch(image.detach(), batch.targets) for image, batch in zip(images, batches, strict=True)]
             rate = lr.detach()
-            path = walk(gradient, start, alone, rate)
-            end = path.thetas[-1]
+            thetas = walk(gradient, start, alone, rate)
+            end = thetas[-1]
             value = distance(end, start, target)
             pull = 2 * (end - target) / (start - target).square().sum()
-            moved, by_lr = sweep(gradient, path, alone, rate, pull, self.config.gradient == "truncated")
+            moved, by_lr = sweep(gradient, thetas, alone, rate, pull, self.config.gradient == "truncated")
         return Loss(value.detach(), (*images, lr), (*(self.config.factor * move for move in moved), by_lr))
 
     def groups(self) -> dict[str, list[Tensor]]:
