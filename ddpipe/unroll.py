@@ -43,7 +43,7 @@ class Gradient:
         return torch.autograd.grad(self.loss(theta, *batch), theta, create_graph=True)[0]
 
     def pull_back(self, theta: Tensor, batch: Batch, pull: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The gradient (P,), and what <pull, gradient> moves by: images (n, c, h, w), theta (P,); `pull` (P,) is fixed."""
+        """The gradient (P,), and the derivatives of <pull, gradient> by images and theta, `pull` (P,) being fixed."""
         theta, images = theta.detach().requires_grad_(), batch.images.detach().requires_grad_()
         gradient = self.with_graph(theta, Batch(images, batch.targets))
         by_images, by_theta = torch.autograd.grad(gradient, (images, theta), pull)
