@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -56,6 +56,8 @@ class Snapshots:
         try:
             yield
         except OSError as error:
+            with suppress(OSError, AttributeError):  # the same error once more; no file was opened
+                self.file.close()
             raise unwritable(self.path, error) from error
 
     def append(self, snapshot: Tensor) -> None:

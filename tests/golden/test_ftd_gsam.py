@@ -5,6 +5,7 @@ import torch
 from parts import network_of
 from test_mtt_match import split
 
+from ddpipe.average import Average
 from ddpipe.flat import flat_gradient, flattened, perturbation
 from ddpipe.synthetic import Batch
 from ddpipe.unroll import Gradient
@@ -31,3 +32,15 @@ def test_update(case, variant):
     (update,) = flat_gradient([weights], lambda: [gradient(weights, batch)], rho, **rules)
     golden.check(theta - lr * update, golden[f"{variant}_theta_new"], "theta_new")
     assert torch.equal(weights, theta), "the weights must come back as they were"
+
+
+def test_moving_average(case):
+    golden = case("ftd_gsam")
+    start, *later = golden["ema_images"]
+    images = start.clone()
+    average = Average([images], float(golden["ema_decay"]))
+    for image in later:
+        images.copy_(image)
+        average.update()
+    average.replace_()
+    golden.check(images, golden["ema_result"], "ema_result")
