@@ -11,6 +11,7 @@ from typing import Any
 from ddpipe import settings
 from ddpipe.artifacts import mend, read_json
 from ddpipe.check_buffers import buffers
+from ddpipe.check_parts import parts
 from ddpipe.config import Config, did_you_mean, read_yaml, resolve
 from ddpipe.errors import UserError
 
@@ -22,7 +23,7 @@ CORESETS = "ddpipe/coresets.py"
 def problems(config: Config) -> list[str]:
     """One sentence a mistake, each once; [] when everything can run."""
     found: dict[str, None] = {}
-    for part in (names, protocols, experts, recipes, rows, buffers, evaluations, reports, dvc_vars, data):
+    for part in (names, protocols, experts, recipes, rows, parts, buffers, evaluations, reports, dvc_vars, data):
         found |= dict.fromkeys(part(config))
     return list(found)
 

@@ -4,7 +4,7 @@ No torch here: `ddpipe check` and the error messages must be quick. Numbers are 
 (config.py turns every refusal into a sentence that names the key).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -191,12 +191,18 @@ class Experts(Training):
 # --- the parts of a method --------------------------------------------------------------------------------------------
 
 
-class Pixels(Settings):
+class Part(Settings):
+    learned: ClassVar[frozenset[str]] = frozenset()  # groups of what it learns: the keys of `outer`
+
+
+class Pixels(Part):
+    learned = frozenset({"images"})
     name: Literal["pixels"]
     init: Literal["real", "noise"] = "real"
 
 
-class Hallucinator(Settings):
+class Hallucinator(Part):
+    learned = frozenset({"bases", "hallucinators"})
     name: Literal["hallucinator"]  # HaBa's bases, each through every hallucinator
     init: Literal["real"] = "real"  # random real images as bases
     bases: PositiveInt | None = None  # per class; left out: IPC
@@ -204,17 +210,18 @@ class Hallucinator(Settings):
     hallucinators: PositiveInt = 5
 
 
-class GradientMatching(Settings):
+class GradientMatching(Part):
     name: Literal["gradient"]
     metric: Literal["ours", "mse", "cos"] = "ours"
 
 
-class DistributionMatching(Settings):
+class DistributionMatching(Part):
     name: Literal["distribution"]
     chunk: PositiveInt = 2560  # images embedded at once; only memory depends on it (batch-norm networks take all)
 
 
-class TrajectoryMatching(Settings):
+class TrajectoryMatching(Part):
+    learned = frozenset({"lr"})
     name: Literal["trajectory"]
     steps: PositiveInt  # N: SGD steps of the student on the set
     batch: PositiveInt | None = None  # images a step; left out: all
