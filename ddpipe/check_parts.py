@@ -21,10 +21,10 @@ def parts(config: Config) -> Iterator[str]:
 
 def misfits(chosen: settings.Distillation) -> Iterator[str]:
     """Why these parts cannot work together."""
-    if isinstance(chosen.objective, settings.TrajectoryMatching) and not isinstance(
-        chosen.students, settings.ExpertStudents
-    ):
-        yield f"students: objective 'trajectory' follows students 'experts', not {chosen.students.name!r}"
+    follows = isinstance(chosen.objective, settings.TrajectoryMatching)
+    if follows != isinstance(chosen.students, settings.ExpertStudents):
+        wanted = "needs the trajectories of students 'experts'" if follows else "needs networks with weights"
+        yield f"students: objective {chosen.objective.name!r} {wanted}, not {chosen.students.name!r}"
     if chosen.regulariser is not None and styles(chosen.synthetic) < 2:
         yield (
             f"regulariser: {chosen.regulariser.name!r} compares a base in two styles, but synthetic "

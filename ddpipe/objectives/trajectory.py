@@ -39,7 +39,7 @@ def distance(end: Tensor, start: Tensor, target: Tensor) -> Tensor:
 class TrajectoryMatching(Objective):
     """The objective of MTT, FTD, TESLA and HaBa; learns the student's step size."""
 
-    accepts = frozenset({"network", "segment"})
+    accepts = frozenset({"segment"})
 
     def __init__(self, config: settings.TrajectoryMatching, real_batch: int):
         self.config = config

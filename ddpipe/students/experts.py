@@ -14,7 +14,7 @@ from ddpipe.synthetic import Synthetic
 class Experts(Stateless):
     """An expert and a start epoch, both uniform, for every step."""
 
-    gives = frozenset({"network", "segment"})
+    gives = frozenset({"segment"})  # the network is an architecture alone: nothing sets its weights
 
     def __init__(self, config: settings.ExpertStudents, network: Classifier, buffer: Buffer):
         self.config, self.network, self.buffer = config, network, buffer
