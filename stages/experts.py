@@ -29,10 +29,11 @@ from stages import run_command
 def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in params.yaml")]) -> None:
     """Train the networks of BUFFER on its real data: trajectories to imitate, and features for herding and K-Center.
 
-    Writes data/experts/BUFFER: <number>.safetensors with `snapshots` (S, P), and experts.json. Finished networks are
-    kept in data/checkpoints (one copy on disk with the output, where the file system has hard links), so that raising
-    `networks` trains only the new ones. An unfinished one is checkpointed at the end of the pass in which the steps
-    since its last checkpoint reach `run.checkpoint_every`: after every pass, unless passes are short.
+    Writes data/experts/BUFFER (<number>.safetensors with `snapshots` (S, P), and experts.json; bit-reproducible) and
+    data/costs/experts.BUFFER.json (seconds of all networks, memory, device). Finished networks are kept in
+    data/checkpoints (the same files by another name, where the file system has hard links), so that raising `networks`
+    trains only the new ones. An unfinished one is checkpointed at the end of the pass in which the steps since its last
+    checkpoint reach `run.checkpoint_every`: after every pass, unless passes are short.
     """
     project = config.load()
     params = project.params
@@ -69,6 +70,8 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
             for number in range(settings.networks):
                 link(array(store, number), folder / f"{number}.safetensors")
             write_json(folder / "experts.json", about | inputs)
+        costs = [piece[1]["cost"] for number in range(settings.networks) if (piece := store.read(str(number)))]
+        write_json(Path("data/costs") / f"experts.{buffer}.json", total_cost(costs))
 
 
 def train(expert: Expert, name: str, store: Checkpoints, number: int, how: Run, device: torch.device) -> None:
@@ -109,6 +112,16 @@ def train(expert: Expert, name: str, store: Checkpoints, number: int, how: Run, 
         file.sync()
     store.write(str(number), {}, cost=meter.record())
     store.remove(f"{number}.partial")
+
+
+def total_cost(costs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The cost of all networks together, whenever they were trained."""
+    return costs[-1] | {
+        "networks": len(costs),
+        "seconds": round(sum(cost["seconds"] for cost in costs), 3),
+        "peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs),
+        "device": ", ".join(sorted({cost["device"] for cost in costs})),
+    }
 
 
 def snapshots_after(config: Experts, done: int) -> int:
