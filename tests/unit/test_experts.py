@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from ddpipe import augment, networks, settings, training
 from ddpipe.experts import Expert, restore_
 from ddpipe.randomness import Streams, generator
+from ddpipe.sgd import Sgd
 from ddpipe.synthetic import Batch
 
 N, CLASSES = 22, 3
@@ -50,27 +51,22 @@ def test_snapshots_are_copies():
 
 
 @pytest.mark.parametrize("numbers", [{}, BUSY, BUSY | {"drop_resets_momentum": False}, BUSY | {"drop": "staged"}])
-def test_an_expert_is_trained_as_any_network(numbers):
+def test_a_pass_is_a_step_on_every_batch_at_the_rate_of_that_pass(numbers):
     made = expert(**numbers)
-    for _ in range(training.passes(made.config)):
-        made.advance()
-    other, rng = network(), Streams("expert")
+    config, other, rng = made.config, network(), Streams("expert")
     networks.initialise_(other.train(), rng("init"))
-    config = made.config.model_copy(update={"cutmix": 0.0})
-    if numbers:  # `training.train` of this tree mixes nothing and knows one drop: the loop is written out
-        optimizer = training.Sgd(other.parameters(), config.lr, config.momentum, config.weight_decay)
-        policy = augment.make(config.augment, False)
-        for number in range(config.epochs):
-            rate = training.rate(config, number)
-            if rate != optimizer.lr and config.drop_resets_momentum:
-                optimizer.forget()
-            optimizer.lr = rate
-            for images, targets in training.batches(fetch, N, config.batch, policy, rng("train"), made.config.cutmix):
-                loss = F.cross_entropy(other(images), targets)
-                optimizer.step(torch.autograd.grad(loss, optimizer.parameters))
-    else:
-        list(training.train(other, config, fetch, N, augment.make(config.augment, False), rng("train")))
-    assert torch.equal(made.snapshot(), torch.cat([p.detach().flatten() for p in other.parameters()]))
+    optimizer = Sgd(other.parameters(), config.lr, config.momentum, config.weight_decay)
+    policy = augment.make(config.augment, False)
+    for number in range(training.passes(config)):
+        made.advance()
+        rate = training.rate(config, number)
+        if rate != optimizer.lr and config.drop_resets_momentum:
+            optimizer.forget()
+        optimizer.lr = rate
+        for images, targets in training.batches(fetch, N, config.batch, policy, rng("train"), config.cutmix):
+            loss = F.cross_entropy(other(images), targets)
+            optimizer.step(torch.autograd.grad(loss, optimizer.parameters))
+        assert torch.equal(made.snapshot(), torch.cat([p.detach().flatten() for p in other.parameters()]))
 
 
 @pytest.mark.parametrize("numbers", [BUSY, FLAT, BUSY | FLAT | {"drop_resets_momentum": False}])
