@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ddpipe import settings
+from ddpipe.check_buffers import buffers
 from ddpipe.check_data import data
+from ddpipe.check_parts import parts
 from ddpipe.config import Config, did_you_mean, read_yaml, resolve
 from ddpipe.errors import UserError
 
@@ -21,7 +23,7 @@ TABLES = range(1, 5)  # of the survey
 def problems(config: Config) -> list[str]:
     """One sentence a mistake, each once; [] when everything can run."""
     found: dict[str, None] = {}
-    for part in (names, protocols, experts, recipes, rows, evaluations, reports, dvc_vars, data):
+    for part in (names, protocols, experts, recipes, rows, parts, buffers, evaluations, reports, dvc_vars, data):
         found |= dict.fromkeys(part(config))
     return list(found)
 

@@ -41,12 +41,15 @@ def check() -> None:
     """Find every mistake in params.yaml, the recipes and the rows, without running anything.
 
     Prints one sentence a mistake and exits with code 2. Where data/prepared exists, images per class and network depth
-    are held against the data too.
+    are held against the data too. A note is no mistake: a buffer that trains further than its cells look.
     """
     from ddpipe import config
     from ddpipe.check import problems
+    from ddpipe.check_buffers import notes
 
     project = config.load()
+    for sentence in notes(project):
+        print(f"note: {sentence}")
     found = problems(project)
     for sentence in found:
         print(f"error: {sentence}", file=sys.stderr)

@@ -11,28 +11,32 @@ from torch import Tensor
 
 from ddpipe import augment, settings, students
 from ddpipe.augment import Policy
+from ddpipe.average import Average
+from ddpipe.buffer import Buffer
 from ddpipe.datasets.resident import Resident
 from ddpipe.errors import UserError
 from ddpipe.networks import Classifier
-from ddpipe.objectives import OBJECTIVES, DistributionMatching, GradientMatching
+from ddpipe.objectives import OBJECTIVES, Objective
+from ddpipe.objectives.contrast import Contrast
 from ddpipe.outer import Outer
 from ddpipe.randomness import Streams
-from ddpipe.synthetic import STARTS, Pixels
+from ddpipe.synthetic import STARTS, Factorised, Synthetic
 
 
 @dataclass
 class Distillation:
     """One set on its way. `iteration` counts finished iterations, `history` (iterations,) holds their losses."""
 
-    synthetic: Pixels
-    objective: GradientMatching | DistributionMatching
-    students: students.Fresh | students.Trained
+    synthetic: Synthetic
+    objective: Objective
+    students: students.Students
     real: Resident
     augment: Policy
     outer: Outer
     rng: Streams
     history: Tensor
     iteration: int = 0
+    average: Average | None = None
 
     def advance(self) -> None:
         """One iteration: the next student, then one outer step for every loss that the objective yields."""
@@ -41,7 +45,15 @@ class Distillation:
             self.outer.step(loss)
             self.history[self.iteration] += loss.value
         self.synthetic.project_()
+        self.objective.project_()
+        if self.average is not None:
+            self.average.update()
         self.iteration += 1
+
+    def finish(self) -> None:
+        """After the last iteration: `synthetic` becomes what the method hands over."""
+        if self.average is not None:
+            self.average.replace_()
 
     def check_finite(self) -> None:
         """Refuse to go on, and to checkpoint, once a loss was not a number. Waits for the device: call it seldom."""
@@ -67,17 +79,25 @@ class Distillation:
             part.load_state_dict(own)
 
     def parts(self) -> dict:
-        return {
+        parts: dict = {
             "synthetic": self.synthetic,
             "objective": self.objective,
             "students": self.students,
             "outer": self.outer,
             "rng": self.rng,
         }
+        return parts if self.average is None else parts | {"average": self.average}
 
 
 def compose(
-    config: settings.Distillation, ipc: int, real: Resident, network: Classifier, flip: bool, rng: Streams
+    config: settings.Distillation,
+    ipc: int,
+    real: Resident,
+    network: Classifier,
+    flip: bool,
+    rng: Streams,
+    buffer: Buffer | None = None,
+    compiled: bool = False,
 ) -> Distillation:
     """Put a method together from its settings, at iteration 0.
 
@@ -85,25 +105,37 @@ def compose(
         ipc: images per class.
         network: a module of the student's architecture on the device; its weights are overwritten.
         flip: False where a mirrored image is another class.
+        buffer: the experts that the row needs, if it needs any.
+        compiled: through torch.compile, where the objective can.
 
     Raises:
         UserError: when the parts do not fit together.
     """
     synthetic = STARTS[config.synthetic.name](config.synthetic, real, ipc, rng)
-    objective = OBJECTIVES[config.objective.name](config.objective, config.real_batch)
-    pool = students.make(config.students, network, flip)
+    objective: Objective = OBJECTIVES[config.objective.name](config.objective, config.real_batch)
+    objective.compiled = compiled
+    pool = students.make(config.students, network, flip, buffer)
     if not objective.accepts <= pool.gives:
         lacking = ", ".join(sorted(objective.accepts - pool.gives))
         raise UserError(
             f"students: {config.students.name!r} gives no {lacking}, which objective {config.objective.name!r} needs"
         )
+    if config.regulariser is not None:
+        if not (isinstance(synthetic, Factorised) and synthetic.styles > 1):
+            raise UserError(
+                f"regulariser: {config.regulariser.name!r} compares a base in two styles, but synthetic "
+                f"{config.synthetic.name!r} shows each in one; choose two hallucinators or more, or regulariser: null"
+            )
+        objective = Contrast(config.regulariser, objective, network, rng)
+    learned = [x for group in synthetic.groups().values() for x in group]
     return Distillation(
         synthetic,
         objective,
         pool,
         real,
         augment.make(config.augment, flip),
-        Outer(synthetic.groups(), config.outer),
+        Outer(synthetic.groups() | objective.groups(), config.outer),
         rng,
         torch.zeros(config.iterations, device=real.labels.device),
+        average=None if config.average is None else Average(learned, config.average),
     )

@@ -5,7 +5,7 @@ for every set and, for whitened data, `preprocessing.safetensors`. Sets of chose
 prepared data (with its checksum), never copies. Nothing in the folder depends on time or machine: its bytes repeat.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ class DistilledSet(Dataset):
     """V examples in the pixel space they were learned in; test images must go through `preprocessing` too.
 
     `set[i]` is (image (c, h, w), target (K,)). `hints` are what a method wants its users to know (nothing for images
-    with fixed labels); `info` is distilled.json.
+    with fixed labels); `info` is distilled.json. Examples of a factorised set are decoded already, each base in each of
+    its styles; published accuracies train on one random style of each base a pass.
     """
 
     images: Tensor  # (V, c, h, w) float32
@@ -35,6 +36,8 @@ class DistilledSet(Dataset):
     preprocessing: Preprocessing
     hints: dict[str, Tensor]
     info: dict[str, Any]
+    contents: Tensor | None = None  # (V,) the base behind each example, where examples share one (ddpipe.styles)
+    codes: dict[str, Tensor] = field(default_factory=dict)  # what the examples were made of
 
     def __len__(self) -> int:
         return len(self.images)
@@ -52,7 +55,8 @@ def write(folder: Path, info: dict[str, Any], preprocessing: Preprocessing, sets
 
     Args:
         info: JSON values; `preprocessing` is added.
-        sets: per set either `images` (V, c, h, w) and `targets` (V, K), with `loss` and `hint.<name>`, or `rows` (V,).
+        sets: per set either `images` (V, c, h, w) and `targets` (V, K), with `loss` and `hint.<name>` and, where it is
+            factorised, `contents` (V,) and `code.<name>`; or `rows` (V,).
     """
     if tensors := preprocessing.tensors():
         write_tensors(folder / "preprocessing.safetensors", tensors)
@@ -103,9 +107,21 @@ def load(path: str | Path, number: int = 0, prepared: str | Path | None = None) 
             "images": preprocessing.apply(data.train_images[rows]),
             "targets": F.one_hot(data.train_labels[rows], len(data.classes)).float(),
         }
-    hints = {key.removeprefix("hint."): value for key, value in tensors.items() if key.startswith("hint.")}
-    loss = tensors.get("loss", torch.zeros(0))
-    return DistilledSet(tensors["images"], tensors["targets"], loss, tuple(info["classes"]), preprocessing, hints, info)
+
+    def named(prefix: str) -> dict[str, Tensor]:
+        return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+    return DistilledSet(
+        tensors["images"],
+        tensors["targets"],
+        tensors.get("loss", torch.zeros(0)),
+        tuple(info["classes"]),
+        preprocessing,
+        named("hint."),
+        info,
+        tensors.get("contents"),
+        named("code."),
+    )
 
 
 def check_same_data(info: dict[str, Any], data: Prepared, folder: Path) -> None:

@@ -1,21 +1,24 @@
-"""Networks trained on the real data. Herding and K-Center select in their feature space.
+"""Networks trained on the real data: trajectories to imitate, and feature spaces for herding and K-Center.
 
-An expert is one flat vector of weights a snapshot: `snapshots` (S, P) in parameter order, float32, here only the last
-(S = 1). The JSON beside it names the parameters, so the file can be read without the network's code.
+Plain SGD, or FTD's steps towards flat minima (Du et al., CVPR 2023). A snapshot is all weights as one flat vector (P,)
+in parameter order: one before training and one after every pass.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddpipe import augment, networks, settings
 from ddpipe.datasets.resident import Resident
 from ddpipe.errors import UserError
+from ddpipe.flat import flat_gradient
 from ddpipe.randomness import Streams
+from ddpipe.sgd import Sgd
 from ddpipe.synthetic.batch import Batch
-from ddpipe.training import train
+from ddpipe.training import Diverged, Fetch, batches, loss_of, set_rate
 
 
 def real_batches(real: Resident, num_classes: int) -> Callable[[Tensor | slice], Batch]:
@@ -29,26 +32,69 @@ def real_batches(real: Resident, num_classes: int) -> Callable[[Tensor | slice],
     return fetch
 
 
-def train_expert(
-    config: settings.Experts,
-    network: nn.Module,
-    real: Resident,
-    flip: bool,
-    rng: Streams,
-    passed: Callable[[], None] = lambda: None,
-) -> Tensor:
-    """Train `network` anew on the real data; returns its snapshots (S, P)."""
-    networks.initialise_(network, rng("init"))
-    fetch = real_batches(real, len(real.class_index))
-    policy = augment.make(config.augment, flip)
-    for _ in train(network, config, fetch, len(real.labels), policy, rng("train")):
-        passed()
-    return flatten(network)[None]
+class Expert:
+    """One network on its way along the real data; between two passes its state is complete.
 
+    Args:
+        network: its tensors are overwritten, with fresh weights from `rng("init")`.
+        fetch: the n real examples by row number.
+        flip: False where a mirrored image is another class.
+        rng: order, augmentation and mixing of the batches come from `rng("train")`.
+    """
 
-def flatten(network: nn.Module) -> Tensor:
-    """(P,) float32 copy of all parameters, in order, on the CPU; never an alias of the live weights."""
-    return torch.cat([p.detach().flatten() for p in network.parameters()]).to("cpu", torch.float32, copy=True)
+    def __init__(
+        self, config: settings.Experts, network: networks.Classifier, fetch: Fetch, n: int, flip: bool, rng: Streams
+    ):
+        self.config, self.fetch, self.n, self.rng = config, fetch, n, rng
+        self.policy = augment.make(config.augment, flip)
+        self.network = networks.initialise_(network.train(), rng("init"))
+        self.loss = loss_of(network, config.precision)
+        self.optimizer = Sgd(network.parameters(), config.lr, config.momentum, config.weight_decay)
+        self.passes = 0  # finished ones
+
+    def advance(self) -> None:
+        """One pass over the real data.
+
+        Raises:
+            Diverged: when the loss of its last batch is not a number.
+        """
+        config = self.config
+        set_rate(self.optimizer, config, self.passes)
+        for batch in batches(self.fetch, self.n, config.batch, self.policy, self.rng("train"), config.cutmix):
+            self.optimizer.step(self.gradient(batch))
+        if not math.isfinite(self.value):
+            raise Diverged(f"lr: training a network with {config.lr} gave a loss that is not a number; lower it")
+        self.passes += 1
+
+    def gradient(self, batch: Batch) -> list[Tensor]:
+        """The direction of a step: the loss's gradient, or FTD's from two gradients on the same augmented batch."""
+        parameters, flat = self.optimizer.parameters, self.config.flat
+
+        def here() -> list[Tensor]:
+            loss = self.loss(*batch)
+            self.value = loss.detach()
+            return list(torch.autograd.grad(loss, parameters))
+
+        return here() if flat is None else flat_gradient(parameters, here, flat.rho, flat.alpha, flat.adaptive)
+
+    def snapshot(self) -> Tensor:
+        """(P,) copy of the weights on the CPU, never an alias of the live ones."""
+        return torch.cat([p.detach().flatten() for p in self.optimizer.parameters]).cpu()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        state = {"iteration": torch.tensor(self.passes)}
+        for name, part in self.parts().items():
+            state |= {f"{name}/{key}": value for key, value in part.state_dict().items()}
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.passes = int(state["iteration"])
+        for name, part in self.parts().items():
+            own = {key.removeprefix(f"{name}/"): value for key, value in state.items() if key.startswith(f"{name}/")}
+            part.load_state_dict(own)
+
+    def parts(self) -> dict:
+        return {"network": self.network, "optimizer": self.optimizer, "rng": self.rng}
 
 
 def restore_(network: networks.Classifier, snapshot: Tensor) -> networks.Classifier:

@@ -20,12 +20,12 @@ class Loss(NamedTuple):
     """
 
     value: Tensor  # () what is logged and checked for NaN
-    output: Tensor  # the value, or the images (n, c, h, w) decoded with the graph of what is learned
-    gradient: Tensor | None = None  # like output; None: output is the value
+    output: Tensor | Sequence[Tensor]  # the value, or images (n, c, h, w) decoded with the graph of what is learned
+    gradient: Tensor | Sequence[Tensor] | None = None  # like output; None: output is the value
 
     def gradients(self, learned: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The value's gradient with respect to each of the tensors `learned`."""
-        return torch.autograd.grad(self.output, learned, self.gradient)
+        """The value's gradient with respect to each of the tensors `learned`; zeros where it does not depend on one."""
+        return torch.autograd.grad(self.output, learned, self.gradient, materialize_grads=True)
 
 
 class Outer:

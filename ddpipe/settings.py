@@ -4,7 +4,7 @@ No torch here: `ddpipe check` and the error messages must be quick. Numbers are 
 (config.py turns every refusal into a sentence that names the key).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -177,31 +177,81 @@ class Protocol(Training):
     exceptions: dict[str, dict] = {}  # dataset -> the numbers that differ there
 
 
+class Flat(Settings):
+    """FTD's steps towards flat minima: GSAM with the adaptive perturbation."""
+
+    rho: Positive = 0.01  # radius of the perturbation
+    alpha: NonNegative = 1.0  # weight of the surrogate gap
+    adaptive: bool = True  # the perturbation is scaled by the weights
+
+
 class Experts(Training):
     """One buffer of networks trained on the real data (`experts:` of params.yaml; output data/experts/<key>)."""
 
     data: str
     network: str
     networks: PositiveInt
+    keep: Literal["last", "all"] = "last"  # all: the start and every epoch, which trajectory matching needs
+    dtype: Literal["float32", "float16"] = "float32"  # of the weights on disk
+    flat: Flat | None = None
     revision: PositiveInt = 1
 
 
 # --- the parts of a method --------------------------------------------------------------------------------------------
 
 
-class Pixels(Settings):
+class Part(Settings):
+    learned: ClassVar[frozenset[str]] = frozenset()  # groups of what it learns: the keys of `outer`
+
+
+class Pixels(Part):
+    learned = frozenset({"images"})
     name: Literal["pixels"]
     init: Literal["real", "noise"] = "real"
 
 
-class GradientMatching(Settings):
+class Hallucinator(Part):
+    learned = frozenset({"bases", "hallucinators"})
+    name: Literal["hallucinator"]  # HaBa's bases, each through every hallucinator
+    init: Literal["real"] = "real"  # random real images as bases
+    bases: PositiveInt | None = None  # per class; left out: IPC
+    channels: Literal[1] | None = None  # of a base; left out: those of the data; 1: at first the mean over them
+    hallucinators: PositiveInt = 5
+
+
+class GradientMatching(Part):
     name: Literal["gradient"]
     metric: Literal["ours", "mse", "cos"] = "ours"
 
 
-class DistributionMatching(Settings):
+class DistributionMatching(Part):
     name: Literal["distribution"]
     chunk: PositiveInt = 2560  # images embedded at once; only memory depends on it (batch-norm networks take all)
+
+
+class TrajectoryMatching(Part):
+    learned = frozenset({"lr"})
+    name: Literal["trajectory"]
+    steps: PositiveInt  # N: SGD steps of the student on the set
+    batch: PositiveInt | None = None  # images a step; left out: all
+    lr: Positive = 0.01  # where the learned step size starts
+    smallest_lr: Positive = 1e-4  # it never falls below
+    gradient: Literal["exact", "full", "truncated"] = "exact"  # by reverse sweep, through one graph, TESLA's
+    factor: Positive = 1.0  # of the images' gradient: TESLA's published code halves it
+    soft_labels: bool = False  # targets assigned by the expert in every iteration (TESLA)
+
+
+class Contrast(Settings):
+    """HaBa's second player: an extractor of the student's architecture that is trained beside the set."""
+
+    name: Literal["contrast"]
+    weight: Positive = 0.1  # in the set's loss: likeness of a base through two hallucinators
+    pull: NonNegative = 0.1  # in the extractor's: unlikeness of the same
+    supervised: NonNegative = 0.1  # in the extractor's: supervised contrastive loss; its cross-entropy has weight 1
+    temperature: Positive = 0.07
+    batch: PositiveInt | None = None  # bases a step; left out: all
+    lr: Positive = 0.001  # of the extractor
+    momentum: Fraction = 0.9
 
 
 class FreshStudents(Settings):
@@ -218,6 +268,20 @@ class TrainedStudents(Settings):
     augment: Augmentation = "none"
 
 
+class ExpertStudents(Settings):
+    name: Literal["experts"]  # a stretch of an expert's trajectory, out of the buffer that the row needs
+    starts: PositiveInt  # T+: it begins at snapshot 0, ..., starts - 1
+    span: PositiveInt  # M: epochs that it spans
+
+    @property
+    def epochs(self) -> int:
+        """The least that a buffer must hold."""
+        return self.starts - 1 + self.span
+
+
+Students = Annotated[FreshStudents | TrainedStudents | ExpertStudents, Field(discriminator="name")]
+
+
 class Sgd(Settings):
     """Outer optimiser of one parameter group."""
 
@@ -230,13 +294,16 @@ class Distillation(Settings):
 
     kind: Literal["distillation"] = "distillation"
     revision: PositiveInt = 1
-    synthetic: Pixels
-    objective: Annotated[GradientMatching | DistributionMatching, Field(discriminator="name")]
-    students: Annotated[FreshStudents | TrainedStudents, Field(discriminator="name")]
+    synthetic: Annotated[Pixels | Hallucinator, Field(discriminator="name")]
+    objective: Annotated[GradientMatching | DistributionMatching | TrajectoryMatching, Field(discriminator="name")]
+    regulariser: Contrast | None = None
+    students: Students
     augment: Siamese = "none"  # one draw for the real and synthetic batch of a class
     outer: dict[str, Sgd]
+    average: Fraction | None = None  # decay of the set's moving average, which then is the result (FTD)
     iterations: PositiveInt
     real_batch: PositiveInt = 256  # per class
+    excess: bool = False  # the set may store more than its IPC in images (HaBa's published cells); the report shows it
     sets: PositiveInt = 5
 
 

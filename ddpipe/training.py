@@ -100,6 +100,16 @@ def rate(config: settings.Training, number: int) -> float:
             return config.lr
 
 
+def set_rate(optimizer: Sgd, config: settings.Training, number: int) -> None:
+    """Give `optimizer` the learning rate of pass `number`; where it has just dropped, momentum may be forgotten.
+
+    Depends on `number` alone, so that a resumed run does what an unbroken one would.
+    """
+    optimizer.lr = rate(config, number)
+    if config.drop_resets_momentum and number and optimizer.lr != rate(config, number - 1):
+        optimizer.forget()
+
+
 def descend(
     parameters: Iterable[Tensor], loss: Loss, config: settings.Training, feed: Callable[[], Iterable[Batch]]
 ) -> Iterator[int]:
@@ -113,10 +123,7 @@ def descend(
     """
     optimizer = Sgd(parameters, rate(config, 0), config.momentum, config.weight_decay)
     for number in range(passes(config)):
-        if optimizer.lr != (lr := rate(config, number)):
-            optimizer.lr = lr
-            if config.drop_resets_momentum:
-                optimizer.forget()
+        set_rate(optimizer, config, number)
         last = follow(loss, optimizer, feed())
         yield number
     if not math.isfinite(last):

@@ -8,7 +8,8 @@ import typer
 from torch import Tensor
 
 from ddpipe import config, coresets, distilled, networks
-from ddpipe.artifacts import digest, file_digest, mend, new_folder, read_json, read_tensors, write_json
+from ddpipe.artifacts import digest, file_digest, new_folder, write_json
+from ddpipe.buffer import Buffer
 from ddpipe.checkpoints import Checkpoints
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
@@ -18,7 +19,8 @@ from ddpipe.errors import UserError
 from ddpipe.experts import features, restore_
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams, generator
-from ddpipe.settings import Distillation, Row, Run, Selection
+from ddpipe.settings import Distillation, ExpertStudents, Row, Run, Selection
+from ddpipe.synthetic import Factorised
 from stages import run_command
 
 Piece = tuple[dict[str, Tensor], dict[str, Any]]  # one finished set and what it cost
@@ -48,8 +50,12 @@ def main(
     inputs |= {"network": architecture.model_dump(), "data": prepared.checksum}
     # DVC reruns the cell when its mathematics changed: sets finished by the old code must not be taken for new ones
     inputs |= {"code": [file_digest(Path(file)) for file in (row.objective, row.synthetic)]}
-    if needs_experts(row):
-        inputs["experts"] = read_json(Path(row.needs) / "experts.json")
+    buffer = Buffer(Path(row.needs), device) if needs_experts(row) else None
+    if buffer is not None:
+        followed = getattr(settings, "students", None)
+        epochs = followed.epochs if isinstance(followed, ExpertStudents) else 0
+        buffer.check(prepared.checksum, architecture.model_dump(mode="json"), epochs)
+        inputs["experts"] = buffer.about
     store = Checkpoints(Path("data/checkpoints/distill") / cell, digest(inputs))
     real = Resident(prepared.train_images, prepared.train_labels, prepared.preprocessing, device)
     network = networks.build(architecture, prepared.channels, prepared.resolution, len(prepared.classes), device)
@@ -61,10 +67,12 @@ def main(
             if piece is None:
                 try:
                     if isinstance(settings, Selection):
-                        piece = choose_set(settings, row, number, params.seed, real, network)
+                        piece = choose_set(settings, row, number, params.seed, real, network, buffer)
                     else:
                         rng = Streams(params.seed, cell, number)
-                        run = compose(settings, int(row.ipc), real, network, prepared.flip, rng)
+                        run = compose(
+                            settings, int(row.ipc), real, network, prepared.flip, rng, buffer, params.run.compile
+                        )
                         piece = learn(run, settings, f"{cell} set {number}", store, number, params.run, device)
                 except UserError as error:
                     raise UserError(f"{cell}, set {number}: {error}") from error
@@ -74,7 +82,7 @@ def main(
         info = {"cell": cell, "seed": params.seed}
         info |= {"classes": list(prepared.classes), "data_checksum": prepared.checksum}
         info |= row.model_dump(include={"method", "recipe", "dataset", "data", "ipc", "network"})
-        info |= {"settings": settings.model_dump(), "budget": budget(pieces[0][1]["floats"], prepared, row)}
+        info |= {"settings": settings.model_dump(), "budget": budget(pieces[0][1]["floats"], prepared, row, settings)}
         with new_folder(Path("data/distilled") / cell) as folder:
             distilled.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
         write_json(Path("data/costs") / f"{cell}.json", total([meta["cost"] for _, meta in pieces]))
@@ -106,13 +114,25 @@ def learn(
                 store.write(f"set-{number}.partial", run.state_dict(), cost=cost())
             progress.advance()
     run.check_finite()
-    images, targets = run.synthetic.decode()
-    tensors = {"images": images.detach().cpu(), "targets": targets.cpu(), "loss": run.history.cpu()}
+    run.finish()
+    with torch.no_grad():
+        images, targets = run.synthetic.decode()
+    tensors = {"images": images.cpu(), "targets": targets.cpu(), "loss": run.history.cpu()}
+    tensors |= {f"hint.{name}": value.cpu() for name, value in run.objective.hints().items()}
+    if isinstance(run.synthetic, Factorised):
+        tensors |= {f"code.{name}": value.cpu() for name, value in run.synthetic.codes().items()}
+        tensors["contents"] = run.synthetic.contents.cpu()
     return tensors, {"cost": cost(), "floats": run.synthetic.stored_floats()}
 
 
 def choose_set(
-    settings: Selection, row: Row, number: int, seed: int, real: Resident, network: networks.Classifier
+    settings: Selection,
+    row: Row,
+    number: int,
+    seed: int,
+    real: Resident,
+    network: networks.Classifier,
+    buffer: Buffer | None,
 ) -> Piece:
     """Choose real images; for herding and K-Center in the feature space of expert `number`."""
     meter = Meter(real.labels.device)
@@ -121,37 +141,35 @@ def choose_set(
     elif settings.rule == "random":
         rows = coresets.random(real.class_index, row.ipc, generator(seed, "random", row.data, number)).flatten()
     else:
-        embedded = features(restore_(network, last_snapshot(Path(row.needs), number)), real)
+        assert buffer is not None, "`ddpipe check` demands a buffer"
+        embedded = features(restore_(network, buffer.snapshot(number % len(buffer), -1)), real)
         select = coresets.herding if settings.rule == "herding" else coresets.kcenter
         rows = select(embedded, real.class_index, row.ipc).flatten()
     cost = meter.record() | {"resumed_at": [], "iterations": 0}
     return {"rows": rows}, {"cost": cost, "floats": len(rows) * real.images[0].numel()}
 
 
-def last_snapshot(buffer: Path, number: int) -> Tensor:
-    """(P,) final weights of expert `number` of a buffer, counted round and round."""
-    experts = read_json(buffer / "experts.json").get("networks")
-    if not experts:
-        raise UserError(f"{buffer / 'experts.json'} names no networks; {mend(buffer / 'experts.json')}")
-    path = buffer / f"{number % experts}.safetensors"
-    tensors = read_tensors(path)[0]
-    if "snapshots" not in tensors:
-        raise UserError(f"{path} holds no snapshots; {mend(path)}")
-    return tensors["snapshots"][-1]
-
-
 def needs_experts(row: Row) -> bool:
     return row.needs.startswith("data/experts/")
 
 
-def budget(floats: int, prepared: Prepared, row: Row) -> dict[str, float]:
-    """Stored floats of one set, and how many images a class they are worth: never more than the row's IPC."""
+def budget(floats: int, prepared: Prepared, row: Row, settings: Distillation | Selection) -> dict[str, float]:
+    """Stored floats of one set, and how many images a class they are worth: more than the row's IPC only if it says so.
+
+    `excess` is there where the settings allow one: by how many images a class the set is above (or below) the IPC.
+    """
     worth = floats / prepared.train_images[0].numel() / len(prepared.classes)
-    if row.ipc != "all" and worth > row.ipc:
+    stored = {"floats": floats, "images_per_class": worth}
+    if row.ipc == "all":
+        return stored
+    if isinstance(settings, Distillation) and settings.excess:
+        return stored | {"excess": worth - row.ipc}
+    if worth > row.ipc:
         raise UserError(
-            f"synthetic: stores {floats} floats, worth {worth:.2f} images per class; the cell allows {row.ipc}"
+            f"synthetic: stores {floats} floats, worth {worth:.2f} images per class; the cell allows {row.ipc}: store "
+            "less, or say excess: true and the report shows it"
         )
-    return {"floats": floats, "images_per_class": worth}
+    return stored
 
 
 def total(costs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ddpipe.progress import Progress
 from ddpipe.randomness import Streams
 from ddpipe.report.pictures import image_grid
 from ddpipe.settings import Protocol
+from ddpipe.styles import Styles
 from ddpipe.synthetic import Batch
 from ddpipe.training import Diverged, passes
 from stages import run_command
@@ -129,7 +130,9 @@ def read_set(folder: Path, number: int, prepared: Prepared, device: torch.device
         return TrainingSet(real_batches(chosen, len(prepared.classes)), len(rows))
     images, targets = tensors["images"].to(device), tensors["targets"].to(device)
     lr = float(tensors["hint.lr"]) if "hint.lr" in tensors else None  # what a protocol may ask for
-    return TrainingSet(lambda index: Batch(images[index], targets[index]), len(images), lr)
+    styles = Styles(tensors["contents"]) if "contents" in tensors else None
+    examples = len(images) if styles is None else len(styles)
+    return TrainingSet(lambda index: Batch(images[index], targets[index]), examples, lr, styles)
 
 
 def check_rate(data: TrainingSet, rules: Protocol, key: str, where: str) -> None:

@@ -13,6 +13,7 @@ from ddpipe.datasets.resident import Resident
 from ddpipe.evaluation.group import Single, Stack
 from ddpipe.evaluation.memory import training_bytes
 from ddpipe.randomness import Streams
+from ddpipe.styles import Styles
 from ddpipe.synthetic.batch import Batch
 from ddpipe.training import Fetch, Loss, accuracy, batches, descend
 
@@ -25,8 +26,13 @@ class TrainingSet(NamedTuple):
     """What the networks are trained on."""
 
     fetch: Fetch
-    n: int  # how many examples `fetch` has
+    n: int  # how many examples a pass sees
     lr: float | None = None  # the step size that was learned with the set; `learned_lr` protocols need it
+    styles: Styles | None = None  # of a factorised set: a pass sees each of the n bases in one of them
+
+    def seen_by(self, rng: Streams) -> Fetch:
+        """Example numbers -> images and targets, as the network with the streams `rng` sees them in a pass."""
+        return self.fetch if self.styles is None else self.styles.over(self.fetch, rng("styles"))
 
 
 class Examination:
@@ -78,7 +84,10 @@ class Examination:
 
         def feed() -> Iterator[Batch]:
             return self.group.join(
-                [batches(data.fetch, data.n, config.batch, self.policy, rng("train"), config.cutmix) for rng in streams]
+                [
+                    batches(data.seen_by(rng), data.n, config.batch, self.policy, rng("train"), config.cutmix)
+                    for rng in streams
+                ]
             )
 
         if len(streams) != self.group.size:

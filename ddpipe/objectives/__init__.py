@@ -4,7 +4,17 @@ The module of an objective has its name: rows of the grid point at that file, so
 redistils exactly the cells that use it.
 """
 
+from collections.abc import Callable
+
 from ddpipe.objectives.distribution import DistributionMatching
 from ddpipe.objectives.gradient import GradientMatching
+from ddpipe.objectives.objective import Objective
+from ddpipe.objectives.trajectory import TrajectoryMatching
 
-OBJECTIVES = {"gradient": GradientMatching, "distribution": DistributionMatching}  # built with (settings, real_batch)
+OBJECTIVES: dict[str, Callable[..., Objective]] = {  # built with (settings, real_batch)
+    "gradient": GradientMatching,
+    "distribution": DistributionMatching,
+    "trajectory": TrajectoryMatching,
+}
+
+__all__ = ["OBJECTIVES", "Objective"]

@@ -20,11 +20,11 @@ from ddpipe import settings
 from ddpipe.augment import Policy
 from ddpipe.datasets.resident import Resident
 from ddpipe.networks import Classifier, has_batch_norm
+from ddpipe.objectives.objective import Objective
 from ddpipe.outer import Loss
 from ddpipe.randomness import Streams
-from ddpipe.stateless import Stateless
 from ddpipe.students.student import Student
-from ddpipe.synthetic import Pixels
+from ddpipe.synthetic import Synthetic
 
 
 def class_means(features: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -39,7 +39,7 @@ def mean_distance(synthetic: Tensor, real: Tensor) -> Tensor:
     return (synthetic - real).square().sum(1)
 
 
-class DistributionMatching(Stateless):
+class DistributionMatching(Objective):
     """The objective of DM."""
 
     accepts = frozenset({"network"})
@@ -48,7 +48,7 @@ class DistributionMatching(Stateless):
         self.chunk, self.real_batch = config.chunk, real_batch
 
     def losses(
-        self, synthetic: Pixels, student: Student, real: Resident, augment: Policy, rng: Streams
+        self, synthetic: Synthetic, student: Student, real: Resident, augment: Policy, rng: Streams
     ) -> Iterator[Loss]:
         network, sizes = student.network, synthetic.sizes
         together = len(sizes) if has_batch_norm(network) else max(1, self.chunk // self.real_batch)

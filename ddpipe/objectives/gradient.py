@@ -22,11 +22,11 @@ from ddpipe import settings
 from ddpipe.augment import Policy
 from ddpipe.datasets.resident import Resident
 from ddpipe.networks import has_batch_norm
+from ddpipe.objectives.objective import Objective
 from ddpipe.outer import Loss
 from ddpipe.randomness import Streams
-from ddpipe.stateless import Stateless
 from ddpipe.students.student import Student
-from ddpipe.synthetic import Pixels
+from ddpipe.synthetic import Synthetic
 
 
 def network_gradient(
@@ -69,7 +69,7 @@ def gradient_distance(synthetic: Sequence[Tensor], real: Sequence[Tensor], metri
     return 1 - (a * b).sum() / (a.norm() * b.norm() + 1e-6)
 
 
-class GradientMatching(Stateless):
+class GradientMatching(Objective):
     """The objective of DC and, with an augmentation, of DSA."""
 
     accepts = frozenset({"network"})
@@ -78,7 +78,7 @@ class GradientMatching(Stateless):
         self.metric, self.real_batch = config.metric, real_batch
 
     def losses(
-        self, synthetic: Pixels, student: Student, real: Resident, augment: Policy, rng: Streams
+        self, synthetic: Synthetic, student: Student, real: Resident, augment: Policy, rng: Streams
     ) -> Iterator[Loss]:
         network = student.network
         if has_batch_norm(network):

@@ -119,7 +119,7 @@ def length(config: Config, cell: str, data: Data) -> int:
     if isinstance(chosen, settings.Selection):
         return row.ipc * data.shape.classes
     found = Cell(chosen, data, row.ipc, config.network(row.network))
-    return found.classes * found.decoded
+    return found.classes * found.bases
 
 
 STAGES: dict[str, Callable[[Config, Step, str, bool], Demand | str]] = {

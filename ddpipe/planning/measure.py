@@ -25,6 +25,7 @@ from ddpipe.planning.work import Operation
 from ddpipe.randomness import generator
 from ddpipe.synthetic import Batch
 from ddpipe.training import descend
+from ddpipe.unroll import Gradient
 
 ENOUGH = 0.12  # seconds of repeated calls, after which their median is taken
 FEWEST, MOST = 3, 40  # repeats
@@ -117,6 +118,23 @@ def matching(bench: Bench, operation: Operation, n: int) -> Call:
     return call
 
 
+def flat_gradient(bench: Bench, operation: Operation, n: int) -> Call:
+    gradient, theta, batch = unrolled(bench, operation, n)
+    return lambda: gradient(theta, batch)
+
+
+def pull_back(bench: Bench, operation: Operation, n: int) -> Call:
+    gradient, theta, batch = unrolled(bench, operation, n)
+    pull = torch.ones_like(theta)
+    return lambda: gradient.pull_back(theta, batch, pull)
+
+
+def unrolled(bench: Bench, operation: Operation, n: int) -> tuple[Gradient, Tensor, Batch]:
+    network = bench.network(operation)
+    theta = torch.cat([p.detach().flatten() for p in network.parameters()])
+    return Gradient(network), theta, Batch(bench.images(operation, n), bench.targets(operation, n))
+
+
 def step(bench: Bench, operation: Operation, n: int) -> Call:
     """Steps of one batch each, until the generator is dropped."""
     network, size = bench.network(operation).train(), operation.together
@@ -132,6 +150,17 @@ def augmented(bench: Bench, operation: Operation, n: int) -> Call:
     """Parameters of their own for all images of a training batch."""
     images, policy = bench.images(operation, n), augment.make(operation.option)
     return lambda: [policy(images, policy.draw(bench.rng, n, *images.shape[-2:])) for _ in range(DRAWS)]
+
+
+def augmented_gradient(bench: Bench, operation: Operation, n: int) -> Call:
+    images, policy = bench.images(operation, n).requires_grad_(), augment.make(operation.option)
+
+    def call() -> None:
+        for _ in range(DRAWS):
+            changed = policy(images, policy.draw(bench.rng, n, *images.shape[-2:]))
+            torch.autograd.grad(changed, images, torch.ones_like(changed))
+
+    return call
 
 
 def siamese(bench: Bench, operation: Operation, n: int) -> Call:
@@ -247,7 +276,10 @@ MEASURES = {
     "weight gradient": Measure(weight_gradient),
     "matching": Measure(matching),
     "step": Measure(step, IMAGES[1:]),
+    "flat gradient": Measure(flat_gradient),
+    "pull back": Measure(pull_back),
     "augment": Measure(augmented, calls=DRAWS),
+    "augment gradient": Measure(augmented_gradient, calls=DRAWS),
     "siamese": Measure(siamese, calls=DRAWS),
     "siamese gradient": Measure(siamese_gradient, calls=DRAWS),
     "gather": Measure(gather, (8, 512)),

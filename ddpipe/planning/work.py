@@ -1,7 +1,7 @@
 """How often a stage calls what: network passes, augmentations, writes, each as (number of calls, images a call).
 
 Counted from settings alone, without torch. Every part of a method has one function here, found by the class of its
-settings; a new objective adds its own to OBJECTIVES, a new parametrisation to DECODED, new students to STUDENTS.
+settings; a new objective adds its own to OBJECTIVES, a parametrisation to BASES and STYLES, students to STUDENTS.
 """
 
 from collections import Counter
@@ -58,9 +58,14 @@ class Cell:
         return self.data.shape.classes
 
     @property
+    def bases(self) -> int:
+        """Images of a class that one pass over the set sees."""
+        return BASES[type(self.chosen.synthetic)](self.chosen.synthetic, self.ipc)
+
+    @property
     def decoded(self) -> int:
         """Images of a class in the decoded set."""
-        return DECODED[type(self.chosen.synthetic)](self)
+        return self.bases * STYLES[type(self.chosen.synthetic)](self.chosen.synthetic)
 
     @property
     def real(self) -> int:
@@ -111,7 +116,30 @@ def gradient(objective: settings.GradientMatching, cell: Cell) -> Work:
     return work
 
 
+def trajectory(objective: settings.TrajectoryMatching, cell: Cell) -> Work:
+    """The student's steps, each pulled back through once; through the full graph it takes about as long."""
+    shown = cell.classes * cell.bases
+    images = min(objective.batch or shown, shown)
+    work: Work = Counter({(cell.operation("flat gradient"), images): objective.steps})
+    work[cell.operation("pull back"), images] += objective.steps
+    if cell.chosen.augment != "none":
+        work[Operation("augment gradient", cell.data.shape, option=cell.chosen.augment), images] += objective.steps
+    if objective.soft_labels:
+        work[cell.operation("forward"), cell.classes * cell.decoded] += 1
+    return work
+
+
+def contrast(regulariser: settings.Contrast, cell: Cell) -> Work:
+    """Two views of the bases through the extractor, once for the set and once for itself."""
+    shown = cell.classes * cell.bases
+    images = 2 * min(regulariser.batch or shown, shown)
+    return Counter(
+        {(cell.operation("image gradient"), images): 1, (cell.operation("weight gradient", "mse"), images): 1}
+    )
+
+
 OBJECTIVES: dict[type, Callable[[Any, Cell], Work]] = {
+    settings.TrajectoryMatching: trajectory,
     settings.DistributionMatching: distribution,
     settings.GradientMatching: gradient,
 }
@@ -133,14 +161,27 @@ def trained(students: settings.TrainedStudents, cell: Cell) -> Work:
     return work
 
 
+def followed(students: settings.ExpertStudents, cell: Cell) -> Work:
+    """Two rows of a file are read for each student: nothing beside its steps."""
+    return Counter()
+
+
 STUDENTS: dict[type, Callable[[Any, Cell], Work]] = {
+    settings.ExpertStudents: followed,
     settings.FreshStudents: fresh,
     settings.TrainedStudents: trained,
 }
 
-# --- parametrisations: images of a class in the decoded set ----------------------------------------------------------
+# --- parametrisations: bases of a class, and images of each in the decoded set ---------------------------------------
 
-DECODED: dict[type, Callable[[Cell], int]] = {settings.Pixels: lambda cell: cell.ipc}
+BASES: dict[type, Callable[[Any, int], int]] = {
+    settings.Pixels: lambda synthetic, ipc: ipc,
+    settings.Hallucinator: lambda synthetic, ipc: synthetic.bases or ipc,
+}
+STYLES: dict[type, Callable[[Any], int]] = {
+    settings.Pixels: lambda synthetic: 1,
+    settings.Hallucinator: lambda synthetic: synthetic.hallucinators,
+}
 
 
 # --- training and testing ---------------------------------------------------------------------------------------------
@@ -200,6 +241,8 @@ def distillation(cell: Cell, checkpoint_every: int) -> Work:
     learned = cell.classes * cell.decoded
     one = STUDENTS[type(chosen.students)](chosen.students, cell)
     one.update(times(chosen.iterations, OBJECTIVES[type(chosen.objective)](chosen.objective, cell)))
+    if chosen.regulariser is not None:
+        one.update(times(chosen.iterations, contrast(chosen.regulariser, cell)))
     one[Operation("outer step", shape), learned] += chosen.iterations
     one[Operation("write"), 8 * learned * shape.values] += (chosen.iterations - 1) // checkpoint_every  # and momentum
     one[Operation("write"), 4 * learned * shape.values] += 2  # the finished piece, and the set
@@ -221,7 +264,12 @@ EMBEDDED = ("herding", "kcenter")  # rules that choose in an expert's feature sp
 
 
 def experts(buffer: settings.Experts, data: Data, network: settings.Network) -> Work:
-    return times(buffer.networks, training(buffer, data.train, data.shape, network))
+    """GSAM takes two gradients where SGD takes one."""
+    one = training(buffer, data.train, data.shape, network)
+    if buffer.flat is not None:
+        again = Counter({call: calls for call, calls in one.items() if call[0].name == "step"})
+        one.update(again)
+    return times(buffer.networks, one)
 
 
 def evaluation(

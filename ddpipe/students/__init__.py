@@ -1,16 +1,34 @@
 """Which networks judge the set, by the `name` of their settings. `next` is the paper's inner loop."""
 
 from ddpipe import augment, settings
+from ddpipe.buffer import Buffer
+from ddpipe.errors import UserError
 from ddpipe.networks import Classifier
+from ddpipe.students.experts import Experts
 from ddpipe.students.fresh import Fresh
-from ddpipe.students.student import Student
+from ddpipe.students.student import Segment, Student
 from ddpipe.students.trained import Trained
 
-__all__ = ["Fresh", "Student", "Trained", "make"]
+__all__ = ["Experts", "Fresh", "Segment", "Student", "Trained", "make"]
+
+Students = Experts | Fresh | Trained
 
 
-def make(config: settings.FreshStudents | settings.TrainedStudents, network: Classifier, flip: bool) -> Fresh | Trained:
-    """`flip` False: a mirrored image would be another class, so the students' own augmentation never flips."""
-    if isinstance(config, settings.TrainedStudents):
-        return Trained(config, network, augment.make(config.augment, flip))
-    return Fresh(network)
+def make(config: settings.Students, network: Classifier, flip: bool, buffer: Buffer | None) -> Students:
+    """The students of `config`.
+
+    Args:
+        flip: False where a mirrored image would be another class: the students' own augmentation never flips then.
+        buffer: finished experts, for students that follow them; UserError without.
+    """
+    match config:
+        case settings.TrainedStudents():
+            return Trained(config, network, augment.make(config.augment, flip))
+        case settings.ExpertStudents():
+            if buffer is None:
+                raise UserError(
+                    "students: 'experts' follow a buffer; name one as the row's needs: data/experts/<buffer>"
+                )
+            return Experts(config, network, buffer)
+        case _:
+            return Fresh(network)

@@ -4,7 +4,7 @@ from ddpipe.networks import Classifier, initialise_
 from ddpipe.randomness import Streams
 from ddpipe.stateless import Stateless
 from ddpipe.students.student import Student
-from ddpipe.synthetic import Pixels
+from ddpipe.synthetic import Synthetic
 
 
 class Fresh(Stateless):
@@ -13,5 +13,5 @@ class Fresh(Stateless):
     def __init__(self, network: Classifier):
         self.network = network
 
-    def next(self, synthetic: Pixels, rng: Streams) -> Student:
+    def next(self, synthetic: Synthetic, rng: Streams) -> Student:
         return Student(initialise_(self.network.train(), rng("students.init")))

@@ -14,7 +14,7 @@ from ddpipe.networks import Classifier, initialise_
 from ddpipe.randomness import Streams
 from ddpipe.sgd import Sgd
 from ddpipe.students.student import Student
-from ddpipe.synthetic import Batch, Pixels
+from ddpipe.synthetic import Batch, Synthetic
 from ddpipe.training import pass_over
 
 
@@ -29,7 +29,7 @@ class Trained:
     def new_optimizer(self) -> Sgd:
         return Sgd(self.network.parameters(), self.config.lr, self.config.momentum)
 
-    def next(self, synthetic: Pixels, rng: Streams) -> Student:
+    def next(self, synthetic: Synthetic, rng: Streams) -> Student:
         if self.served % self.config.outer_loop == 0:
             initialise_(self.network.train(), rng("students.init"))
             self.optimizer, self.served = self.new_optimizer(), 0
@@ -38,7 +38,7 @@ class Trained:
         self.served += 1
         return Student(self.network)
 
-    def train(self, synthetic: Pixels, rng: Streams) -> None:
+    def train(self, synthetic: Synthetic, rng: Streams) -> None:
         images, targets = (tensor.detach() for tensor in synthetic.decode())
         self.network.train()
         for _ in range(self.config.inner_loop):

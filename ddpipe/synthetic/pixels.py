@@ -4,6 +4,8 @@ Images are ordered class by class, unconstrained (no clamp, no projection), with
 and DM learn. Survey section 2.1, S = {(s_i, y_i)}.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ from ddpipe import settings
 from ddpipe.datasets.resident import Resident
 from ddpipe.errors import UserError
 from ddpipe.randomness import Streams
-from ddpipe.synthetic.batch import Batch
+from ddpipe.synthetic.batch import Batch, chunks
 
 
 class Pixels(nn.Module):
@@ -42,6 +44,14 @@ class Pixels(nn.Module):
         if index is None:
             return Batch(self.images, self.targets)
         return Batch(self.images[index], self.targets[index])
+
+    def batches(self, rng: torch.Generator, batch: int | None) -> Iterator[Tensor]:
+        """Addresses for one student: random batches of `batch` images (None: all), without end."""
+        return chunks(len(self), batch, rng)
+
+    def assign_targets_(self, targets: Tensor) -> None:
+        """Targets (V, K) given by an expert (TESLA) take the place of the one-hot ones."""
+        self.targets.copy_(targets)
 
     def groups(self) -> dict[str, list[Tensor]]:
         return {"images": [self.images]}

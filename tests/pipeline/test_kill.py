@@ -12,54 +12,122 @@ from threading import Timer
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
-from tests.pipeline.project import Project, folder_bytes
+from tests.pipeline.project import SOURCE, Project, folder_bytes
 
 SETS = 2
-METHODS: dict[str, dict[str, Any]] = {  # every student serves several steps and is trained in between, with momentum
-    "dm": {"iterations": 200},
-    "dc": {"iterations": 60, "students": {"outer_loop": 7, "inner_loop": 2, "momentum": 0.5}},
-    "dsa": {"iterations": 60, "students": {"outer_loop": 7, "inner_loop": 2, "momentum": 0.5}},
+STEPS = 21  # of an expert in a pass over digits
+TRAJECTORIES: dict[str, Any] = {
+    **{"data": "digits", "network": "convnet2_w16", "keep": "all", "batch": 64, "lr": 0.1, "drop": "never"},
+    **{"momentum": 0.0, "weight_decay": 0.0},
+}
+EXPERTS: dict[str, dict[str, Any]] = {
+    "digits-trajectories": TRAJECTORIES | {"networks": 3, "epochs": 8},
+    "digits-flat": TRAJECTORIES | {"networks": 2, "epochs": 6, "flat": {"alpha": 1.0}},
+    "digits-busy": TRAJECTORIES  # all that an expert can carry from one pass to the next
+    | {"networks": 2, "epochs": 10, "momentum": 0.9, "augment": "color_crop_scale", "cutmix": 0.5, "drop": "half"}
+    | {"dtype": "float16"},
+}
+LOOPS = {"outer_loop": 7, "inner_loop": 2, "momentum": 0.5}  # a student serves several steps, trained in between
+FOLLOWING = {"objective": {"steps": 4}, "students": {"starts": 3, "span": 2}}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One stage to kill, in numbers of seconds."""
+
+    stage: str
+    key: str  # cell or buffer
+    pieces: int  # sets or experts
+    length: int  # iterations or passes of each
+    interval: int  # between two checkpoints, in the same
+    numbers: dict[str, Any]
+
+    @property
+    def total(self) -> int:
+        return self.pieces * self.length
+
+    @property
+    def output(self) -> str:
+        return f"data/{'distilled' if self.stage == 'distill' else 'experts'}/{self.key}"
+
+    def positions(self, log: str) -> list[int]:
+        """How far the run was, over all pieces, at each line that says so."""
+        if self.stage == "experts":
+            return [int(done) for done in re.findall(rf"^experts@{self.key}: (\d+)/\d+, ", log, re.MULTILINE)]
+        done = re.findall(rf"^{self.key} set (\d+): (\d+)/(\d+), ", log, re.MULTILINE)
+        return [int(number) * int(length) + int(iteration) for number, iteration, length in done]
+
+
+def distilling(method: str, iterations: int, **numbers: Any) -> Case:
+    """`<method>-digits-1`, with a checkpoint every 5 % of a set."""
+    numbers = {"sets": SETS, "iterations": iterations} | numbers
+    return Case("distill", f"{method}-digits-1", SETS, iterations, iterations // 20, numbers)
+
+
+def training(buffer: str, interval: int) -> Case:
+    numbers = EXPERTS[buffer]
+    return Case("experts", buffer, numbers["networks"], numbers["epochs"], interval, numbers)
+
+
+CASES = {
+    case.key: case
+    for case in (
+        distilling("dm", 200, real_batch=16),
+        distilling("dc", 60, real_batch=16, students=LOOPS),
+        distilling("dsa", 60, real_batch=16, students=LOOPS),
+        distilling("mtt", 60, **FOLLOWING),
+        distilling("tesla", 60, **FOLLOWING | {"objective": {"steps": 4, "soft_labels": True}}),
+        distilling("ftd", 60, **FOLLOWING),
+        distilling("haba", 60, **FOLLOWING),
+        training("digits-trajectories", 1),
+        training("digits-flat", 1),
+        training("digits-busy", 2),
+    )
 }
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What the log of one process says. A position counts iterations over all sets."""
+    """What the log of one process says."""
 
     killed: bool
-    resumed: list[int]  # iterations it went on from
-    positions: list[int]  # iterations it finished, in order
+    resumed: list[int]  # iterations or passes it went on from
+    positions: list[int]  # those it finished, in order
     seconds: float  # from the first line of the log to the end
     log: str
 
 
-def set_up(project: Project, method: str) -> int:
-    """Give `<method>-digits-1` a run of seconds; returns the checkpoint interval, 5 % of a set's iterations."""
-    numbers = METHODS[method]
-    interval = numbers["iterations"] // 20
+def set_up(project: Project, case: Case) -> None:
+    """Give the case its numbers and the buffer it needs, as if it had never run."""
+    needs = case.key
     with project.params() as params:
-        params["methods"][method] = {"sets": SETS, "real_batch": 16} | numbers
-        params["run"] |= {"checkpoint_every": interval, "log_every": 1}
-        if method == "dsa":
-            params["grid"]["dsa-digits-1"] = {
-                **{"method": "dsa", "recipe": "dsa", "cell": "digits-1", "dataset": "digits", "data": "digits"},
-                **{"ipc": 1, "network": "convnet2_w16", "protocol": "short", "needs": "data/prepared/digits"},
-                **{"objective": "ddpipe/objectives/gradient.py", "synthetic": "ddpipe/synthetic/pixels.py"},
-            }
-    forget(project, f"{method}-digits-1")
-    return interval
+        steps = STEPS if case.stage == "experts" else 1
+        params["run"] |= {"checkpoint_every": case.interval * steps, "log_every": 1}
+        if case.stage == "distill":
+            method = case.key.split("-")[0]
+            params["methods"][method] = case.numbers
+            row = YAML(typ="safe").load(SOURCE / f"ddpipe/methods/{method}.yaml")["grid"][case.key]
+            needs = row["needs"].removeprefix("data/experts/")
+            with project.recipe(method) as recipe:
+                recipe["grid"].setdefault(case.key, row)
+        if needs in EXPERTS:
+            params["experts"][needs] = EXPERTS[needs]
+    if case.stage == "distill" and needs in EXPERTS and not (project.root / "data/experts" / needs).exists():
+        project.call("python", "-m", "stages.experts", needs)
+    forget(project, case)
 
 
-def forget(project: Project, cell: str) -> None:
-    """As if the cell had never run."""
-    for folder in ("distilled", "checkpoints/distill"):
-        shutil.rmtree(project.root / "data" / folder / cell, ignore_errors=True)
+def forget(project: Project, case: Case) -> None:
+    """As if the case had never run."""
+    for folder in (case.output, f"data/checkpoints/{case.stage}/{case.key}"):
+        shutil.rmtree(project.root / folder, ignore_errors=True)
 
 
-def distill(project: Project, cell: str, kill_after: float | None = None) -> Trace:
+def run(project: Project, case: Case, kill_after: float | None = None) -> Trace:
     """Run the stage; kill its process group `kill_after` seconds after the first line of its log."""
-    process = project.start_stage("distill", cell)
+    process = project.start_stage(case.stage, case.key)
     assert process.stderr is not None
     lines = [process.stderr.readline()]
     began = time.monotonic()
@@ -75,30 +143,28 @@ def distill(project: Project, cell: str, kill_after: float | None = None) -> Tra
     process.stderr.close()
     log = "".join(lines)
     assert code in (0, -signal.SIGKILL), log
-    done = re.findall(rf"^{cell} set (\d+): (\d+)/(\d+), ", log, re.MULTILINE)
-    positions = [int(number) * int(total) + int(iteration) for number, iteration, total in done]
-    resumed = [int(iteration) for iteration in re.findall(r"resuming at iteration (\d+) of", log)]
-    return Trace(code != 0, resumed, positions, seconds, log)
+    resumed = [int(at) for at in re.findall(r"resuming at (?:iteration|pass) (\d+) of", log)]
+    return Trace(code != 0, resumed, case.positions(log), seconds, log)
 
 
-def check_kills(project: Project, unbroken: Project, method: str, kills: int) -> None:
-    """Kill runs of one cell until `kills` processes died; every run that ends is compared with an unbroken one."""
-    cell, total = f"{method}-digits-1", SETS * METHODS[method]["iterations"]
-    interval = set_up(project, method)
-    set_up(unbroken, method)
-    whole = distill(unbroken, cell)
-    assert whole.positions == list(range(1, total + 1))
-    expected = folder_bytes(unbroken.root / "data/distilled" / cell)
-    assert {"0.safetensors", "1.safetensors", "distilled.json"} <= expected.keys()
+def check_kills(project: Project, unbroken: Project, case: Case, kills: int) -> None:
+    """Kill runs of one stage until `kills` processes died; every run that ends is compared with an unbroken one."""
+    total, interval = case.total, case.interval
+    set_up(project, case)
+    set_up(unbroken, case)
+    whole = run(unbroken, case)
+    assert whole.positions == list(range(1, total + 1)), whole.log
+    expected = folder_bytes(unbroken.root / case.output)
+    assert {f"{number}.safetensors" for number in range(case.pieces)} < expected.keys()
 
-    draw, killed, resumed = random.Random(f"kills of {method}"), 0, 0
-    output = project.root / "data/distilled" / cell
+    draw, killed, resumed, extra = random.Random(f"kills of {case.key}"), 0, 0, 0
+    output = project.root / case.output
     while killed < kills:
-        forget(project, cell)
+        forget(project, case)
         traces: list[Trace] = []
         while not traces or traces[-1].killed:
             delay = draw.uniform(0, 0.4 * whole.seconds) if killed < kills else None
-            traces.append(distill(project, cell, delay))
+            traces.append(run(project, case, delay))
             killed += traces[-1].killed
             assert folder_bytes(output) in ({}, expected)  # none or all of it
         assert folder_bytes(output) == expected
@@ -107,63 +173,41 @@ def check_kills(project: Project, unbroken: Project, method: str, kills: int) ->
         deaths = len(traces) - 1
         executed = sum(len(trace.positions) for trace in traces)
         assert total - deaths <= executed <= total + deaths * interval  # a death may lose the line of the last step
+        extra += executed - total
         furthest = 0
         for trace in traces:
             first = trace.positions[0] if trace.positions else furthest
             assert first > furthest - interval, "a process began further back than the last checkpoint"
             furthest = max(furthest, *trace.positions, 0)
-            assert all(iteration > 0 for iteration in trace.resumed)
+            assert all(at > 0 for at in trace.resumed)
             resumed += len(trace.resumed)
     assert resumed > 0
-    print(f"{method}: {killed} kills, {resumed} resumes, every {interval} of {total} iterations, {whole.seconds:.1f} s")
+    print(
+        f"{case.stage}@{case.key}: {killed} kills, {resumed} resumes, {extra} of {total} repeated, "
+        f"a checkpoint every {interval}, {whole.seconds:.1f} s"
+    )
 
 
-def test_killed_runs_end_with_the_same_bytes(project: Project, finished: Project, tmp_path: Path) -> None:
-    check_kills(project, finished.copy(tmp_path / "unbroken"), "dsa", kills=3)
+@pytest.mark.parametrize("key", ["dsa-digits-1", "digits-busy"])
+def test_killed_runs_end_with_the_same_bytes(project: Project, finished: Project, tmp_path: Path, key: str) -> None:
+    check_kills(project, finished.copy(tmp_path / "unbroken"), CASES[key], kills=3)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-def test_twenty_kills_a_method(project: Project, finished: Project, tmp_path: Path, method: str) -> None:
-    check_kills(project, finished.copy(tmp_path / "unbroken"), method, kills=20)
-
-
-def test_killed_experts_keep_the_finished_ones(project: Project, finished: Project, tmp_path: Path) -> None:
-    unbroken = finished.copy(tmp_path / "unbroken")
-    kept = project.root / "data/checkpoints/experts/digits"
-    for one in (project, unbroken):
-        with one.params() as params:
-            params["experts"]["digits"] |= {"networks": 3, "epochs": 6}
-        shutil.rmtree(one.root / "data/checkpoints/experts")
-        shutil.rmtree(one.root / "data/experts")
-    unbroken.call("python", "-m", "stages.experts", "digits")
-
-    draw = random.Random("kills of experts")
-    process = project.start_stage("experts", "digits")
-    while not (kept / "0.safetensors").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    time.sleep(draw.uniform(0, 0.3))
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert not (project.root / "data/experts/digits").exists()
-    before = {path: path.stat().st_mtime_ns for path in kept.glob("[0-9].safetensors")}
-    assert 1 <= len(before) < 3
-
-    project.call("python", "-m", "stages.experts", "digits")
-    assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert folder_bytes(project.root / "data/experts") == folder_bytes(unbroken.root / "data/experts")
+@pytest.mark.parametrize("key", CASES)
+def test_twenty_kills_of_each(project: Project, finished: Project, tmp_path: Path, key: str) -> None:
+    check_kills(project, finished.copy(tmp_path / "unbroken"), CASES[key], kills=20)
 
 
 def test_a_second_process_is_refused(project: Project) -> None:
-    set_up(project, "dm")
-    first = project.start_stage("distill", "dm-digits-1")
+    case = CASES["dm-digits-1"]
+    set_up(project, case)
+    first = project.start_stage(case.stage, case.key)
     try:
         assert first.stderr is not None
         first.stderr.readline()
         os.killpg(first.pid, signal.SIGSTOP)  # it keeps its lock and cannot finish meanwhile
-        second = project.start_stage("distill", "dm-digits-1")
+        second = project.start_stage(case.stage, case.key)
         message = second.communicate()[1]
     finally:
         os.killpg(first.pid, signal.SIGKILL)

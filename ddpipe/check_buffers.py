@@ -1,0 +1,63 @@
+"""That the cells which follow experts have a buffer to follow: its network, its snapshots, enough epochs."""
+
+import math
+from collections.abc import Iterator
+
+from ddpipe import settings
+from ddpipe.config import Config
+from ddpipe.errors import UserError
+
+FOLDER = "data/experts/"
+
+
+def buffers(config: Config) -> Iterator[str]:
+    """One sentence a mistake. That the buffer exists and has the row's data is `check.needs`' business."""
+    networks = config.params.networks
+    for cell, row, students in followers(config):
+        name = row.needs.removeprefix(FOLDER)
+        if name == row.needs:
+            yield f"grid.{cell}.needs: {row.method} follows experts: name {FOLDER}<buffer>, trained on {row.data!r}"
+            continue
+        buffer = config.params.experts.get(name)
+        if buffer is None:
+            continue
+        if networks.get(buffer.network) != networks.get(row.network):
+            yield (
+                f"grid.{cell}.network: {row.network!r}, but {row.needs} holds networks {buffer.network!r}; "
+                "name a buffer of this network"
+            )
+        if buffer.keep != "all":
+            yield f"experts.{name}.keep: {buffer.keep!r}, but {cell} follows whole trajectories; set it to all"
+        elif passes(buffer) < students.epochs:
+            yield (
+                f"experts.{name}.epochs: {buffer.epochs}, but {cell} goes up to {students.epochs}; "
+                f"set it to {students.epochs} or more"
+            )
+
+
+def notes(config: Config) -> Iterator[str]:
+    """Buffers that train further than any of their cells looks: no mistake, but device time for nothing."""
+    furthest: dict[str, float] = {}
+    followed = {cell: students.epochs for cell, _, students in followers(config)}
+    for cell, row in config.rows.items():
+        name = row.needs.removeprefix(FOLDER)
+        furthest[name] = max(furthest.get(name, 0), followed.get(cell, math.inf))  # herding takes the last, however far
+    for name, buffer in config.params.experts.items():
+        if passes(buffer) > furthest.get(name, math.inf):
+            yield f"experts.{name}.epochs: {buffer.epochs}, but its cells go up to {furthest[name]}: so many would do"
+
+
+def followers(config: Config) -> Iterator[tuple[str, settings.Row, settings.ExpertStudents]]:
+    """The rows whose students are experts; rows with mistakes of their own are left to `check.rows`."""
+    for cell, row in config.rows.items():
+        try:
+            students = getattr(config.resolved(cell), "students", None)
+        except UserError:
+            continue
+        if isinstance(students, settings.ExpertStudents):
+            yield cell, row, students
+
+
+def passes(config: settings.Training) -> int:
+    """As `training.passes`, which comes with torch."""
+    return config.epochs + config.extra_epoch

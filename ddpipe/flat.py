@@ -1,0 +1,54 @@
+"""Gradients that lead to flat minima: GSAM (Zhuang et al., ICLR 2022), with which FTD (Du et al., CVPR 2023) trains."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-12  # beside every norm, as in the official code
+
+
+def perturbation(weights: Sequence[Tensor], gradients: Sequence[Tensor], rho: float, adaptive: bool) -> list[Tensor]:
+    """The step of length about rho along the gradient; `adaptive` measures it in units of the weights.
+
+    e = rho w^2 g / (| |w| g | + eps), elementwise products and one norm over all tensors; without `adaptive`
+    e = rho g / (|g| + eps).
+    """
+    scaled = [w.abs() * g for w, g in zip(weights, gradients, strict=True)] if adaptive else list(gradients)
+    factor = rho / (norm(scaled) + EPSILON)
+    return [factor * (w.abs() * s if adaptive else s) for w, s in zip(weights, scaled, strict=True)]
+
+
+def flattened(here: Sequence[Tensor], there: Sequence[Tensor], alpha: float) -> list[Tensor]:
+    """g2 - alpha v, where v is the part of the gradient `here` (g1) orthogonal to the perturbed one `there` (g2)."""
+    a, b = norm(here), norm(there)
+    cosine = sum((x * y).sum() for x, y in zip(here, there, strict=True)) / (a * b + EPSILON)
+    along = cosine * a / (b + EPSILON)
+    return [y - alpha * (x - along * y) for x, y in zip(here, there, strict=True)]
+
+
+def norm(tensors: Sequence[Tensor]) -> Tensor:
+    """L2 norm over all entries of all tensors."""
+    return torch.stack([torch.linalg.vector_norm(t) for t in tensors]).norm()
+
+
+def flat_gradient(
+    weights: Sequence[Tensor],
+    gradient: Callable[[], Sequence[Tensor]],
+    rho: float,
+    alpha: float,
+    adaptive: bool,
+) -> list[Tensor]:
+    """GSAM's update direction at `weights`, which come back unchanged.
+
+    Args:
+        gradient: the loss's gradient at the weights as they are when it is called, on the same batch both times.
+    """
+    here = gradient()
+    with torch.no_grad():
+        kept = [w.clone() for w in weights]
+        torch._foreach_add_(list(weights), perturbation(weights, here, rho, adaptive))
+    there = gradient()
+    with torch.no_grad():
+        torch._foreach_copy_(list(weights), kept)
+        return flattened(here, there, alpha)

@@ -1,0 +1,36 @@
+"""What the loop asks of an objective, and what one inherits that learns nothing and keeps nothing."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from ddpipe.augment import Policy
+from ddpipe.datasets.resident import Resident
+from ddpipe.outer import Loss
+from ddpipe.randomness import Streams
+from ddpipe.stateless import Stateless
+from ddpipe.students.student import Student
+from ddpipe.synthetic import Synthetic
+
+
+class Objective(Stateless):
+    accepts = frozenset({"network"})  # what it needs of a student
+    compiled = False  # run.compile: torch.compile where the objective can
+
+    @abstractmethod
+    def losses(
+        self, synthetic: Synthetic, student: Student, real: Resident, augment: Policy, rng: Streams
+    ) -> Iterator[Loss]:
+        """One loss for every outer step of this iteration."""
+
+    def groups(self) -> dict[str, list[Tensor]]:
+        """What the objective learns itself, for the outer optimiser."""
+        return {}
+
+    def project_(self) -> None:
+        """Bring what it learns back to where it may lie."""
+
+    def hints(self) -> dict[str, Tensor]:
+        """What users of the finished set have to know."""
+        return {}

@@ -1,0 +1,117 @@
+"""Trajectory matching: MTT (Cazenavette et al., CVPR 2022), FTD, TESLA, HaBa; survey Eq. 30.
+
+A student that starts where an expert was after epoch k and takes N steps on the set shall arrive where the expert was
+after epoch k + M:
+
+1. draw an expert and k (the students' business), theta_0 = theta*_k;
+2. take N steps of plain SGD with the learned step size, each on one augmented batch of the set;
+3. L = |theta_N - theta*_(k+M)|^2 / |theta*_k - theta*_(k+M)|^2; descend in the set and in the step size.
+
+The gradient is exact either way: by a reverse sweep that holds one step's graph (`ddpipe.unroll`), or through the graph
+of all steps ("full"). "truncated" is TESLA's, which leaves out how a batch moves the later steps.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from ddpipe import settings
+from ddpipe.augment import Policy
+from ddpipe.datasets.resident import Resident
+from ddpipe.networks import Classifier
+from ddpipe.objectives.objective import Objective
+from ddpipe.outer import Loss
+from ddpipe.randomness import Streams
+from ddpipe.students.student import Student
+from ddpipe.synthetic import Batch, Synthetic
+from ddpipe.unroll import Compiled, Gradient, sweep, through_graph, walk
+
+CHUNK = 256  # images labelled at once
+
+
+def distance(end: Tensor, start: Tensor, target: Tensor) -> Tensor:
+    """Survey Eq. 30: squared distance of `end` from `target`, relative to that of `start`; all (P,)."""
+    return (end - target).square().sum() / (start - target).square().sum()
+
+
+class TrajectoryMatching(Objective):
+    """The objective of MTT, FTD, TESLA and HaBa; learns the student's step size."""
+
+    accepts = frozenset({"segment"})
+
+    def __init__(self, config: settings.TrajectoryMatching, real_batch: int):
+        self.config = config
+        self.lr = torch.tensor(config.lr, requires_grad=True)
+        self.kept: Gradient | None = None
+        self.agreement = torch.tensor(1.0)  # share of the images whose soft label has their class as its largest
+
+    def losses(
+        self, synthetic: Synthetic, student: Student, real: Resident, augment: Policy, rng: Streams
+    ) -> Iterator[Loss]:
+        assert student.segment is not None, "compose refuses students without a segment"
+        start, target = student.segment
+        gradient = self.gradient(student.network)
+        if self.config.soft_labels:
+            self.assign_targets_(synthetic, gradient, target)
+        batches = []
+        for index in islice(synthetic.batches(rng("synthetic.batches"), self.config.batch), self.config.steps):
+            images, targets = synthetic.decode(index)
+            draw = augment.draw(rng("augment"), len(images), *images.shape[-2:])
+            batches.append(Batch(augment(images, draw), targets))
+        yield self.match(gradient, start, target, batches)
+
+    def gradient(self, network: Classifier) -> Gradient:
+        """Kept from one iteration to the next: what was compiled for this network shall serve again."""
+        if self.kept is None or self.kept.network is not network:
+            self.kept = Compiled(network) if self.compiled else Gradient(network)
+        return self.kept
+
+    @torch.no_grad()
+    def assign_targets_(self, synthetic: Synthetic, gradient: Gradient, target: Tensor) -> None:
+        """TESLA's soft labels: what the expert at the end of the segment says of the images, not augmented."""
+        images = synthetic.decode().images
+        given = torch.cat([gradient.logits(target, part).softmax(1) for part in images.split(CHUNK)])
+        self.agreement = (given.argmax(1) == synthetic.classes).float().mean().cpu()
+        synthetic.assign_targets_(given)
+
+    def match(self, gradient: Gradient, start: Tensor, target: Tensor, batches: list[Batch]) -> Loss:
+        """The loss of one student on the given augmented batches, its gradient taken up to their images."""
+        lr = self.lr.to(start)  # with its graph: the step size itself stays where the outer optimiser has it
+        images = [batch.images for batch in batches]
+        if self.config.gradient == "full":
+            leaves = [image.detach().requires_grad_() for image in images]
+            rate = lr.detach().requires_grad_()
+            alone = [Batch(leaf, batch.targets) for leaf, batch in zip(leaves, batches, strict=True)]
+            value = distance(through_graph(gradient, start, alone, rate), start, target)
+            *moved, by_lr = torch.autograd.grad(value, (*leaves, rate))
+        else:
+            alone = [Batch(image.detach(), batch.targets) for image, batch in zip(images, batches, strict=True)]
+            rate = lr.detach()
+            thetas = walk(gradient, start, alone, rate)
+            end = thetas[-1]
+            value = distance(end, start, target)
+            pull = 2 * (end - target) / (start - target).square().sum()
+            moved, by_lr = sweep(gradient, thetas, alone, rate, pull, self.config.gradient == "truncated")
+        return Loss(value.detach(), (*images, lr), (*(self.config.factor * move for move in moved), by_lr))
+
+    def groups(self) -> dict[str, list[Tensor]]:
+        return {"lr": [self.lr]}
+
+    @torch.no_grad()
+    def project_(self) -> None:
+        """Left alone the step size may become negative or explode, and the images with it."""
+        self.lr.clamp_(min=self.config.smallest_lr)
+
+    def hints(self) -> dict[str, Tensor]:
+        soft = {"agreement": self.agreement} if self.config.soft_labels else {}
+        return {"lr": self.lr.detach()} | soft
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"lr": self.lr.detach(), "agreement": self.agreement}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.lr.copy_(state["lr"])
+        self.agreement = state["agreement"]

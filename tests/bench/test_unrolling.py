@@ -1,0 +1,72 @@
+"""Trajectory matching's three gradients: time and peak memory against the number of steps N.
+
+The exact sweep's memory grows with N by the weights of each step alone, its time stays within half as much again of the
+full graph's at the published width.
+"""
+
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.bench.unrolling import gradient_of, scene
+
+pytestmark = [pytest.mark.bench]
+ROOT = Path(__file__).parents[2]
+STEPS = (10, 20, 50, 100)
+WIDTH, WEIGHTS = 128, 320_010
+
+
+def say(request: pytest.FixtureRequest, line: str) -> None:
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(line)
+
+
+def ratio(mine, reference, turns: int) -> tuple[float, float]:
+    """Median processor seconds of `mine`, and the median over turns of its ratio to `reference`."""
+    times: list[tuple[float, float]] = []
+    for _ in range(turns + 1):
+        pair = []
+        for once in (mine, reference):
+            began = time.process_time()
+            once()
+            pair.append(time.process_time() - began)
+        times.append((pair[0], pair[1]))
+    return statistics.median(a for a, _ in times[1:]), statistics.median(a / b for a, b in times[1:])
+
+
+@pytest.mark.parametrize(("width", "turns"), [(16, 40), (WIDTH, 5)])
+@pytest.mark.parametrize("how", ["exact", "truncated"])
+def test_time_against_the_full_graph(request, width, turns, how):
+    mine, reference = (gradient_of(scene(kind, 10, width), width) for kind in (how, "full"))
+    seconds, times = ratio(mine, reference, turns)
+    say(request, f"\nwidth {width}, N 10, {how}: {1000 * seconds:.0f} ms, {times:.2f} of the full graph's time")
+    assert width < WIDTH or times <= 1.5
+
+
+def test_compiled_steps_are_faster_than_the_full_graph(request):
+    mine = gradient_of(scene("exact", 10, WIDTH, compiled=True), WIDTH)
+    began = time.perf_counter()
+    mine()
+    compiling = time.perf_counter() - began
+    seconds, times = ratio(mine, gradient_of(scene("full", 10, WIDTH), WIDTH), 5)
+    say(request, f"\nwidth {WIDTH}, N 10, compiled: {1000 * seconds:.0f} ms, {times:.2f}; compiling {compiling:.0f} s")
+    assert times < 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads a process's peak memory from /proc")
+def test_memory_is_flat_in_the_number_of_steps(request):
+    peaks = {}
+    for how in ("full", "exact", "truncated"):
+        for steps in STEPS:
+            command = [sys.executable, "-m", "tests.bench.unrolling", how, str(steps), str(WIDTH), "1"]
+            out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+            seconds, peaks[how, steps] = map(float, out.split())
+            say(request, f"\nwidth {WIDTH}, N {steps}, {how}: {seconds:.1f} s, {peaks[how, steps]:.0f} MB")
+    a_step = 4 * (WEIGHTS + 10 * 3 * 32 * 32) / 2**20  # MB: its weights, and its images' gradient
+    grown = peaks["exact", STEPS[-1]] - peaks["exact", STEPS[0]]
+    assert grown <= 1.5 * a_step * (STEPS[-1] - STEPS[0]) + 50
+    assert peaks["full", 50] > 3 * peaks["exact", 50]

@@ -1,0 +1,123 @@
+"""Experts on disk: the bytes of a growing file, what is read of it, and which buffers a cell refuses."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ddpipe.artifacts import write_json, write_tensors
+from ddpipe.buffer import Buffer, Snapshots, is_whole, whole_rows
+from ddpipe.errors import UserError
+from ddpipe.randomness import generator
+
+S, P = 4, 6
+ROWS = torch.randn(S, P, generator=generator("buffer"))
+ABOUT = {"buffer": "small", "networks": 2, "data_checksum": "a", "recipe": {"architecture": {"kind": "convnet"}}}
+
+
+def grow(path: Path, rows: range, dtype: str = "float32", shape: tuple[int, int] = (S, P)) -> None:
+    with Snapshots(path, shape, dtype, rows.start) as file:
+        for number in rows:
+            file.append(ROWS[number])
+        file.sync()
+
+
+def folder(path: Path, about: dict = ABOUT) -> Path:
+    path.mkdir()
+    for number in range(ABOUT["networks"]):
+        write_tensors(path / f"{number}.safetensors", {"snapshots": (ROWS + number).half()})
+    write_json(path / "experts.json", about)
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_grown_file_has_the_bytes_of_one_written_at_once(tmp_path, dtype):
+    grow(tmp_path / "grown", range(S), dtype)
+    write_tensors(tmp_path / "once", {"snapshots": ROWS.to(getattr(torch, dtype))})
+    assert (tmp_path / "grown").read_bytes() == (tmp_path / "once").read_bytes()
+
+
+@pytest.mark.parametrize("kept", range(1, S))
+def test_a_file_goes_on_behind_the_snapshots_that_count(tmp_path, kept):
+    path, whole = tmp_path / "broken", tmp_path / "whole"
+    grow(path, range(S - 1))
+    with open(path, "ab") as file:
+        file.write(b"half a row")
+    assert whole_rows(path, (S, P), "float32") == S - 1 and not is_whole(path)
+    grow(path, range(kept, S))
+    grow(whole, range(S))
+    assert path.read_bytes() == whole.read_bytes() and is_whole(path)
+    assert whole_rows(path, (S, P), "float32") == S
+
+
+def test_a_new_file_leaves_the_old_one_to_its_other_name(tmp_path):
+    grow(tmp_path / "array", range(S))
+    os.link(tmp_path / "array", tmp_path / "finished")
+    before = (tmp_path / "finished").read_bytes()
+    grow(tmp_path / "array", range(2))
+    assert (tmp_path / "finished").read_bytes() == before and not is_whole(tmp_path / "array")
+
+
+def test_no_file_has_no_snapshots(tmp_path):
+    assert whole_rows(tmp_path / "none", (S, P), "float32") == 0 and not is_whole(tmp_path / "none")
+    (tmp_path / "none").write_bytes(b"shorter")
+    assert whole_rows(tmp_path / "none", (S, P), "float32") == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "array").symlink_to("/dev/full")
+    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok: None)
+    with pytest.raises(UserError, match="cannot write .*array: No space left on device"):
+        grow(tmp_path / "array", range(S))
+
+
+def test_snapshots_are_float32_copies(tmp_path):
+    buffer = Buffer(folder(tmp_path / "small"))
+    assert len(buffer) == 2 and buffer.epochs == S - 1
+    for expert in range(2):
+        for number in range(S):
+            found = buffer.snapshot(expert, number)
+            assert found.dtype == torch.float32 and torch.equal(found, (ROWS[number] + expert).half().float())
+            found.zero_()
+    assert torch.equal(buffer.snapshot(1, -1), (ROWS[-1] + 1).half().float())
+    with pytest.raises(IndexError):
+        buffer.snapshot(0, S)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads a process's memory from /proc")
+def test_only_the_rows_asked_for_are_read(tmp_path):
+    rows, floats = 64, 500_000
+    (tmp_path / "large").mkdir()
+    array = torch.arange(rows, dtype=torch.float32).expand(floats, rows).T
+    write_tensors(tmp_path / "large/0.safetensors", {"snapshots": array})
+    write_json(tmp_path / "large/experts.json", ABOUT | {"networks": 1})
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before = resident()
+    buffer = Buffer(tmp_path / "large")
+    kept = [buffer.snapshot(0, number) for number in (3, 5, -1)]
+    assert [float(row[-1]) for row in kept] == [3.0, 5.0, 63.0]
+    assert resident() - before < 16 * 4 * floats  # mapped pages and their copies: of 64 rows a quarter is ample
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        (
+            ("b", {"kind": "convnet"}, 3),
+            "trained on other images or another preprocessing .* `dvc repro experts@small`",
+        ),
+        (("a", {"kind": "resnet"}, 3), "holds another network"),
+        (("a", {"kind": "convnet"}, 4), "experts.small: 3 epochs are kept, but the cell goes up to 4; set keep: all"),
+    ],
+)
+def test_a_cell_refuses_what_does_not_fit(tmp_path, cell, says):
+    buffer = Buffer(folder(tmp_path / "small"))
+    buffer.check("a", {"kind": "convnet"}, 3)
+    with pytest.raises(UserError, match=says):
+        buffer.check(*cell)

@@ -1,0 +1,122 @@
+"""Experts: what a pass does, what a snapshot is, and that a network goes on where its state was taken."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ddpipe import augment, networks, settings, training
+from ddpipe.experts import Expert, restore_
+from ddpipe.randomness import Streams, generator
+from ddpipe.sgd import Sgd
+from ddpipe.synthetic import Batch
+
+N, CLASSES = 22, 3
+PLAIN = {"data": "none", "network": "none", "networks": 1, "epochs": 2, "lr": 0.1, "momentum": 0.0, "batch": 8}
+BUSY = {"epochs": 6, "momentum": 0.9, "augment": "color_crop_scale", "cutmix": 0.5, "drop": "half"}
+FLAT = {"flat": {"rho": 0.05, "alpha": 0.5}}
+IMAGES = torch.randn(N, 1, 8, 8, generator=generator("experts"))
+TARGETS = F.one_hot(torch.arange(N) % CLASSES, CLASSES).float()
+
+
+def fetch(index) -> Batch:
+    return Batch(IMAGES[index], TARGETS[index])
+
+
+def network(norm: str = "instance") -> networks.Classifier:
+    return networks.build(settings.ConvNet(kind="convnet", depth=1, width=4, norm=norm), 1, 8, CLASSES)
+
+
+def expert(norm: str = "instance", **numbers) -> Expert:
+    config = settings.Experts.model_validate(PLAIN | numbers)
+    return Expert(config, network(norm), fetch, N, False, Streams("expert"))
+
+
+def state(made: Expert) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in made.state_dict().items()}
+
+
+def test_snapshots_are_copies():
+    """On a CPU an alias of the live weights would turn every snapshot into the last one."""
+    made = expert()
+    snapshots = [made.snapshot()]
+    for _ in range(2):
+        made.advance()
+        snapshots.append(made.snapshot())
+    assert len({tuple(s.tolist()) for s in snapshots}) == 3
+    before = networks.initialise_(network(), Streams("expert")("init"))
+    assert torch.equal(snapshots[0], torch.cat([p.detach().flatten() for p in before.parameters()]))
+    assert torch.equal(snapshots[2], torch.cat([p.detach().flatten() for p in made.network.parameters()]))
+    restored = restore_(network(), snapshots[1])
+    assert torch.equal(torch.cat([p.detach().flatten() for p in restored.parameters()]), snapshots[1])
+
+
+@pytest.mark.parametrize("numbers", [{}, BUSY, BUSY | {"drop_resets_momentum": False}, BUSY | {"drop": "staged"}])
+def test_a_pass_is_a_step_on_every_batch_at_the_rate_of_that_pass(numbers):
+    made = expert(**numbers)
+    config, other, rng = made.config, network(), Streams("expert")
+    networks.initialise_(other.train(), rng("init"))
+    optimizer = Sgd(other.parameters(), config.lr, config.momentum, config.weight_decay)
+    policy = augment.make(config.augment, False)
+    for number in range(training.passes(config)):
+        made.advance()
+        rate = training.rate(config, number)
+        if rate != optimizer.lr and config.drop_resets_momentum:
+            optimizer.forget()
+        optimizer.lr = rate
+        for images, targets in training.batches(fetch, N, config.batch, policy, rng("train"), config.cutmix):
+            loss = F.cross_entropy(other(images), targets)
+            optimizer.step(torch.autograd.grad(loss, optimizer.parameters))
+        assert torch.equal(made.snapshot(), torch.cat([p.detach().flatten() for p in other.parameters()]))
+
+
+@pytest.mark.parametrize("numbers", [BUSY, FLAT, BUSY | FLAT | {"drop_resets_momentum": False}])
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_it_goes_on_from_its_state_after_any_pass(numbers, norm):
+    unbroken = expert(norm, **numbers)
+    states = [state(unbroken)]
+    for _ in range(training.passes(unbroken.config)):
+        unbroken.advance()
+        states.append(state(unbroken))
+    for number, begun in enumerate(states[:-1]):
+        resumed = expert(norm, **numbers)
+        resumed.load_state_dict(begun)
+        while resumed.passes < training.passes(resumed.config):
+            resumed.advance()
+        end = state(resumed)
+        assert end.keys() == states[-1].keys()
+        for name, tensor in states[-1].items():
+            assert torch.equal(end[name], tensor), f"{name} after a break behind pass {number}"
+
+
+def test_both_gradients_of_a_flat_step_see_the_same_augmented_batch():
+    seen = []
+    made = expert(epochs=1, augment="color_crop_scale", **FLAT)
+    loss = made.loss
+
+    def noting(images, targets):
+        seen.append(images.clone())
+        return loss(images, targets)
+
+    made.loss = noting
+    made.advance()
+    assert len(seen) == 2 * -(-N // made.config.batch)
+    for first, second in zip(seen[::2], seen[1::2], strict=True):
+        assert torch.equal(first, second)
+
+
+def test_a_flat_step_without_a_perturbation_is_a_plain_one():
+    plain, flat = expert(), expert(flat={"rho": 1e-12, "alpha": 1.0})
+    for made in (plain, flat):
+        made.advance()
+    torch.testing.assert_close(flat.snapshot(), plain.snapshot())
+    moved = expert(**FLAT)
+    moved.advance()
+    assert float((moved.snapshot() - plain.snapshot()).abs().max()) > 1e-4
+
+
+def test_a_loss_that_is_not_a_number_is_refused_at_the_end_of_its_pass():
+    made = expert(lr=1e30)
+    with pytest.raises(training.Diverged, match=r"^lr: training a network with 1e\+30 .* lower it$"):
+        made.advance()
+        made.advance()
+    assert made.passes < 2
