@@ -73,6 +73,7 @@ def main(
                         run = compose(
                             settings, int(row.ipc), real, network, prepared.flip, rng, buffer, params.run.compile
                         )
+                        budget(run.synthetic.stored_floats(), prepared, row, settings)  # refused before the work
                         piece = learn(run, settings, f"{cell} set {number}", store, number, params.run, device)
                 except UserError as error:
                     raise UserError(f"{cell}, set {number}: {error}") from error

@@ -89,6 +89,8 @@ def test_yaml_is_read_as_dvc_reads_it(text: str, value: object, tmp_path: Path) 
         ({"a": {"name": "x", "k": 1}}, {"a": {"name": "y"}}, {"a": {"name": "y"}}),
         ({"a": {"b": 1}}, {"a": 2}, {"a": 2}),
         ({}, {"a": {"b": 1}}, {"a": {"b": 1}}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": None, "d": 3}}, {"a": {"c": 2, "d": 3}}),
+        ({"a": {"name": "x"}, "b": None}, {"a": None}, {"b": None}),
     ],
 )
 def test_merge(base: dict, change: dict, merged: dict) -> None:

@@ -34,6 +34,9 @@ class Nothing:
     def load_state_dict(self, state):
         assert not state
 
+    def project_(self):
+        pass
+
 
 class Pull(Nothing):
     """Draws the images to a random target; one loss a part, as an objective that steps class by class yields them."""
