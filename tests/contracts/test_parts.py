@@ -18,7 +18,7 @@ from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
 from ddpipe.distill import Distillation, compose
 from ddpipe.errors import UserError
-from ddpipe.evaluation import evaluate_network
+from ddpipe.evaluation import Examination, TrainingSet
 from ddpipe.objectives import OBJECTIVES
 from ddpipe.objectives.contrast import Contrast
 from ddpipe.randomness import Streams, generator
@@ -391,16 +391,9 @@ def test_nothing_reads_or_changes_the_global_generators(objective, pool, start, 
         images, targets = (tensor.detach() for tensor in run.synthetic.decode())
         architecture = settings.ConvNet(kind="convnet", depth=1, width=4)
         protocol = settings.Protocol(epochs=2, batch=4, augment=STRATEGY)
-        value = evaluate_network(
-            architecture,
-            protocol,
-            lambda index: Batch(images[index], targets[index]),
-            len(images),
-            resident(),
-            len(SIZES),
-            True,
-            Streams("evaluate"),
-        )
+        data = TrainingSet(lambda index: Batch(images[index], targets[index]), len(images))
+        examination = Examination(architecture, protocol, resident(), len(SIZES), flip=True)
+        (value,) = examination.accuracies(data, [Streams("evaluate")])
         return images, value
 
     before = state()
