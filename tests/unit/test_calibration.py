@@ -18,7 +18,8 @@ NETWORK = settings.ConvNet(kind="convnet", depth=1, width=4)
 NORMED = NETWORK.model_copy(update={"norm": "batch"})
 FORWARD = Operation("forward", SHAPE, NETWORK)
 OPTIONS = {
-    **{"augment": "color_crop", "siamese": "color_crop", "siamese gradient": "color_crop", "step": "float32"},
+    **dict.fromkeys(("augment", "augment gradient", "siamese", "siamese gradient"), "color_crop"),
+    **{"step": "float32"},
     **{"weight gradient": "ours", "matching": "ours", "select first": "herding", "select next": "kcenter"},
 }
 
