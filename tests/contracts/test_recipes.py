@@ -1,0 +1,39 @@
+"""Every published cell composes from its recipe."""
+
+from pathlib import Path
+
+import pytest
+
+from ddpipe import config, settings
+from tests.contracts.compositions import advanced, run_of
+
+ROOT = Path(__file__).parents[2]
+RECIPES = config.load(ROOT).recipes
+CELLS = [(name, cell) for name, recipe in RECIPES.items() for cell in recipe.cells]
+
+
+@pytest.mark.parametrize(("name", "cell"), CELLS)
+def test_every_cell_of_every_recipe_resolves_and_composes(name, cell):
+    recipe = RECIPES[name]
+    resolved = config.validate(settings.Cell, config.merge(recipe.parts, recipe.cells[cell]), f"{name}.cells.{cell}")
+    if isinstance(resolved, settings.Distillation):
+        run = run_of(smaller(resolved), ipc=3)
+        assert len(run.history) == resolved.iterations
+        advanced(run, 1).check_finite()
+
+
+def smaller(chosen: settings.Distillation) -> settings.Distillation:
+    """With at most three bases a class and three steps of a student: the images here are few."""
+    synthetic, objective = chosen.synthetic, chosen.objective
+    if isinstance(synthetic, settings.Hallucinator) and synthetic.bases:
+        synthetic = synthetic.model_copy(update={"bases": min(3, synthetic.bases)})
+    if isinstance(objective, settings.TrajectoryMatching):
+        objective = objective.model_copy(update={"steps": min(3, objective.steps)})
+    return chosen.model_copy(update={"real_batch": 4, "synthetic": synthetic, "objective": objective})
+
+
+def test_every_row_of_the_grid_resolves_to_a_cell_of_its_recipe():
+    project = config.load(ROOT)
+    for cell, row in project.rows.items():
+        assert row.cell in project.recipes[row.recipe].cells
+        assert project.resolved(cell).kind in ("distillation", "selection")

@@ -1,0 +1,118 @@
+"""What every parametrisation promises."""
+
+import pytest
+import torch
+
+from ddpipe import settings
+from ddpipe.errors import UserError
+from ddpipe.randomness import Streams, generator
+from ddpipe.synthetic import STARTS, Factorised, Pixels
+from tests.contracts.compositions import (
+    SIDE,
+    SIZES,
+    SYNTHETIC,
+    equal,
+    every_start,
+    learned_by,
+    of,
+    resident,
+    run_of,
+    settings_of,
+)
+
+
+@pytest.fixture(params=SYNTHETIC)
+def synthetic(request):
+    chosen = settings_of(SYNTHETIC[request.param])
+    return STARTS[chosen.name](chosen, resident(), 3, Streams("synthetic", request.param))
+
+
+def test_decode_gives_images_and_distributions_class_by_class(synthetic):
+    images, targets = synthetic.decode()
+    assert images.shape == (len(synthetic), 2, SIDE, SIDE) and targets.shape == (len(synthetic), len(SIZES))
+    assert torch.equal(targets.sum(1), torch.ones(len(synthetic)))
+    assert torch.equal(targets.argmax(1), synthetic.classes) and torch.equal(
+        synthetic.classes.sort()[0], synthetic.classes
+    )
+    assert torch.bincount(synthetic.classes).tolist() == synthetic.sizes
+
+
+def test_decode_of_addresses_is_those_rows_of_decode(synthetic):
+    shuffled = torch.randperm(len(synthetic), generator=generator("order"))
+    whole = synthetic.decode()
+    for index in (shuffled, shuffled[:2], torch.tensor([1, 1])):
+        part = synthetic.decode(index)
+        assert torch.equal(part.targets, whole.targets[index])
+        torch.testing.assert_close(part.images, whole.images[index])  # a convolution may round by the batch
+
+
+@pytest.mark.parametrize("batch", [None, 4, 2])
+def test_batches_go_through_the_set_over_and_over_in_new_orders(synthetic, batch):
+    contents = getattr(synthetic, "contents", torch.arange(len(synthetic)))
+    n = int(contents.max()) + 1
+    size = batch or n
+    rounds, queue = [], synthetic.batches(generator("batches"), batch)
+    for _ in range(6):
+        parts = [next(queue) for _ in range(-(-n // size))]
+        assert sorted(map(len, parts)) == sorted(map(len, torch.arange(n).split(size)))
+        rounds.append(contents[torch.cat(parts)])
+        assert rounds[-1].sort()[0].tolist() == list(range(n))
+    assert not all(torch.equal(rounds[0], other) for other in rounds)
+
+
+def test_targets_can_be_assigned(synthetic):
+    given = torch.rand(synthetic.targets.shape, generator=generator("targets")).softmax(1)
+    synthetic.assign_targets_(given)
+    assert torch.equal(synthetic.decode().targets, given)
+    assert torch.equal(synthetic.decode(torch.tensor([2, 0])).targets, given[[2, 0]])
+
+
+def test_every_learned_tensor_gets_a_gradient_from_every_image(synthetic):
+    learned = learned_by(synthetic)
+    assert learned and all(isinstance(tensor, torch.nn.Parameter) for tensor in learned)
+    images = synthetic.decode().images
+    gradients = torch.autograd.grad(images, learned, torch.ones_like(images))
+    assert all(bool((gradient != 0).any()) for gradient in gradients)
+    for row in range(len(synthetic)):
+        part = synthetic.decode(torch.tensor([row])).images
+        assert any(bool((g != 0).any()) for g in torch.autograd.grad(part, learned, torch.ones_like(part)))
+
+
+def test_stored_floats_are_the_learned_numbers(synthetic):
+    assert synthetic.stored_floats() == sum(tensor.numel() for tensor in learned_by(synthetic))
+    if isinstance(synthetic, Pixels):
+        assert synthetic.stored_floats() == 3 * len(SIZES) * 2 * SIDE**2
+    if isinstance(synthetic, Factorised):
+        assert synthetic.stored_floats() == sum(tensor.numel() for tensor in synthetic.codes().values())
+
+
+def test_a_synthetic_set_survives_its_state(synthetic):
+    state = {name: tensor.clone() for name, tensor in synthetic.state_dict().items()}
+    with torch.no_grad():
+        for parameter in synthetic.parameters():
+            parameter.zero_()
+    synthetic.load_state_dict(state)
+    assert equal(synthetic.state_dict(), state)
+
+
+def test_real_start_is_ipc_different_images_of_each_class():
+    real = resident()
+    start = STARTS["pixels"](settings.Pixels(name="pixels"), real, 5, Streams("start"))
+    for image, label in zip(start.images, start.classes, strict=True):
+        same = [
+            row for row in real.class_index[label].tolist() if torch.equal(real.batch(torch.tensor([row]))[0], image)
+        ]
+        assert len(same) == 1
+    assert len(start.images.flatten(1).unique(dim=0)) == len(start)
+
+
+def test_noise_start_is_standard_normal():
+    start = STARTS["pixels"](settings.Pixels(name="pixels", init="noise"), resident([50, 50]), 50, Streams("start"))
+    images = start.images.detach()
+    assert abs(float(images.mean())) < 0.05 and abs(float(images.std()) - 1) < 0.05
+
+
+@every_start
+def test_more_images_than_a_class_has_are_refused(start):
+    with pytest.raises(UserError, match="ipc: 6 is more than the 5 training images of class 1"):
+        run_of(of(start=start), ipc=6)
