@@ -353,8 +353,8 @@ class Run(Settings):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: PositiveInt = 1
-    together: Natural = 0  # evaluation networks trained at once; 0: one on a CPU, all of a set on a GPU
-    compile: bool = False  # torch.compile for training; pays for wide networks, costs about a minute a stage
+    together: Natural = 0  # evaluation networks trained at once; 0: one on a CPU, as many of a set as fit on a GPU
+    compile: bool = False  # torch.compile for evaluation and for trajectory matching; costs minutes at the start
     checkpoint_every: PositiveInt = 50  # iterations
     log_every: PositiveInt = 50  # iterations between log lines when not on a terminal
 

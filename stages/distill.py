@@ -13,7 +13,7 @@ from ddpipe.buffer import Buffer
 from ddpipe.checkpoints import Checkpoints
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
-from ddpipe.device import Meter, choose, describe
+from ddpipe.device import Meter, choose, describe, keep_freed_memory
 from ddpipe.distill import compose
 from ddpipe.errors import UserError
 from ddpipe.experts import features, restore_
@@ -40,6 +40,7 @@ def main(
     if ipc and ipc != str(row.ipc):
         raise UserError(f"--ipc: {ipc}, but grid.{cell}.ipc is {row.ipc}; leave the option to dvc.yaml")
     device = choose(params.run)
+    keep_freed_memory()
     prepared = Prepared.load(Path("data/prepared") / row.data)
     architecture = project.network(row.network)
     inputs = {

@@ -16,7 +16,7 @@ from ddpipe.checkpoints import Checkpoints
 from ddpipe.config import did_you_mean
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
-from ddpipe.device import Meter, choose, describe
+from ddpipe.device import Meter, choose, describe, keep_freed_memory
 from ddpipe.errors import UserError
 from ddpipe.experts import Expert, real_batches
 from ddpipe.progress import Progress, say
@@ -41,6 +41,7 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
         raise UserError(f"experts.{buffer}: no such entry in params.yaml{did_you_mean(buffer, list(params.experts))}")
     settings = params.experts[buffer]
     device = choose(params.run)
+    keep_freed_memory()
     prepared = Prepared.load(Path("data/prepared") / settings.data)
     architecture = project.network(settings.network)
     network = networks.build(architecture, prepared.channels, prepared.resolution, len(prepared.classes), device)
