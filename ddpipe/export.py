@@ -17,7 +17,8 @@ def export(folder: Path, out: Path, number: int = 0) -> str:
 
     `out/<class>/<i>.png` are the images as they look, greyscale or RGB, i counting the whole set, under the class of
     the largest target. `out/set.npz` has images (V, c, h, w) float32 in the pixel space of the run, pixels
-    (V, h, w, c) uint8, targets (V, K) float32 and classes (K,).
+    (V, h, w, c) uint8, targets (V, K) float32 and classes (K,), and what the method wants its users to know: `hint_lr`
+    is the step size learned with the set.
 
     Raises:
         UserError: when `out` exists, or the set is missing or damaged.
@@ -35,6 +36,7 @@ def export(folder: Path, out: Path, number: int = 0) -> str:
             write_bytes(new / names[label] / f"{row}.png", stream.getvalue())
         stream = io.BytesIO()
         arrays = {"images": chosen.images.numpy(), "pixels": pixels, "targets": chosen.targets.numpy()}
+        arrays |= {f"hint_{name}": value.numpy() for name, value in chosen.hints.items()}
         np.savez_compressed(stream, classes=np.array(chosen.classes), **arrays)  # type: ignore[arg-type]
         write_bytes(new / "set.npz", stream.getvalue())
     free = chosen.preprocessing.invert(chosen.images)

@@ -48,11 +48,12 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
 
     Columns: `cell method label ipc network protocol` (identity; `ipc` is text, "all" for the whole data set), `main`
     (the evaluation that the grid names, not a further one), `distilled` (learned, not selected), `mean std` (percent,
-    population) over `n` = `sets` x `networks` accuracies, `published_mean published_std doubtful source_mean source_std
-    note`, `difference` = mean - published_mean, `as_published` (no overrides, no combination), `survey_network` (the
-    survey's name of the network where its tables print this evaluation, else ""), `device versions`,
-    `distill_seconds` and `iterations` (of all sets), `seconds_per_iteration`, `eval_seconds`, `peak_memory_mb` (the
-    larger of both stages). Methods come in the order of params.yaml, IPC ascending.
+    population) over `n` = `sets` x `networks` accuracies, `floats` (stored in a set), `worth` (images a class that they
+    are worth), `published_mean published_std doubtful source_mean source_std note`, `difference` = mean -
+    published_mean, `as_published` (no overrides, no combination), `survey_network` (the survey's name of the network
+    where its tables print this evaluation, else ""), `device versions`, `distill_seconds` and `iterations` (of all
+    sets), `seconds_per_iteration`, `eval_seconds`, `peak_memory_mb` (the larger of both stages). Methods come in the
+    order of params.yaml, IPC ascending.
 
     Raises:
         UserError: no cell shows `dataset`, or a result is damaged.
@@ -121,7 +122,7 @@ def _row(config: Config, key: ResultKey, survey: published.Mapping[published.Key
 
 def _read_result(key: ResultKey, main: bool) -> dict[str, Any]:
     """The measured columns of one result file, and the overrides it ran with; NaN and no overrides without the file."""
-    columns = ("mean", "std", "n", "sets", "networks", *COST, "eval_seconds", "peak_memory_mb")
+    columns = ("mean", "std", "n", "sets", "networks", "floats", "worth", *COST, "eval_seconds", "peak_memory_mb")
     empty = dict.fromkeys(columns, NAN) | {"device": "", "versions": ""}
     try:
         result = json.loads(key.path.read_bytes())
@@ -133,6 +134,8 @@ def _read_result(key: ResultKey, main: bool) -> dict[str, Any]:
             "n": int(result["n"]),
             "sets": int(result["sets"]),
             "networks": int(result["networks"]),
+            "floats": int(result["budget"]["floats"]),
+            "worth": float(result["budget"]["images_per_class"]),
             "distill_seconds": _number(cost.get("seconds")),
             "iterations": _number(cost.get("iterations")),
             "seconds_per_iteration": _number(cost.get("seconds_per_iteration")),

@@ -18,6 +18,8 @@ LONG = {
     "sets": "Sets",
     "networks": "Networks",
     "n": "n",
+    "floats": "Stored floats",
+    "worth": "Worth images a class",
     "published_mean": "Published %",
     "difference": "Difference",
     "iterations": "Iterations, all sets",
@@ -26,7 +28,7 @@ LONG = {
     "eval_seconds": "Evaluation s",
     "peak_memory_mb": "Memory MB",
 }
-DECIMALS = {"mean": 1, "std": 1, "published_mean": 1, "difference": 1, "seconds_per_iteration": 4}
+DECIMALS = {"mean": 1, "std": 1, "published_mean": 1, "difference": 1, "seconds_per_iteration": 4, "worth": 2}
 DECIMALS |= {"distill_seconds": 1, "eval_seconds": 1}
 ALTERED, DOUBTFUL = "†", "‡"
 

@@ -56,6 +56,7 @@ def put(root: Path, cell: str, protocol: str, mean: float, network: str = "convn
     method, dataset, ipc = cell.rsplit("-", 2)
     result = {"cell": cell, "method": method, "dataset": dataset, "ipc": ipc, "network": network, "protocol": protocol}
     result |= {"accuracies": accuracies, "n": 2, "mean": mean, "std": 1.0, "sets": 1, "networks": 2, "seconds": 3.0}
+    result |= {"budget": {"floats": 7840, "images_per_class": 1.0}}
     result |= {"peak_memory_mb": 50.0, "device": "cpu", "versions": {"torch": "2", "ddpipe": "1"}, "overrides": {}}
     write_json(root / "data/results" / dataset / f"{cell}.{network}.{protocol}.json", result | {"cost": None} | more)
 
