@@ -8,12 +8,13 @@ from parts import WholeClass
 from torch import Tensor
 
 from ddpipe import networks, objectives, settings
-from ddpipe.augment import Augment, Draw
+from ddpipe.augment import Draw
 from ddpipe.randomness import Streams, generator
 from ddpipe.students import Student
 from ddpipe.synthetic import Pixels
 from tests.reference.distribution import dm_loss_and_gradient
 from tests.reference.gradient import dc_loss_and_gradient
+from tests.reference.noting import Noting
 from tests.reference.program import Scene, straight
 from tests.reference.program import composed as composed_run
 
@@ -24,18 +25,6 @@ STRATEGY = "color_crop_cutout_flip_scale_rotate"
 
 every_ipc = pytest.mark.parametrize("ipc", [1, 2, 5])
 every_strategy = pytest.mark.parametrize("strategy", ["none", *STRATEGY.split("_"), STRATEGY])
-
-
-class Noting(Augment):
-    """An augmentation that keeps its draws, for the reference to use once more."""
-
-    def __init__(self, strategy: str):
-        super().__init__(strategy)
-        self.draws: list[Draw] = []
-
-    def draw(self, rng: torch.Generator, n: int, height: int, width: int) -> Draw:
-        self.draws.append(super().draw(rng, n, height, width))
-        return self.draws[-1]
 
 
 class Batches(WholeClass):

@@ -7,27 +7,16 @@ import torch
 from torch import Tensor
 
 from ddpipe import networks, settings
-from ddpipe.augment import Augment, Draw
+from ddpipe.augment import Augment
 from ddpipe.objectives.trajectory import TrajectoryMatching
 from ddpipe.randomness import Streams, generator
 from ddpipe.students import Segment, Student
 from ddpipe.synthetic import Pixels
+from tests.reference.noting import Noting
 from tests.reference.trajectory import mtt_loss_and_gradient
 
 SIDE, CHANNELS, CLASSES, IPC, STEPS = 11, 2, 3, 2, 5
 STRATEGY = "color_crop_cutout_flip_scale_rotate"
-
-
-class Noting(Augment):
-    """An augmentation that keeps its draws, for the reference to use once more."""
-
-    def __init__(self, strategy: str):
-        super().__init__(strategy)
-        self.draws: list[Draw] = []
-
-    def draw(self, rng: torch.Generator, n: int, height: int, width: int) -> Draw:
-        self.draws.append(super().draw(rng, n, height, width))
-        return self.draws[-1]
 
 
 def normal(*shape: int) -> Tensor:
