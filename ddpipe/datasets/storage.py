@@ -61,7 +61,7 @@ class TensorFile:
             for name in positions:
                 positions[name] += len(prefix)
         self.next = dict(self.start)  # where the next row of each tensor goes
-        self.file = open(path, "w+b")  # noqa: SIM115 (closed by __exit__): closed by __exit__
+        self.file = open(path, "w+b")  # noqa: SIM115 (closed by __exit__)
         self.file.write(prefix)
         self.file.truncate(len(prefix) + offset)
 
