@@ -29,7 +29,8 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "ddpipe/methods").mkdir()
     for method in ("ftd", "herding"):
         shutil.copy(ROOT / f"ddpipe/methods/{method}.yaml", tmp_path / "ddpipe/methods")
-    change(tmp_path / "params.yaml", [], {"methods": {"ftd": {}, "herding": {}}, "grid": {}, "evaluations": {}})
+    methods = {"ftd": {}, "herding": {}, "herding-short": {"base": "herding"}}
+    change(tmp_path / "params.yaml", [], {"methods": methods, "grid": {}, "evaluations": {}})
     return tmp_path
 
 
