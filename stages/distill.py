@@ -120,9 +120,10 @@ def learn(
     with torch.no_grad():
         images, targets = run.synthetic.decode()
     tensors = {"images": images.cpu(), "targets": targets.cpu(), "loss": run.history.cpu()}
-    if hints := run.objective.hints():
+    hints = run.objective.hints()
+    if hints:
         say(f"{name}: " + ", ".join(f"{hint} {float(value):.3g}" for hint, value in hints.items()))
-    tensors |= {f"hint.{name}": value.cpu() for name, value in run.objective.hints().items()}
+    tensors |= {f"hint.{hint}": value.cpu() for hint, value in hints.items()}
     if isinstance(run.synthetic, Factorised):
         tensors |= {f"code.{name}": value.cpu() for name, value in run.synthetic.codes().items()}
         tensors["contents"] = run.synthetic.contents.cpu()
