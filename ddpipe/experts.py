@@ -5,7 +5,7 @@ in parameter order: one before training and one after every pass.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +15,11 @@ from ddpipe import augment, networks, settings
 from ddpipe.datasets.resident import Resident
 from ddpipe.errors import UserError
 from ddpipe.flat import flat_gradient
+from ddpipe.group import together
 from ddpipe.randomness import Streams
 from ddpipe.sgd import Sgd
 from ddpipe.synthetic.batch import Batch
-from ddpipe.training import Diverged, Fetch, batches, loss_of, set_rate
+from ddpipe.training import Diverged, Fetch, batches, set_rate
 
 
 def real_batches(real: Resident, num_classes: int) -> Callable[[Tensor | slice], Batch]:
@@ -32,24 +33,33 @@ def real_batches(real: Resident, num_classes: int) -> Callable[[Tensor | slice],
     return fetch
 
 
-class Expert:
-    """One network on its way along the real data; between two passes its state is complete.
+class Cohort:
+    """Networks on their way along the real data, trained at once; between two passes their state is complete.
+
+    Each sees batches of its own and learns what it would learn alone, up to rounding.
 
     Args:
-        network: its tensors are overwritten, with fresh weights from `rng("init")`.
+        network: the architecture; its tensors are overwritten.
         fetch: the n real examples by row number.
         flip: False where a mirrored image is another class.
-        rng: order, augmentation and mixing of the batches come from `rng("train")`.
+        rngs: of each network: "init" for its weights, "train" for order, augmentation and mixing of its batches.
     """
 
     def __init__(
-        self, config: settings.Experts, network: networks.Classifier, fetch: Fetch, n: int, flip: bool, rng: Streams
+        self,
+        config: settings.Experts,
+        network: networks.Classifier,
+        fetch: Fetch,
+        n: int,
+        flip: bool,
+        rngs: Sequence[Streams],
     ):
-        self.config, self.fetch, self.n, self.rng = config, fetch, n, rng
+        self.config, self.fetch, self.n, self.rngs = config, fetch, n, rngs
         self.policy = augment.make(config.augment, flip)
-        self.network = networks.initialise_(network.train(), rng("init"))
-        self.loss = loss_of(network, config.precision)
-        self.optimizer = Sgd(network.parameters(), config.lr, config.momentum, config.weight_decay)
+        self.group = together(network.train(), len(rngs), config.precision)
+        self.group.initialise_([rng("init") for rng in rngs])
+        self.loss = self.group.loss
+        self.optimizer = Sgd(self.group.parameters(), config.lr, config.momentum, config.weight_decay)
         self.passes = 0  # finished ones
 
     def advance(self) -> None:
@@ -60,7 +70,10 @@ class Expert:
         """
         config = self.config
         set_rate(self.optimizer, config, self.passes)
-        for batch in batches(self.fetch, self.n, config.batch, self.policy, self.rng("train"), config.cutmix):
+        feeds = [
+            batches(self.fetch, self.n, config.batch, self.policy, rng("train"), config.cutmix) for rng in self.rngs
+        ]
+        for batch in self.group.join(feeds):
             self.optimizer.step(self.gradient(batch))
         if not math.isfinite(self.value):
             raise Diverged(f"lr: training a network with {config.lr} gave a loss that is not a number; lower it")
@@ -75,26 +88,37 @@ class Expert:
             self.value = loss.detach()
             return list(torch.autograd.grad(loss, parameters))
 
-        return here() if flat is None else flat_gradient(parameters, here, flat.rho, flat.alpha, flat.adaptive)
+        if flat is None:
+            return here()
+        return flat_gradient(parameters, here, flat.rho, flat.alpha, flat.adaptive, self.group.each)
 
-    def snapshot(self) -> Tensor:
-        """(P,) copy of the weights on the CPU, never an alias of the live ones."""
-        return torch.cat([p.detach().flatten() for p in self.optimizer.parameters]).cpu()
+    def snapshots(self) -> Tensor:
+        """(T, P) copy of the weights on the CPU, never an alias of the live ones."""
+        return torch.cat([self.rows(p.detach()) for p in self.optimizer.parameters], 1).cpu()
+
+    def rows(self, tensor: Tensor) -> Tensor:
+        """(T, ...) of a group, or (...) of a single network, as (T, .), not a copy."""
+        return tensor.view(self.group.size, -1)
+
+    def parts(self) -> dict[str, Tensor]:
+        """name -> (T, .) of all that training changes but the generators, not copies."""
+        named = {f"network/{name}": tensor for name, tensor in self.group.tensors().items()}
+        named |= {f"optimizer/{name}": tensor for name, tensor in self.optimizer.state_dict().items()}
+        return {name: self.rows(tensor) for name, tensor in named.items()}
 
     def state_dict(self) -> dict[str, Tensor]:
-        state = {"iteration": torch.tensor(self.passes)}
-        for name, part in self.parts().items():
-            state |= {f"{name}/{key}": value for key, value in part.state_dict().items()}
+        state = {"iteration": torch.tensor(self.passes)} | self.parts()
+        for number, rng in enumerate(self.rngs):
+            state |= {f"rng/{number}/{purpose}": value for purpose, value in rng.state_dict().items()}
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.passes = int(state["iteration"])
         for name, part in self.parts().items():
-            own = {key.removeprefix(f"{name}/"): value for key, value in state.items() if key.startswith(f"{name}/")}
-            part.load_state_dict(own)
-
-    def parts(self) -> dict:
-        return {"network": self.network, "optimizer": self.optimizer, "rng": self.rng}
+            part.copy_(state[name])
+        for number, rng in enumerate(self.rngs):
+            start = f"rng/{number}/"
+            rng.load_state_dict({name.removeprefix(start): v for name, v in state.items() if name.startswith(start)})
 
 
 def restore_(network: networks.Classifier, snapshot: Tensor) -> networks.Classifier:

@@ -1,6 +1,7 @@
 """Gradients that lead to flat minima: GSAM (Zhuang et al., ICLR 2022), with which FTD (Du et al., CVPR 2023) trains."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -38,17 +39,20 @@ def flat_gradient(
     rho: float,
     alpha: float,
     adaptive: bool,
+    each: Callable[[Callable], Callable] = lambda function: function,
 ) -> list[Tensor]:
     """GSAM's update direction at `weights`, which come back unchanged.
 
     Args:
         gradient: the loss's gradient at the weights as they are when it is called, on the same batch both times.
+        each: makes a function of one network's tensors one of those given: `vmap` for several networks' (T, ...).
     """
     here = gradient()
     with torch.no_grad():
         kept = [w.clone() for w in weights]
-        torch._foreach_add_(list(weights), perturbation(weights, here, rho, adaptive))
+        ahead = each(partial(perturbation, rho=rho, adaptive=adaptive))(list(weights), here)
+        torch._foreach_add_(list(weights), ahead)
     there = gradient()
     with torch.no_grad():
         torch._foreach_copy_(list(weights), kept)
-        return flattened(here, there, alpha)
+        return each(partial(flattened, alpha=alpha))(here, there)

@@ -353,7 +353,7 @@ class Run(Settings):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: PositiveInt = 1
-    together: Natural = 0  # evaluation networks trained at once; 0: one on a CPU, as many of a set as fit on a GPU
+    together: Natural = 0  # networks trained at once; 0: one on a CPU; on a GPU as many as fit, experts as are fastest
     compile: bool = False  # torch.compile for evaluation and for trajectory matching; costs minutes at the start
     checkpoint_every: PositiveInt = 50  # iterations
     log_every: PositiveInt = 50  # iterations between log lines when not on a terminal

@@ -1,13 +1,17 @@
 """Stage `experts@<buffer>`: train networks on the real data, write data/experts/<buffer>."""
 
+import contextlib
 import math
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
+from torch import Tensor
 
 from ddpipe import config, networks
 from ddpipe.artifacts import digest, file_digest, new_folder, write_json
@@ -17,13 +21,18 @@ from ddpipe.config import did_you_mean
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
 from ddpipe.device import Meter, choose, describe, keep_freed_memory
-from ddpipe.errors import UserError
-from ddpipe.experts import Expert, real_batches
+from ddpipe.errors import UserError, out_of_memory
+from ddpipe.experts import Cohort, real_batches
+from ddpipe.group import fastest
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams
 from ddpipe.settings import Experts, Run
 from ddpipe.training import Diverged, passes
 from stages import run_command
+
+PARTIAL = "networks.partial"  # the piece of the group that is being trained
+TRIED = 8  # batches in a trial of how many networks at once are fastest
+MOST = 32  # of them that are tried at once
 
 
 def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in params.yaml")]) -> None:
@@ -32,15 +41,16 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     Writes data/experts/BUFFER (<number>.safetensors with `snapshots` (S, P), and experts.json; bit-reproducible) and
     data/costs/experts.BUFFER.json (seconds of all networks, memory, device). Finished networks are kept in
     data/checkpoints (the same files by another name, where the file system has hard links), so that raising `networks`
-    trains only the new ones. An unfinished one is checkpointed at the end of the pass in which the steps since its last
-    checkpoint reach `run.checkpoint_every`: after every pass, unless passes are short.
+    trains only the new ones. `run.together` of them are trained at once, on a GPU as many as a trial finds fastest, and
+    checkpointed at the end of the pass in which the steps since their last checkpoint reach `run.checkpoint_every`:
+    after every pass, unless passes are short.
     """
     project = config.load()
     params = project.params
     if buffer not in params.experts:
         raise UserError(f"experts.{buffer}: no such entry in params.yaml{did_you_mean(buffer, list(params.experts))}")
     settings = params.experts[buffer]
-    device = choose(params.run)
+    name, device = f"experts@{buffer}", choose(params.run)
     keep_freed_memory()
     prepared = Prepared.load(Path("data/prepared") / settings.data)
     architecture = project.network(settings.network)
@@ -50,17 +60,43 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     inputs = {"seed": params.seed, "recipe": recipe, "data": prepared.checksum}
     code = file_digest(Path("ddpipe/experts.py"))  # DVC reruns the stage when it changed: no network is reused then
     store = Checkpoints(Path("data/checkpoints/experts") / buffer, digest(inputs | {"code": code}))
+    n, shape = (
+        len(real.labels),
+        (snapshots_after(settings, passes(settings)), sum(p.numel() for p in network.parameters())),
+    )
+
+    def cohort(rngs: list[Streams], images: int) -> Cohort:
+        return Cohort(settings, network, real_batches(real, len(real.class_index)), images, prepared.flip, rngs)
+
+    def trial(size: int) -> float:
+        """Seconds of `size` networks for a pass over the first batches, after one in which the device warms up."""
+        tried = cohort([Streams("trial", number) for number in range(size)], min(n, TRIED * settings.batch))
+        tried.advance()
+        meter = Meter(device)
+        tried.advance()
+        return meter.seconds()
 
     with store.locked():
-        for number in range(settings.networks):
-            if finished(store, number):
-                continue
-            fetch, rng = real_batches(real, len(real.class_index)), Streams(params.seed, "experts", buffer, number)
-            expert = Expert(settings, network, fetch, len(real.labels), prepared.flip, rng)
-            try:
-                train(expert, f"experts@{buffer}", store, number, params.run, device)
-            except Diverged as error:
-                raise UserError(f"experts.{buffer}.{error}") from error
+        left = [number for number in range(settings.networks) if not finished(store, number)]
+        begun = unfinished(store, left, settings, shape, params.run)
+        new = [number for number in left if number not in begun.group]
+        size = at_once(params.run, len(new), trial, device)
+        groups = [Begun(new[first : first + size]) for first in range(0, len(new), size)]
+        done = (settings.networks - len(left)) * passes(settings) + begun.passes * len(set(begun.group) & set(left))
+        with Progress(name, settings.networks * passes(settings), done, params.run.log_every) as progress:
+            for each in [begun, *groups] if begun.group else groups:
+                rngs = [Streams(params.seed, "experts", buffer, number) for number in each.group]
+                try:
+                    train(cohort(rngs, n), store, each, shape, params.run, device, progress)
+                except Diverged as error:
+                    raise UserError(f"experts.{buffer}.{error}") from error
+                except (RuntimeError, MemoryError) as error:
+                    if out_of_memory(error) and len(each.group) > 1:
+                        raise UserError(
+                            f"run.together: out of memory with {len(each.group)} networks at once; set it to "
+                            f"{len(each.group) // 2}, finished networks are kept"
+                        ) from error
+                    raise
         about = {
             "buffer": buffer,
             "networks": settings.networks,
@@ -75,44 +111,89 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
         write_json(Path("data/costs") / f"experts.{buffer}.json", total_cost(costs))
 
 
-def train(expert: Expert, name: str, store: Checkpoints, number: int, how: Run, device: torch.device) -> None:
-    """Train one expert to its end, from its checkpoint if there is one."""
-    config, total, path = expert.config, passes(expert.config), array(store, number)
-    shape = snapshots_after(config, total), len(expert.snapshot())
-    interval = math.ceil(how.checkpoint_every / math.ceil(expert.n / config.batch))  # passes
-    state, meta = store.read(f"{number}.partial") or ({}, {})
-    kept = snapshots_after(config, int(state["iteration"])) if state else 0
-    if not state or whole_rows(path, shape, config.dtype) < kept:
-        state, kept = {}, 0
-        store.remove(str(number))  # what lies there beside the new array would be taken for whole again
-        store.remove(f"{number}.partial")
+@dataclass(frozen=True)
+class Begun:
+    """Networks to train at once, and how far an earlier process brought them: nowhere without a state."""
 
-    earlier: dict[str, Any] = {"seconds": 0.0, "device": describe(device)}
-    if state:
-        expert.load_state_dict(state)
-        earlier = meta["cost"]
-        say(f"{name}: network {number} resuming at pass {expert.passes} of {total}")
-        if earlier["device"] != describe(device):
-            say(f"{name}: begun on {earlier['device']}; going on here, the bits differ from those of an unbroken run")
-    meter = Meter(device, earlier["seconds"])
+    group: list[int]
+    state: dict[str, Tensor] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
 
-    with (
-        Snapshots(path, shape, config.dtype, kept) as file,
-        Progress(name, config.networks * total, number * total + expert.passes, how.log_every) as progress,
-    ):
-        if not state and snapshots_after(config, 0):
-            file.append(expert.snapshot())
-        while expert.passes < total:
-            expert.advance()
-            if snapshots_after(config, expert.passes) > snapshots_after(config, expert.passes - 1):
-                file.append(expert.snapshot())
-            if expert.passes % interval == 0 and expert.passes < total:
-                file.sync()
-                store.write(f"{number}.partial", expert.state_dict(), cost=meter.record())
-            progress.advance()
-        file.sync()
-    store.write(str(number), {}, cost=meter.record())
-    store.remove(f"{number}.partial")
+    @property
+    def passes(self) -> int:
+        return int(self.state["iteration"]) if self.state else 0
+
+
+def unfinished(store: Checkpoints, left: list[int], config: Experts, shape: tuple[int, int], run: Run) -> Begun:
+    """The group in which an earlier process was stopped; it goes on in the same company, on which its bits depend.
+
+    None has been begun where a file of snapshots lost its end, or `run.together` is smaller now.
+    """
+    state, meta = store.read(PARTIAL) or ({}, {"group": []})
+    begun = Begun(meta["group"], state, meta.get("cost", {}))
+    kept = snapshots_after(config, begun.passes)
+    whole = all(whole_rows(array(store, number), shape, config.dtype) >= kept for number in begun.group)
+    wanted = set(begun.group) & set(left) and max(begun.group) < config.networks
+    return begun if whole and wanted and len(begun.group) <= (run.together or len(begun.group)) else Begun([])
+
+
+def at_once(run: Run, most: int, trial: Callable[[int], float], device: torch.device) -> int:
+    """How many of `most` networks to train at once."""
+    if run.together:
+        return run.together
+    return fastest(trial, min(most, MOST)) if most > 1 and device.type != "cpu" else 1
+
+
+def train(
+    cohort: Cohort,
+    store: Checkpoints,
+    begun: Begun,
+    shape: tuple[int, int],
+    run: Run,
+    device: torch.device,
+    progress: Progress,
+) -> None:
+    """Train a group to its end."""
+    config, group, total, name = cohort.config, begun.group, passes(cohort.config), progress.description
+    interval = math.ceil(run.checkpoint_every / math.ceil(cohort.n / config.batch))  # passes
+    if begun.state:
+        cohort.load_state_dict(begun.state)
+        say(f"{name}: network {', '.join(map(str, group))} resuming at pass {cohort.passes} of {total}")
+        if begun.cost["device"] != describe(device):
+            say(
+                f"{name}: begun on {begun.cost['device']}; going on here, the bits differ from those of an unbroken run"
+            )
+    else:
+        store.remove(PARTIAL)
+        for number in group:
+            store.remove(str(number))  # what lies there beside the new array would be taken for whole again
+    meter = Meter(device, begun.cost.get("seconds", 0.0))
+
+    with contextlib.ExitStack() as opened:
+        kept = snapshots_after(config, cohort.passes) if begun.state else 0
+        files = [opened.enter_context(Snapshots(array(store, each), shape, config.dtype, kept)) for each in group]
+
+        def append() -> None:
+            for file, snapshot in zip(files, cohort.snapshots(), strict=True):
+                file.append(snapshot)
+
+        if not begun.state and snapshots_after(config, 0):
+            append()
+        while cohort.passes < total:
+            cohort.advance()
+            if snapshots_after(config, cohort.passes) > snapshots_after(config, cohort.passes - 1):
+                append()
+            if cohort.passes % interval == 0 or cohort.passes == total:
+                for file in files:
+                    file.sync()
+                store.write(PARTIAL, cohort.state_dict(), group=group, cost=meter.record())
+            for _ in group:
+                progress.advance()
+    cost = meter.record()
+    cost |= {"seconds": round(cost["seconds"] / len(group), 3), "together": len(group)}
+    for number in group:
+        store.write(str(number), {}, cost=cost)
+    store.remove(PARTIAL)
 
 
 def total_cost(costs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import torch
 
 from ddpipe import augment, networks, settings
 from ddpipe.datasets.resident import Resident
-from ddpipe.evaluation.group import Single, Stack
 from ddpipe.evaluation.memory import training_bytes
+from ddpipe.group import together
 from ddpipe.randomness import Streams
 from ddpipe.styles import Styles
 from ddpipe.synthetic.batch import Batch
@@ -62,8 +62,7 @@ class Examination:
 
     def gather(self, size: int) -> None:
         """From now on `size` networks are trained at once."""
-        precision = self.protocol.precision
-        self.group = Single(self.network, precision) if size == 1 else Stack(self.network, size, precision)
+        self.group = together(self.network, size, self.protocol.precision)
         self.loss: Loss = torch.compile(self.group.loss, dynamic=False) if self.compiled else self.group.loss
 
     def accuracies(
@@ -110,7 +109,7 @@ class Examination:
             return min(run.together, self.protocol.networks)
         if free is None:
             return 1
-        single, example = Single(self.network.train(), self.protocol.precision), data.fetch(slice(0, 1))
+        single, example = together(self.network.train(), 1, self.protocol.precision), data.fetch(slice(0, 1))
         each = training_bytes(self.network, single.loss, example, min(data.n, self.protocol.batch))
         return max(1, min(self.protocol.networks, int(SHARE * free) // each))
 

@@ -67,7 +67,8 @@ def experts(config: Config, step: Step, key: str, stacked: bool) -> Demand | str
     data, network = data_of(config, buffer.data), config.network(buffer.network)
     if data is None:
         return unprepared(buffer.data)
-    done = work.experts(buffer, data, network) + work.process(data)
+    together = config.params.run.together or 1  # how many a GPU finds fastest is known when the stage runs
+    done = work.experts(buffer, data, network, together) + work.process(data)
     return Demand(step, buffer.data, "", done, disk.experts(buffer, data, network))
 
 

@@ -16,7 +16,7 @@ from ddpipe import augment, coresets, networks, settings
 from ddpipe.artifacts import write_tensors
 from ddpipe.datasets.preprocessing import Preprocessing, tensors_digest
 from ddpipe.datasets.resident import Resident
-from ddpipe.evaluation.group import Single, Stack
+from ddpipe.group import together
 from ddpipe.objectives.distribution import embedded_means, mean_distance
 from ddpipe.objectives.gradient import gradient_distance, network_gradient
 from ddpipe.outer import Loss, Outer
@@ -138,7 +138,7 @@ def unrolled(bench: Bench, operation: Operation, n: int) -> tuple[Gradient, Tens
 def step(bench: Bench, operation: Operation, n: int) -> Call:
     """Steps of one batch each, until the generator is dropped."""
     network, size = bench.network(operation).train(), operation.together
-    group = Single(network, operation.option) if size == 1 else Stack(network, size, operation.option)
+    group = together(network, size, operation.option)
     one = Batch(bench.images(operation, n), bench.targets(operation, n))
     [batch] = group.join([iter([one]) for _ in range(size)])
     rules = settings.Training.model_validate({"epochs": 10**6, "lr": 1e-9, "drop": "never"})

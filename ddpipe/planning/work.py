@@ -263,13 +263,14 @@ def selection(chosen: settings.Selection, data: Data, count: int, network: setti
 EMBEDDED = ("herding", "kcenter")  # rules that choose in an expert's feature space
 
 
-def experts(buffer: settings.Experts, data: Data, network: settings.Network) -> Work:
-    """GSAM takes two gradients where SGD takes one."""
-    one = training(buffer, data.train, data.shape, network)
+def experts(buffer: settings.Experts, data: Data, network: settings.Network, together: int) -> Work:
+    """Networks trained `together` at a time; GSAM takes two gradients where SGD takes one."""
+    done: Work = Counter()
+    for size, groups in parts(buffer.networks, together).items():
+        done.update(times(groups, training(buffer, data.train, data.shape, network, size)))
     if buffer.flat is not None:
-        again = Counter({call: calls for call, calls in one.items() if call[0].name == "step"})
-        one.update(again)
-    return times(buffer.networks, one)
+        done.update({call: calls for call, calls in done.items() if call[0].name == "step"})
+    return done
 
 
 def evaluation(

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from ddpipe import networks, settings
 from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
-from ddpipe.experts import Expert, real_batches
+from ddpipe.experts import Cohort, real_batches
+from ddpipe.group import fastest
 from ddpipe.randomness import Streams, generator
 from tests.bench.turns import compare
 from tests.reference.plain_evaluation import Augmented
@@ -48,13 +49,13 @@ class Place:
     def build(self) -> networks.Classifier:
         return networks.build(self.architecture, self.channels, self.side, CLASSES, self.device)
 
-    def ours(self) -> list[torch.Tensor]:
+    def ours(self, size: int = 1) -> list[torch.Tensor]:
         fetch, n = real_batches(self.real, CLASSES), len(self.labels)
-        expert = Expert(self.config, self.network, fetch, n, True, Streams("bench"))
-        snapshots = [expert.snapshot()]
+        cohort = Cohort(self.config, self.network, fetch, n, True, [Streams("bench", each) for each in range(size)])
+        snapshots = [cohort.snapshots()]
         for _ in range(self.config.epochs):
-            expert.advance()
-            snapshots.append(expert.snapshot())
+            cohort.advance()
+            snapshots.append(cohort.snapshots())
         return snapshots
 
     def plain(self) -> list[torch.Tensor]:
@@ -101,8 +102,16 @@ def test_seconds_per_expert(benchmark, table, name, shape, epochs, least, faster
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.benchmark(timer=time.perf_counter, warmup=False)
 def test_seconds_per_expert_on_a_gpu(benchmark, table):
-    """One after the other, at the published batch of 256; snapshots lie on the CPU, so both sides end together."""
+    """As many at once as the stage would take, at the published batch of 256; the same work for each network."""
     place = Place((*WIDE_32[:3], 10_000, 256, DSA), epochs=2, device="cuda")
-    mine, plain, ratio = compare(benchmark, place.ours, place.plain, 5, time.perf_counter)
-    table.append(place.row("GPU, 32x32, width 128", mine, plain, ratio))
-    assert ratio <= 1
+
+    def seconds(size: int) -> float:
+        place.ours(size)
+        began = time.perf_counter()
+        place.ours(size)  # its snapshots lie on the CPU, so nothing is still being computed
+        return time.perf_counter() - began
+
+    size = fastest(seconds, 16)
+    mine, plain, ratio = compare(benchmark, lambda: place.ours(size), place.plain, 5, time.perf_counter)
+    table.append(place.row(f"GPU, 32x32, width 128, {size} at once", mine / size, plain, ratio / size))
+    assert 5 * ratio / size <= 1

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from parts import network_of
 from test_mtt_match import split
 
-from ddpipe import experts, settings
+from ddpipe import experts, networks, settings
 from ddpipe.randomness import Streams
 from ddpipe.synthetic import Batch
 
@@ -33,15 +33,15 @@ def test_snapshots(case, monkeypatch, bits):
     assert not config["drop_last"]
     orders = iter(golden["order"])
     monkeypatch.setattr(torch, "randperm", lambda n, generator: next(orders))
-    monkeypatch.setattr(experts.networks, "initialise_", lambda network, rng: network)
+    monkeypatch.setattr(networks, "initialise_", lambda network, rng: network)
     network = network_of(config["network"], split(config, golden["theta0"]), dtype)
-    expert = experts.Expert(
-        numbers, network, lambda rows: Batch(images[rows], targets[rows]), n, False, Streams("golden")
+    expert = experts.Cohort(
+        numbers, network, lambda rows: Batch(images[rows], targets[rows]), n, False, [Streams("golden")]
     )
-    golden.check(expert.snapshot(), golden["theta0"].to(dtype), "theta0", bits.replace("f", "float"))
+    golden.check(expert.snapshots()[0], golden["theta0"].to(dtype), "theta0", bits.replace("f", "float"))
     snapshots = []
     for _ in range(config["epochs"]):
         expert.advance()
-        snapshots.append(expert.snapshot())
+        snapshots.append(expert.snapshots()[0])
     golden.check(torch.stack(snapshots), golden[f"snapshots_{bits}"], "snapshots")
     assert next(orders, None) is None

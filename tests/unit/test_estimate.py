@@ -121,8 +121,15 @@ def test_selection() -> None:
 
 def test_experts_and_a_process() -> None:
     buffer = settings.Experts(data="cifar10", network="convnet3", networks=4, epochs=2, batch=256)
-    found = work.experts(buffer, CIFAR, NETWORK)
+    found = work.experts(buffer, CIFAR, NETWORK, 1)
     assert calls(found, "step") == {256: 4 * 2 * 195, 80: 4 * 2}
+    flat = buffer.model_copy(update={"flat": settings.Flat(rho=0.01)})
+    assert calls(work.experts(flat, CIFAR, NETWORK, 1), "step") == {256: 2 * 4 * 2 * 195, 80: 2 * 4 * 2}
+    three_and_one = work.experts(flat, CIFAR, NETWORK, 3)
+    for size in (3, 1):
+        step = Operation("step", CIFAR.shape, NETWORK, "float32", size)
+        assert three_and_one[step, 256] == 2 * 2 * 195
+    assert calls(three_and_one, "gather") == calls(found, "gather")
     assert calls(work.process(CIFAR), "load") == {60_000: 1} and not calls(work.process(CIFAR), "whiten")
     whitened = Data(CIFAR.shape, CIFAR.train, CIFAR.test, whitened=True)
     assert calls(work.process(whitened), "whiten") == {60_000: 1}

@@ -10,8 +10,8 @@ from ddpipe.augment import make
 from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
 from ddpipe.evaluation import Examination, TrainingSet, mean_and_std
-from ddpipe.evaluation.group import Single, Stack
 from ddpipe.evaluation.memory import training_bytes
+from ddpipe.group import Single, Stack
 from ddpipe.randomness import Streams, generator
 from ddpipe.synthetic import Batch
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from ddpipe import augment, networks, settings, training
-from ddpipe.experts import Expert, restore_
+from ddpipe.experts import Cohort, restore_
 from ddpipe.randomness import Streams, generator
 from ddpipe.sgd import Sgd
 from ddpipe.synthetic import Batch
@@ -26,26 +26,36 @@ def network(norm: str = "instance") -> networks.Classifier:
     return networks.build(settings.ConvNet(kind="convnet", depth=1, width=4, norm=norm), 1, 8, CLASSES)
 
 
-def expert(norm: str = "instance", **numbers) -> Expert:
+def expert(norm: str = "instance", **numbers) -> Cohort:
     config = settings.Experts.model_validate(PLAIN | numbers)
-    return Expert(config, network(norm), fetch, N, False, Streams("expert"))
+    return Cohort(config, network(norm), fetch, N, False, [Streams("expert")])
 
 
-def state(made: Expert) -> dict[str, torch.Tensor]:
+def double(index) -> Batch:
+    return Batch(IMAGES[index].double(), TARGETS[index].double())
+
+
+def cohort(norm: str, names: list[int], **numbers) -> Cohort:
+    """One in float64, where rounding does not hide a mistake."""
+    config = settings.Experts.model_validate(PLAIN | numbers)
+    return Cohort(config, network(norm).double(), double, N, False, [Streams("cohort", name) for name in names])
+
+
+def state(made: Cohort) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in made.state_dict().items()}
 
 
 def test_snapshots_are_copies():
     """On a CPU an alias of the live weights would turn every snapshot into the last one."""
     made = expert()
-    snapshots = [made.snapshot()]
+    snapshots = [made.snapshots()[0]]
     for _ in range(2):
         made.advance()
-        snapshots.append(made.snapshot())
+        snapshots.append(made.snapshots()[0])
     assert len({tuple(s.tolist()) for s in snapshots}) == 3
     before = networks.initialise_(network(), Streams("expert")("init"))
     assert torch.equal(snapshots[0], torch.cat([p.detach().flatten() for p in before.parameters()]))
-    assert torch.equal(snapshots[2], torch.cat([p.detach().flatten() for p in made.network.parameters()]))
+    assert torch.equal(snapshots[2], torch.cat([p.detach().flatten() for p in made.group.network.parameters()]))
     restored = restore_(network(), snapshots[1])
     assert torch.equal(torch.cat([p.detach().flatten() for p in restored.parameters()]), snapshots[1])
 
@@ -66,7 +76,7 @@ def test_a_pass_is_a_step_on_every_batch_at_the_rate_of_that_pass(numbers):
         for images, targets in training.batches(fetch, N, config.batch, policy, rng("train"), config.cutmix):
             loss = F.cross_entropy(other(images), targets)
             optimizer.step(torch.autograd.grad(loss, optimizer.parameters))
-        assert torch.equal(made.snapshot(), torch.cat([p.detach().flatten() for p in other.parameters()]))
+        assert torch.equal(made.snapshots()[0], torch.cat([p.detach().flatten() for p in other.parameters()]))
 
 
 @pytest.mark.parametrize("numbers", [BUSY, FLAT, BUSY | FLAT | {"drop_resets_momentum": False}])
@@ -108,10 +118,10 @@ def test_a_flat_step_without_a_perturbation_is_a_plain_one():
     plain, flat = expert(), expert(flat={"rho": 1e-12, "alpha": 1.0})
     for made in (plain, flat):
         made.advance()
-    torch.testing.assert_close(flat.snapshot(), plain.snapshot())
+    torch.testing.assert_close(flat.snapshots()[0], plain.snapshots()[0])
     moved = expert(**FLAT)
     moved.advance()
-    assert float((moved.snapshot() - plain.snapshot()).abs().max()) > 1e-4
+    assert float((moved.snapshots()[0] - plain.snapshots()[0]).abs().max()) > 1e-4
 
 
 def test_a_loss_that_is_not_a_number_is_refused_at_the_end_of_its_pass():
@@ -120,3 +130,38 @@ def test_a_loss_that_is_not_a_number_is_refused_at_the_end_of_its_pass():
         made.advance()
         made.advance()
     assert made.passes < 2
+
+
+@pytest.mark.parametrize("numbers", [BUSY, FLAT, {"flat": {"rho": 0.05, "alpha": 0.5, "adaptive": False}}])
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_a_cohort_learns_what_each_network_learns_alone(numbers, norm):
+    company = cohort(norm, [0, 1, 2], **numbers)
+    alone = [cohort(norm, [name], **numbers) for name in range(3)]
+    for _ in range(2):
+        for made in [company, *alone]:
+            made.advance()
+    found = company.snapshots()
+    assert found.shape == (3, alone[0].snapshots().shape[1])
+    torch.testing.assert_close(found, torch.cat([made.snapshots() for made in alone]), rtol=1e-9, atol=1e-11)
+    assert float((found[0] - found[1]).abs().max()) > 0.01
+    for name, part in company.parts().items():
+        torch.testing.assert_close(part, torch.cat([made.parts()[name] for made in alone]), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("numbers", [BUSY, FLAT])
+def test_a_cohort_goes_on_from_its_state(numbers):
+    unbroken, resumed = (cohort("batch", [0, 1], **numbers) for _ in range(2))
+    unbroken.advance()
+    begun = state(unbroken)
+    unbroken.advance()
+    resumed.load_state_dict(begun)
+    resumed.advance()
+    assert torch.equal(resumed.snapshots(), unbroken.snapshots())
+
+
+def test_a_cohort_is_refused_when_one_of_it_diverges():
+    made = cohort("instance", [0, 1])
+    with torch.no_grad():
+        made.optimizer.parameters[0][1] = torch.nan
+    with pytest.raises(training.Diverged):
+        made.advance()

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ import torch
 
 from ddpipe.artifacts import read_json, read_tensors
 from ddpipe.buffer import Buffer
-from ddpipe.experts import Expert
+from ddpipe.checkpoints import Checkpoints
+from ddpipe.experts import Cohort
+from ddpipe.settings import Run
+from stages import experts
 from tests.unit.small_project import Project
 
 NUMBERS = {
@@ -30,15 +34,15 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     class Passes(list):
         stop = 1000
 
-    passes, advance = Passes(), Expert.advance
+    passes, advance = Passes(), Cohort.advance
 
-    def noting(expert: Expert) -> None:
+    def noting(cohort: Cohort) -> None:
         if len(passes) == passes.stop:
             raise Stop
-        passes.append(expert.passes)
-        advance(expert)
+        passes.append(cohort.passes)
+        advance(cohort)
 
-    monkeypatch.setattr(Expert, "advance", noting)
+    monkeypatch.setattr(Cohort, "advance", noting)
     return passes
 
 
@@ -185,3 +189,105 @@ def test_a_diverging_network_names_its_buffer(stage: Project, capsys: pytest.Cap
     assert stage.run("experts", "tiny") == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: experts.tiny.lr: training a network with 1e+30")
     assert not (stage.root / "data/experts/tiny").exists()
+
+
+@pytest.fixture
+def company(stage: Project) -> Project:
+    """Three networks, two at once."""
+    stage.set("params.yaml", "experts.tiny.networks", 3)
+    stage.set("params.yaml", "run.together", 2)
+    return stage
+
+
+def start_again(project: Project) -> None:
+    shutil.rmtree(project.root / "data/checkpoints")
+    shutil.rmtree(project.root / "data/experts")
+
+
+@pytest.mark.parametrize("after", range(1, 8))
+def test_a_group_goes_on_in_the_same_company(
+    company: Project, trained: list[int], capsys: pytest.CaptureFixture[str], after: int
+) -> None:
+    assert company.run("experts", "tiny") == 0
+    assert trained == [0, 1, 2, 3] * 2
+    unbroken = output(company)
+    start_again(company)
+    interrupted(company, trained, after)
+    capsys.readouterr()
+    assert company.run("experts", "tiny") == 0
+    assert len(trained) == 8 - after and output(company) == unbroken
+    resumed = {True: "network 0, 1 resuming at pass", False: "network 2 resuming at pass"}[after < 4]
+    assert (resumed in capsys.readouterr().err) == bool(after % 4)
+
+
+@pytest.mark.parametrize("written", range(6))
+def test_a_kill_between_the_last_files_of_a_group_costs_no_pass(
+    company: Project, trained: list[int], monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    """The group's last state, its networks' two marks; the last network's state and mark; the output."""
+    company.set("params.yaml", "run.checkpoint_every", 100)
+    assert company.run("experts", "tiny") == 0
+    unbroken, left, write = output(company), [written], Checkpoints.write
+    start_again(company)
+    trained.clear()
+
+    def stopping(store: Checkpoints, *args: object, **more: object) -> None:
+        if not left[0]:
+            raise Stop
+        left[0] -= 1
+        write(store, *args, **more)
+
+    monkeypatch.setattr(Checkpoints, "write", stopping)
+    if written < 5:
+        with pytest.raises(Stop):
+            company.run("experts", "tiny")
+    monkeypatch.setattr(Checkpoints, "write", write)
+    assert company.run("experts", "tiny") == 0
+    lost = 4 if written in (0, 3) else 0  # the state is not written before a group's last pass
+    assert len(trained) == 8 + lost and output(company) == unbroken
+
+
+def test_a_smaller_company_begins_afresh(company: Project, trained: list[int]) -> None:
+    interrupted(company, trained, 2)
+    company.set("params.yaml", "run.together", 1)
+    assert company.run("experts", "tiny") == 0
+    assert trained == [0, 1, 2, 3] * 3
+
+
+def test_too_large_a_company_is_told_to_be_smaller(
+    company: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(cohort: Cohort) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Cohort, "advance", full)
+    assert company.run("experts", "tiny") == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == "error: run.together: out of memory with 2 networks at once; set it to 1, finished networks are kept"
+
+
+def test_a_gpu_tries_how_many_are_fastest(stage: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trial is the stage's own: it trains throw-away networks, which leave the experts as they are."""
+    assert stage.run("experts", "tiny") == 0
+    unbroken, sizes = output(stage), []
+    start_again(stage)
+
+    def forced(run: Run, most: int, trial: Callable[[int], float], device: torch.device) -> int:
+        sizes.extend(size for size in (1, 2) if trial(size) > 0)
+        return 1
+
+    monkeypatch.setattr(experts, "at_once", forced)
+    assert stage.run("experts", "tiny") == 0
+    assert sizes == [1, 2] and output(stage) == unbroken
+
+
+def test_how_many_at_once() -> None:
+    def doubling_pays(size: int) -> float:
+        return 1.0
+
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert experts.at_once(Run(), 10, doubling_pays, cpu) == 1
+    assert experts.at_once(Run(), 10, doubling_pays, gpu) == 8
+    assert experts.at_once(Run(), 100, doubling_pays, gpu) == experts.MOST
+    assert experts.at_once(Run(together=3), 10, doubling_pays, cpu) == 3
+    assert experts.at_once(Run(), 0, doubling_pays, gpu) == experts.at_once(Run(), 1, doubling_pays, gpu) == 1

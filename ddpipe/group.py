@@ -1,9 +1,11 @@
-"""Networks that are trained at the same time on the same set: one as it is, or several as one computation.
+"""Networks that are trained at the same time: one as it is, or several as one computation.
 
-What a small network wastes on an accelerator is the time between kernels; several share it.
+What a small network wastes on an accelerator is the time between kernels; several share it. Evaluation and experts do.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from ddpipe import networks
+from ddpipe.errors import out_of_memory
 from ddpipe.synthetic.batch import Batch
 from ddpipe.training import autocast, loss_of
 
@@ -31,6 +34,14 @@ class Single:
 
     def members(self) -> Iterator[networks.Classifier]:
         yield self.network
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Parameters and buffers by name, not copies."""
+        return self.network.state_dict()
+
+    def each(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function` of one network's tensors as one of the group's."""
+        return function
 
     def join(self, feeds: Sequence[Iterator[Batch]]) -> Iterator[Batch]:
         return feeds[0]
@@ -81,6 +92,12 @@ class Stack:
                     own.copy_(stacked[number])
             yield self.network
 
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: tensor.detach() for name, tensor in (self.weights | self.buffers).items()}
+
+    def each(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return vmap(function)
+
     def join(self, feeds: Sequence[Iterator[Batch]]) -> Iterator[Batch]:
         """The batches of the T networks as one: images (T, n, c, h, w), targets (T, n, K)."""
         for parts in zip(*feeds, strict=True):
@@ -99,3 +116,30 @@ class Stack:
         with autocast(self.precision, images.device):
             logits = self.logits(images)
         return self.size * F.cross_entropy(logits.flatten(0, 1).to(targets.dtype), targets.flatten(0, 1))
+
+
+def together(network: networks.Classifier, size: int, precision: str = "float32") -> Single | Stack:
+    """`size` networks like `network`, which is the first of them while it is the only one."""
+    return Single(network, precision) if size == 1 else Stack(network, size, precision)
+
+
+def fastest(seconds: Callable[[int], float], most: int) -> int:
+    """How many networks had better be trained at once: 1, 2, 4, ... up to `most`, whichever takes the least time each.
+
+    Whether company pays depends on the kernels that a device has for grouped convolutions, so it is tried.
+
+    Args:
+        seconds: of a few steps of as many networks as it is told. Where it runs out of memory, no more are tried.
+    """
+    best, least, size = 1, math.inf, 1
+    while size <= most:
+        try:
+            each = seconds(size) / size
+        except (RuntimeError, MemoryError) as error:
+            if size == 1 or not out_of_memory(error):
+                raise
+            break
+        if each < least:
+            best, least = size, each
+        size *= 2
+    return best
