@@ -24,6 +24,7 @@ from ddpipe.planning.shapes import Shape
 from ddpipe.planning.work import Operation
 from ddpipe.randomness import generator
 from ddpipe.synthetic import Batch
+from ddpipe.synthetic.hallucinator import Hallucinator, initial
 from ddpipe.training import descend
 from ddpipe.unroll import Gradient
 
@@ -179,6 +180,22 @@ def siamese_gradient(bench: Bench, operation: Operation, n: int) -> Call:
     return call
 
 
+def hallucinated(bench: Bench, operation: Operation, n: int) -> Call:
+    """Bases with as many channels as the images through one hallucinator, and the gradient back to both."""
+    assert operation.shape is not None
+    shape = operation.shape
+    weights = initial(1, shape.channels, shape.channels, [shape.resolution] * 2, bench.rng)
+    bases, classes = bench.images(operation, n), torch.arange(n) % shape.classes
+    synthetic = Hallucinator(bases, classes, weights, shape.classes).to(bench.device)
+    index, learned = torch.arange(n, device=bench.device), list(synthetic.parameters())
+
+    def call() -> None:
+        decoded = synthetic.decode(index).images
+        torch.autograd.grad(decoded, learned, torch.ones_like(decoded))
+
+    return call
+
+
 def random_pixels(bench: Bench, operation: Operation, n: int) -> Tensor:
     """uint8 (n, c, h, w)."""
     return (bench.images(operation, n) * 64 + 128).clamp_(0, 255).byte()
@@ -278,6 +295,7 @@ MEASURES = {
     "step": Measure(step, IMAGES[1:]),
     "flat gradient": Measure(flat_gradient),
     "pull back": Measure(pull_back),
+    "hallucinate": Measure(hallucinated),
     "augment": Measure(augmented, calls=DRAWS),
     "augment gradient": Measure(augmented_gradient, calls=DRAWS),
     "siamese": Measure(siamese, calls=DRAWS),

@@ -63,9 +63,14 @@ class Cell:
         return BASES[type(self.chosen.synthetic)](self.chosen.synthetic, self.ipc)
 
     @property
+    def styles(self) -> int:
+        """Images that are decoded from each base."""
+        return STYLES[type(self.chosen.synthetic)](self.chosen.synthetic)
+
+    @property
     def decoded(self) -> int:
         """Images of a class in the decoded set."""
-        return self.bases * STYLES[type(self.chosen.synthetic)](self.chosen.synthetic)
+        return self.bases * self.styles
 
     @property
     def real(self) -> int:
@@ -75,6 +80,11 @@ class Cell:
     def operation(self, name: str, option: str = "") -> Operation:
         """An operation of the network."""
         return Operation(name, self.data.shape, self.network, option)
+
+    def decode(self, images: int, calls: int) -> Work:
+        """`calls` times so many images out of one style of their bases, and the gradient back to both."""
+        factorised = isinstance(self.chosen.synthetic, settings.Hallucinator)
+        return Counter({(Operation("hallucinate", self.data.shape), images): calls} if factorised else {})
 
     def siamese(self) -> Work:
         """One augmentation a class, shared by its real and its synthetic images; the synthetic side backwards too."""
@@ -96,7 +106,7 @@ def batch_norm(network: settings.Network) -> bool:
 def distribution(objective: settings.DistributionMatching, cell: Cell) -> Work:
     """Embeddings of the real images without a graph, of the synthetic ones with the way back to the images."""
     together = cell.classes if batch_norm(cell.network) else max(1, objective.chunk // cell.chosen.real_batch)
-    work = cell.siamese()
+    work = cell.siamese() + cell.decode(cell.bases, cell.classes * cell.styles)
     for classes, calls in parts(cell.classes, together).items():
         work[Operation("gather", cell.data.shape), classes * cell.real] += calls
         work[cell.operation("forward"), classes * cell.real] += calls
@@ -106,7 +116,7 @@ def distribution(objective: settings.DistributionMatching, cell: Cell) -> Work:
 
 def gradient(objective: settings.GradientMatching, cell: Cell) -> Work:
     """For every class the weights' gradient on real images, and on synthetic ones differentiated once more."""
-    work = cell.siamese()
+    work = cell.siamese() + cell.decode(cell.bases, cell.classes * cell.styles)
     work[Operation("gather", cell.data.shape), cell.real] += cell.classes
     work[cell.operation("weight gradient", objective.metric), cell.real] += cell.classes
     work[cell.operation("matching", objective.metric), cell.decoded] += cell.classes
@@ -120,7 +130,8 @@ def trajectory(objective: settings.TrajectoryMatching, cell: Cell) -> Work:
     """The student's steps, each pulled back through once; through the full graph it takes about as long."""
     shown = cell.classes * cell.bases
     images = min(objective.batch or shown, shown)
-    work: Work = Counter({(cell.operation("flat gradient"), images): objective.steps})
+    work = cell.decode(images, objective.steps)
+    work[cell.operation("flat gradient"), images] += objective.steps
     work[cell.operation("pull back"), images] += objective.steps
     if cell.chosen.augment != "none":
         work[Operation("augment gradient", cell.data.shape, option=cell.chosen.augment), images] += objective.steps
@@ -132,10 +143,11 @@ def trajectory(objective: settings.TrajectoryMatching, cell: Cell) -> Work:
 def contrast(regulariser: settings.Contrast, cell: Cell) -> Work:
     """Two views of the bases through the extractor, once for the set and once for itself."""
     shown = cell.classes * cell.bases
-    images = 2 * min(regulariser.batch or shown, shown)
-    return Counter(
-        {(cell.operation("image gradient"), images): 1, (cell.operation("weight gradient", "mse"), images): 1}
-    )
+    images = min(regulariser.batch or shown, shown)
+    work = cell.decode(images, 2)
+    work[cell.operation("image gradient"), 2 * images] += 1
+    work[cell.operation("weight gradient", "mse"), 2 * images] += 1
+    return work
 
 
 OBJECTIVES: dict[type, Callable[[Any, Cell], Work]] = {

@@ -30,7 +30,10 @@ NOTED = 0.3  # seconds: what takes less is shown and not judged
 DIGITS = [f"{method}-digits-{ipc}" for method in ("dm", "dc", "dsa", "herding", "random") for ipc in (1, 10)]
 GREY = [f"{method}-short-grey28-1" for method in ("dm", "dc", "dsa")]  # 28x28, width 16
 COLOUR = [f"{method}-few-colour32-2" for method in ("dm", "dc")]  # 32x32, width 128
-CELLS = [*DIGITS, *GREY, *COLOUR]
+FOLLOWED = [f"{method}-digits-1" for method in ("mtt", "tesla", "ftd", "haba", "mtt-hallucinators")]
+FOLLOWED += ["mtt-few-colour32-2", "haba-few-colour32-2"]  # trajectories, at width 128
+CELLS = [*DIGITS, *GREY, *COLOUR, *FOLLOWED]
+BUFFERS = ["digits", "digits-trajectories", "digits-flat", "colour32"]
 FURTHER = "dm-digits-1-resnet10_w32_bn-transfer"
 
 
@@ -50,9 +53,13 @@ def row(cell: str, network: str) -> dict:
     """The row of a cell on random images, by its name."""
     method, data, ipc = cell.rsplit("-", 2)
     recipe = method.partition("-")[0]
-    kind = {"dm": "distribution", "dc": "gradient", "dsa": "gradient"}[recipe]
+    kinds = {"dm": "distribution", "dc": "gradient", "dsa": "gradient", "mtt": "trajectory", "haba": "trajectory"}
+    kind, parts = kinds[recipe], {"haba": "hallucinator"}
     names = {"dataset": data, "data": data, "network": network, "protocol": "short", "needs": f"data/prepared/{data}"}
-    files = {"objective": f"ddpipe/objectives/{kind}.py", "synthetic": "ddpipe/synthetic/pixels.py"}
+    if kind == "trajectory":
+        names["needs"] = f"data/experts/{data}"
+    synthetic = f"ddpipe/synthetic/{parts.get(recipe, 'pixels')}.py"
+    files = {"objective": f"ddpipe/objectives/{kind}.py", "synthetic": synthetic}
     return {"method": method, "recipe": recipe, "cell": "default", "ipc": int(ipc)} | names | files
 
 
@@ -74,13 +81,22 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
         "exceptions": {"colour32": {"epochs": 5}, "grey28": {"epochs": 20}},
     }
     params["protocols"]["transfer"]["epochs"] = 30
-    params["methods"] = {"random": {}, "herding": {}, "kcenter": {}, "whole": {}}
+    hallucinated = params["methods"]["mtt-hallucinators"] | {"iterations": 25}
+    params["methods"] = {"mtt-hallucinators": hallucinated, "random": {}, "herding": {}, "kcenter": {}, "whole": {}}
+    params["experts"]["colour32"] = {
+        **{"data": "colour32", "network": "convnet3", "networks": 2, "epochs": 2, "keep": "all", "batch": 256},
+        **{"momentum": 0.0, "weight_decay": 0.0, "drop": "never", "augment": "color_crop_cutout_flip_scale_rotate"},
+    }
+    few = {"iterations": 4, "objective": {"steps": 5, "lr": 0.01}, "students": {"starts": 1, "span": 1}}
+    params["methods"] |= {method: {"iterations": 25} for method in ("mtt", "tesla", "ftd", "haba")}
+    params["methods"]["mtt-few"] = {"base": "mtt"} | few
+    params["methods"]["haba-few"] = {"base": "haba", "regulariser": {"batch": 8}} | few
     for method, iterations in (("dm", 60), ("dc", 25), ("dsa", 25)):
         params["methods"][method] = {"iterations": iterations}
         params["methods"][f"{method}-short"] = {"base": method, "iterations": 15, "real_batch": 32, "sets": 2}
         params["methods"][f"{method}-few"] = {"base": method, "iterations": 4, "real_batch": 16, "sets": 1}
     params["grid"] = {cell: row(cell, "convnet3_w16") for cell in GREY} | {
-        cell: row(cell, "convnet3") for cell in COLOUR
+        cell: row(cell, "convnet3") for cell in [*COLOUR, *FOLLOWED[-2:]]
     }
     YAML().dump(params, root / "params.yaml")
     with pytest.MonkeyPatch.context() as patch:
@@ -89,12 +105,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
         torch.set_num_threads(1)
         for data in ("digits", "grey28", "colour32"):
             prepare.main(data)
-        experts.main("digits")
         yield config.load()
 
 
 def measured(project: Config, stage: str, key: str) -> float:
     """Run a stage; the seconds that it records."""
+    if stage == "experts":
+        experts.main(key)
+        return read_json(project.root / "data/costs" / f"experts.{key}.json")["seconds"]
     if stage == "distill":
         distill.main(key)
         return read_json(project.root / "data/costs" / f"{key}.json")["seconds"]
@@ -111,7 +129,8 @@ def measured(project: Config, stage: str, key: str) -> float:
 
 @pytest.mark.bench
 def test_estimates_are_within_a_factor_of_two(project: Config, capsys: pytest.CaptureFixture[str]) -> None:
-    names = [f"{stage}@{cell}" for cell in CELLS for stage in ("distill", "evaluate")] + [f"further@{FURTHER}"]
+    names = [f"experts@{buffer}" for buffer in BUFFERS]
+    names += [f"{stage}@{cell}" for cell in CELLS for stage in ("distill", "evaluate")] + [f"further@{FURTHER}"]
     found, unknown = demands(project, [Step(name, RUNS) for name in names])
     assert not unknown and {name.partition("@")[0] for name in names} < set(STAGES)
     calibration = Calibration(project.root, "test")

@@ -80,6 +80,39 @@ def test_batch_norm_is_set_before_gradients_are_matched() -> None:
     assert calls(found, "forward") == {160: 4}  # 16 images of each of ten classes
 
 
+HALLUCINATORS = {
+    "synthetic": {"name": "hallucinator", "hallucinators": 5},
+    "outer": {"bases": {"lr": 1.0}, "hallucinators": {"lr": 1.0}},
+}
+
+
+def test_trajectory_matching() -> None:
+    objective = {"name": "trajectory", "steps": 30, "lr": 0.01, "smallest_lr": 0.001}
+    students = {"name": "experts", "starts": 20, "span": 2}
+    numbers = {"students": students, "augment": "color_crop", "iterations": 4, "sets": 2}
+    numbers["outer"] = {"images": {"lr": 1.0}, "lr": {"lr": 1.0}}
+    found = work.distillation(cell(objective, 10, **numbers), 50)
+    once_forward_once_back = {100: 2 * 4 * 30}
+    assert calls(found, "flat gradient") == once_forward_once_back == calls(found, "pull back")
+    assert calls(found, "augment gradient") == once_forward_once_back and not calls(found, "hallucinate")
+    some = work.distillation(cell(objective | {"batch": 25, "soft_labels": True}, 10, **numbers), 50)
+    assert calls(some, "pull back") == {25: 2 * 4 * 30} and calls(some, "forward") == {100: 2 * 4}
+
+
+def test_hallucinators_and_their_second_player() -> None:
+    """A step sees every base in one style, a class of another objective in all of them."""
+    objective = {"name": "trajectory", "steps": 30, "lr": 0.01, "smallest_lr": 0.001}
+    students = {"name": "experts", "starts": 20, "span": 2}
+    player = {"name": "contrast", "weight": 0.1, "pull": 0.1, "supervised": 0.1, "temperature": 0.07, "lr": 0.001}
+    numbers = HALLUCINATORS | {"students": students, "regulariser": player, "iterations": 4}
+    numbers["outer"] = HALLUCINATORS["outer"] | {"lr": {"lr": 1.0}}
+    found = work.distillation(cell(objective, 10, **numbers), 50)
+    assert calls(found, "pull back") == {100: 4 * 30} and calls(found, "hallucinate") == {100: 4 * (30 + 2)}
+    assert calls(found, "image gradient") == {200: 4} == calls(found, "weight gradient")
+    by_class = work.distillation(cell({"name": "distribution"}, 10, **HALLUCINATORS), 50)
+    assert calls(by_class, "hallucinate") == {10: 10 * 5} and calls(by_class, "image gradient") == {500: 1}
+
+
 def test_a_class_has_fewer_images_than_the_real_batch() -> None:
     small = Data(Shape(1, 8, 10), 300, 100)
     found = work.distillation(cell({"name": "gradient"}, 1, data=small, real_batch=64), 50)
