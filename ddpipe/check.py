@@ -124,14 +124,13 @@ def rows(config: Config) -> Iterator[str]:
 
 def needs(config: Config, where: str, row: settings.Row) -> Iterator[str]:
     """What a row needs: its own data, or a buffer of experts trained on it."""
-    folder, _, name = row.needs.rpartition("/")
-    if folder == "data/experts":
-        yield from known(name, config.params.experts, f"{where}.needs", "experts")
-        buffer = config.params.experts.get(name)
+    if row.buffer is not None:
+        yield from known(row.buffer, config.params.experts, f"{where}.needs", "experts")
+        buffer = config.params.experts.get(row.buffer)
         if buffer and buffer.data != row.data:
             yield (
-                f"{where}.needs: experts.{name} was trained on {buffer.data!r}, but the row's data is {row.data!r}; "
-                "name a buffer of the row's data"
+                f"{where}.needs: experts.{row.buffer} was trained on {buffer.data!r}, but the row's data is "
+                f"{row.data!r}; name a buffer of the row's data"
             )
     elif row.needs != f"data/prepared/{row.data}":
         yield f"{where}.needs: must be data/prepared/{row.data} or data/experts/<buffer>, not {row.needs!r}"
@@ -145,9 +144,9 @@ def pairing(config: Config, where: str, row: settings.Row, resolved: Any) -> Ite
             yield f"{where}.ipc: {row.ipc}, but rule {resolved.rule!r} " + (
                 "takes all images: set it to all" if resolved.rule == "whole" else "needs a number of images per class"
             )
-        buffer = config.params.experts.get(row.needs.removeprefix("data/experts/"))
+        buffer = config.params.experts.get(row.buffer or "")
         if resolved.rule in ("herding", "kcenter"):
-            if not row.needs.startswith("data/experts/"):
+            if row.buffer is None:
                 yield f"{where}.needs: {resolved.rule} chooses in the features of a network: name data/experts/<buffer>"
             elif buffer and buffer.network != row.network:
                 yield (

@@ -7,16 +7,15 @@ from ddpipe import settings
 from ddpipe.config import Config
 from ddpipe.errors import UserError
 
-FOLDER = "data/experts/"
-
 
 def buffers(config: Config) -> Iterator[str]:
     """One sentence a mistake. That the buffer exists and has the row's data is `check.needs`' business."""
     networks = config.params.networks
     for cell, row, students in followers(config):
-        name = row.needs.removeprefix(FOLDER)
-        if name == row.needs:
-            yield f"grid.{cell}.needs: {row.method} follows experts: name {FOLDER}<buffer>, trained on {row.data!r}"
+        name = row.buffer
+        if name is None:
+            told = f"{row.method} follows experts: name data/experts/<buffer>, trained on {row.data!r}"
+            yield f"grid.{cell}.needs: {told}"
             continue
         buffer = config.params.experts.get(name)
         if buffer is None:
@@ -40,7 +39,7 @@ def notes(config: Config) -> Iterator[str]:
     furthest: dict[str, float] = {}
     followed = {cell: students.epochs for cell, _, students in followers(config)}
     for cell, row in config.rows.items():
-        name = row.needs.removeprefix(FOLDER)
+        name = row.buffer or ""
         furthest[name] = max(furthest.get(name, 0), followed.get(cell, math.inf))  # herding takes the last, however far
     for name, buffer in config.params.experts.items():
         if passes(buffer) > furthest.get(name, math.inf):

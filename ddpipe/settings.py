@@ -337,6 +337,12 @@ class Row(Settings):
     objective: str  # the files with its mathematics: a change there redistils
     synthetic: str
 
+    @property
+    def buffer(self) -> str | None:
+        """The expert buffer that it needs; None where it needs none."""
+        folder, _, name = self.needs.rpartition("/")
+        return name if folder == "data/experts" else None
+
 
 class Evaluation(Settings):
     """A further evaluation of a cell: another network or another protocol."""

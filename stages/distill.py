@@ -51,7 +51,7 @@ def main(
     inputs |= {"network": architecture.model_dump(), "data": prepared.checksum}
     # DVC reruns the cell when its mathematics changed: sets finished by the old code must not be taken for new ones
     inputs |= {"code": [file_digest(Path(file)) for file in (row.objective, row.synthetic)]}
-    buffer = Buffer(Path(row.needs), device) if needs_experts(row) else None
+    buffer = Buffer(Path(row.needs), device) if row.buffer else None
     if buffer is not None:
         followed = getattr(settings, "students", None)
         epochs = followed.epochs if isinstance(followed, ExpertStudents) else 0
@@ -152,10 +152,6 @@ def choose_set(
         rows = select(embedded, real.class_index, row.ipc).flatten()
     cost = meter.record() | {"resumed_at": [], "iterations": 0}
     return {"rows": rows}, {"cost": cost, "floats": len(rows) * real.images[0].numel()}
-
-
-def needs_experts(row: Row) -> bool:
-    return row.needs.startswith("data/experts/")
 
 
 def budget(floats: int, prepared: Prepared, row: Row, settings: Distillation | Selection) -> dict[str, float]:

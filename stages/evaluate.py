@@ -20,7 +20,7 @@ from ddpipe.experts import real_batches
 from ddpipe.progress import Progress
 from ddpipe.randomness import Streams
 from ddpipe.report.pictures import image_grid
-from ddpipe.settings import Protocol
+from ddpipe.settings import Protocol, Row
 from ddpipe.styles import Styles
 from ddpipe.synthetic import Batch
 from ddpipe.training import Diverged, passes
@@ -114,7 +114,7 @@ def main(
     measured = {"accuracies": accuracies, "n": len(costs), "mean": mean, "std": std}
     counts = {"sets": counted, "networks": rules.networks, "budget": info["budget"]}
     spent = {"seconds": round(seconds, 3), "seconds_per_network": round(seconds / len(costs), 4)}
-    spent |= {"peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs), "cost": distillation_cost(cell)}
+    spent |= {"peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs), "cost": distillation_cost(cell, row)}
     origin = {"overrides": project.overrides(cell), "base": params.methods[row.method].get("base")}
     origin |= {"protocol_digest": digest(inputs["protocol"]), "seed": params.seed}
     keys = {"cell": cell, "network": network, "protocol": protocol}
@@ -165,10 +165,18 @@ def explanation(
     return None
 
 
-def distillation_cost(cell: str) -> dict[str, Any] | None:
-    """What the distillation cost; null where the file is not at hand (it is no dependency: other machines differ)."""
-    path = Path("data/costs") / f"{cell}.json"
-    return read_json(path) if path.exists() else None
+def distillation_cost(cell: str, row: Row) -> dict[str, Any] | None:
+    """What the distillation cost, beside what its experts did, which serve other cells too.
+
+    Null where the files are not at hand: they are no dependencies, as they differ from machine to machine.
+    """
+    path, trained = (Path("data/costs") / f"{name}.json" for name in (cell, f"experts.{row.buffer}"))
+    if not path.exists():
+        return None
+    cost = read_json(path)
+    if row.buffer and trained.exists():
+        cost["experts"] = {"buffer": row.buffer, "seconds": read_json(trained)["seconds"]}
+    return cost
 
 
 def picture(chosen: distilled.DistilledSet, images_per_class: int) -> bytes:

@@ -42,8 +42,8 @@ def draw(dataset: str, frame: pd.DataFrame, losses: pd.DataFrame, look: dict[str
             Drawing(
                 "accuracy_vs_seconds",
                 figures.accuracy_vs_seconds(costly, look, dpi),
-                f"Scatter chart of test accuracy on {dataset} against seconds of distillation",
-                "Accuracy against the device-seconds that distillation took; a point per cell.",
+                f"Scatter chart of test accuracy on {dataset} against seconds of distillation and its experts",
+                "Accuracy against the device-seconds of distillation and of the experts it used; a point per cell.",
             )
         )
     if len(losses):

@@ -40,7 +40,7 @@ LABELS = {
     "rfad": "RFAD",
 }
 NAN = math.nan
-COST = ("distill_seconds", "iterations", "seconds_per_iteration")
+COST = ("distill_seconds", "iterations", "seconds_per_iteration", "experts_seconds")
 
 
 def collect(config: Config, dataset: str) -> pd.DataFrame:
@@ -52,8 +52,9 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
     are worth), `published_mean published_std doubtful source_mean source_std note`, `difference` = mean -
     published_mean, `as_published` (no overrides, no combination), `survey_network` (the survey's name of the network
     where its tables print this evaluation, else ""), `device versions`, `distill_seconds` and `iterations` (of all
-    sets), `seconds_per_iteration`, `eval_seconds`, `peak_memory_mb` (the larger of both stages). Methods come in the
-    order of params.yaml, IPC ascending.
+    sets), `seconds_per_iteration`, `experts` (the buffer whose networks it used, "" for none) and `experts_seconds` (of
+    the whole buffer, which may serve several cells), `eval_seconds`, `peak_memory_mb` (the larger of both stages).
+    Methods come in the order of params.yaml, IPC ascending.
 
     Raises:
         UserError: no cell shows `dataset`, or a result is damaged.
@@ -123,10 +124,11 @@ def _row(config: Config, key: ResultKey, survey: published.Mapping[published.Key
 def _read_result(key: ResultKey, main: bool) -> dict[str, Any]:
     """The measured columns of one result file, and the overrides it ran with; NaN and no overrides without the file."""
     columns = ("mean", "std", "n", "sets", "networks", "floats", "worth", *COST, "eval_seconds", "peak_memory_mb")
-    empty = dict.fromkeys(columns, NAN) | {"device": "", "versions": ""}
+    empty = dict.fromkeys(columns, NAN) | {"device": "", "versions": "", "experts": ""}
     try:
         result = json.loads(key.path.read_bytes())
         cost = result["cost"] or {}
+        experts = cost.get("experts") or {"buffer": "", "seconds": None}
         devices = dict.fromkeys(filter(None, (cost.get("device"), result["device"])))
         return {
             "mean": float(result["mean"]),
@@ -139,6 +141,8 @@ def _read_result(key: ResultKey, main: bool) -> dict[str, Any]:
             "distill_seconds": _number(cost.get("seconds")),
             "iterations": _number(cost.get("iterations")),
             "seconds_per_iteration": _number(cost.get("seconds_per_iteration")),
+            "experts": str(experts["buffer"]),
+            "experts_seconds": _number(experts["seconds"]),
             "eval_seconds": _number(result["seconds"]),
             "peak_memory_mb": max(_number(result["peak_memory_mb"]), _number(cost.get("peak_memory_mb", 0))),
             "device": " / ".join(devices),

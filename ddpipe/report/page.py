@@ -203,6 +203,7 @@ def _provenance(frame: pd.DataFrame) -> str:
         "Device": devices,
         "Versions": versions,
         "Distillation": f"{per_cell:,.0f} s in total",
+        "Experts": f"{frame.drop_duplicates('experts')['experts_seconds'].sum():,.0f} s in total",
         "Evaluation": f"{frame['eval_seconds'].sum():,.0f} s in total",
     }
     items = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())

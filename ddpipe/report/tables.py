@@ -25,11 +25,12 @@ LONG = {
     "iterations": "Iterations, all sets",
     "seconds_per_iteration": "s / iteration",
     "distill_seconds": "Distillation s",
+    "experts_seconds": "Experts s",
     "eval_seconds": "Evaluation s",
     "peak_memory_mb": "Memory MB",
 }
 DECIMALS = {"mean": 1, "std": 1, "published_mean": 1, "difference": 1, "seconds_per_iteration": 4, "worth": 2}
-DECIMALS |= {"distill_seconds": 1, "eval_seconds": 1}
+DECIMALS |= {"distill_seconds": 1, "experts_seconds": 1, "eval_seconds": 1}
 ALTERED, DOUBTFUL = "†", "‡"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddpipe.artifacts import read_tensors, write_tensors
+from ddpipe.artifacts import read_tensors, write_json, write_tensors
 from ddpipe.evaluation import Examination
 from tests.unit.small_project import Project
 
@@ -152,3 +152,18 @@ def test_a_step_size_that_cannot_be_used_is_refused(judged, capsys, lr, told):
 def test_an_augmentation_that_is_left_empty_names_its_evaluation(judged, capsys):
     judged.set("params.yaml", f"{RULES}.augment", "flip")  # the data forbids it
     assert f'{CELL}.small.quick: augment "flip" is empty' in refusal(judged, capsys)
+
+
+def test_the_experts_of_a_cell_stand_beside_its_cost(judged):
+    """Not added: a buffer may serve several cells."""
+    assert judged.run("evaluate", CELL) == 0
+    alone = result(judged)["cost"]
+    assert "experts" not in alone
+    judged.set("ddpipe/methods/dm.yaml", f"grid.{CELL}.needs", "data/experts/tiny")
+    path = judged.root / "data/costs/experts.tiny.json"
+    write_json(path, {"seconds": 12.5})
+    assert judged.run("evaluate", CELL) == 0
+    assert result(judged)["cost"] == alone | {"experts": {"buffer": "tiny", "seconds": 12.5}}
+    path.unlink()
+    assert judged.run("evaluate", CELL) == 0
+    assert result(judged)["cost"] == alone, "what they cost is not at hand"

@@ -14,7 +14,7 @@ import pytest
 from ddpipe import config
 from ddpipe.artifacts import write_bytes, write_json, write_text
 from ddpipe.errors import UserError
-from ddpipe.report import frame, page, pictures, published, survey, tables
+from ddpipe.report import figures, frame, page, pictures, published, survey, tables
 from ddpipe.report.published import COLUMNS
 
 PARAMS = """
@@ -80,7 +80,8 @@ def root(tmp_path: Path) -> Path:
     put(tmp_path, "random-mnist-1", "dc", 40.0, network="resnet18_in")
     put(tmp_path, "whole-mnist-all", "dc", 99.0)
     put(tmp_path, "dm-mnist-1", "dsa", 88.04, cost=cost)
-    put(tmp_path, "dsa-mnist-1", "dsa", 87.0, overrides={"iterations": 5}, cost=cost)
+    followed = cost | {"experts": {"buffer": "mnist", "seconds": 500.0}}
+    put(tmp_path, "dsa-mnist-1", "dsa", 87.0, overrides={"iterations": 5}, cost=followed)
     put(tmp_path, "dm-own-mnist-1", "dsa", 88.0, overrides={"iterations": 7}, cost=cost | {"seconds": 3.0})
     results = tmp_path / "data/results/mnist"
     write_text(results / "dm-mnist-1.loss.csv", "set,iteration,loss\n0,0,4.0\n0,1,2.0\n1,0,2.0\n1,1,1.0\n")
@@ -127,6 +128,8 @@ def test_costs(root):
     assert (dm["distill_seconds"], dm["eval_seconds"], dm["iterations"]) == (30.0, 3.0, 10)
     assert (dm["peak_memory_mb"], dm["device"], dm["versions"]) == (90.0, "gpu / cpu", "ddpipe 1, torch 2")
     assert pd.isna(table.loc["random-mnist-1", "convnet3", "dc"]["distill_seconds"])
+    assert table["experts_seconds"].dropna().to_dict() == {("dsa-mnist-1", "convnet3", "dsa"): 500.0}
+    assert figures.costly(table).set_index("method")["seconds"].to_dict() == {"dm": 30.0, "dsa": 530.0, "dm-own": 3.0}
 
 
 def test_wide_table(root):

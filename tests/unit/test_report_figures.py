@@ -101,7 +101,7 @@ UNTOUCHED = ("dc-tiny-1", "dc", "DC", "1", "small", "dsa", True, True)
 
 def evaluations(*rows: tuple) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return frame.assign(std=1.0)
+    return frame.assign(std=1.0, experts_seconds=np.nan)
 
 
 def curves(*levels: float) -> pd.DataFrame:
