@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import resource
+import shutil
 import sys
 import time
 from typing import Any
@@ -22,6 +23,8 @@ def choose(run: settings.Run) -> torch.device:
     """
     if run.device == "cuda" and not torch.cuda.is_available():
         raise UserError("run.device: 'cuda', but torch sees no CUDA device; set it to 'auto' or 'cpu'")
+    if run.compile and not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++")):
+        raise UserError("run.compile: torch.compile finds no C++ compiler; install g++ or set it to false")
     torch.set_num_threads(run.threads)
     device = torch.device("cuda" if run.device != "cpu" and torch.cuda.is_available() else "cpu")
     if device.type == "cuda":

@@ -28,6 +28,7 @@ EXPERTS: dict[str, dict[str, Any]] = {
     "digits-busy": TRAJECTORIES  # all that an expert can carry from one pass to the next
     | {"networks": 2, "epochs": 10, "momentum": 0.9, "augment": "color_crop_scale", "cutmix": 0.5, "drop": "half"}
     | {"dtype": "float16"},
+    "digits-company": TRAJECTORIES | {"networks": 3, "epochs": 8, "momentum": 0.9, "flat": {"alpha": 1.0}},
 }
 LOOPS = {"outer_loop": 7, "inner_loop": 2, "momentum": 0.5}  # a student serves several steps, trained in between
 FOLLOWING = {"objective": {"steps": 4}, "students": {"starts": 3, "span": 2}}
@@ -43,6 +44,7 @@ class Case:
     length: int  # iterations or passes of each
     interval: int  # between two checkpoints, in the same
     numbers: dict[str, Any]
+    together: int = 1  # experts that are trained at once
 
     @property
     def total(self) -> int:
@@ -66,9 +68,9 @@ def distilling(method: str, iterations: int, **numbers: Any) -> Case:
     return Case("distill", f"{method}-digits-1", SETS, iterations, iterations // 20, numbers)
 
 
-def training(buffer: str, interval: int) -> Case:
+def training(buffer: str, interval: int, together: int = 1) -> Case:
     numbers = EXPERTS[buffer]
-    return Case("experts", buffer, numbers["networks"], numbers["epochs"], interval, numbers)
+    return Case("experts", buffer, numbers["networks"], numbers["epochs"], interval, numbers, together)
 
 
 CASES = {
@@ -84,6 +86,7 @@ CASES = {
         training("digits-trajectories", 1),
         training("digits-flat", 1),
         training("digits-busy", 2),
+        training("digits-company", 1, together=2),
     )
 }
 
@@ -104,7 +107,7 @@ def set_up(project: Project, case: Case) -> None:
     needs = case.key
     with project.params() as params:
         steps = STEPS if case.stage == "experts" else 1
-        params["run"] |= {"checkpoint_every": case.interval * steps, "log_every": 1}
+        params["run"] |= {"checkpoint_every": case.interval * steps, "log_every": 1, "together": case.together}
         if case.stage == "distill":
             method = case.key.split("-")[0]
             params["methods"][method] = case.numbers
@@ -149,7 +152,7 @@ def run(project: Project, case: Case, kill_after: float | None = None) -> Trace:
 
 def check_kills(project: Project, unbroken: Project, case: Case, kills: int) -> None:
     """Kill runs of one stage until `kills` processes died; every run that ends is compared with an unbroken one."""
-    total, interval = case.total, case.interval
+    total, interval = case.total, case.interval * case.together
     set_up(project, case)
     set_up(unbroken, case)
     whole = run(unbroken, case)
@@ -172,7 +175,8 @@ def check_kills(project: Project, unbroken: Project, case: Case, kills: int) -> 
 
         deaths = len(traces) - 1
         executed = sum(len(trace.positions) for trace in traces)
-        assert total - deaths <= executed <= total + deaths * interval  # a death may lose the line of the last step
+        lost = deaths * case.together  # a death may lose the lines of the last step
+        assert total - lost <= executed <= total + deaths * interval
         extra += executed - total
         furthest = 0
         for trace in traces:

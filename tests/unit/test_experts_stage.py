@@ -281,13 +281,16 @@ def test_a_gpu_tries_how_many_are_fastest(stage: Project, monkeypatch: pytest.Mo
     assert sizes == [1, 2] and output(stage) == unbroken
 
 
-def test_how_many_at_once() -> None:
+def test_how_many_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(experts, "describe", lambda device: "this card")
+
     def doubling_pays(size: int) -> float:
         return 1.0
 
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     assert experts.at_once(Run(), 10, doubling_pays, cpu) == 1
     assert experts.at_once(Run(), 10, doubling_pays, gpu) == 8
+    assert "8 take the least time each on this card" in capsys.readouterr().err
     assert experts.at_once(Run(), 100, doubling_pays, gpu) == experts.MOST
     assert experts.at_once(Run(together=3), 10, doubling_pays, cpu) == 3
     assert experts.at_once(Run(), 0, doubling_pays, gpu) == experts.at_once(Run(), 1, doubling_pays, gpu) == 1
