@@ -4,7 +4,7 @@ import contextlib
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,10 +60,8 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     inputs = {"seed": params.seed, "recipe": recipe, "data": prepared.checksum}
     code = file_digest(Path("ddpipe/experts.py"))  # DVC reruns the stage when it changed: no network is reused then
     store = Checkpoints(Path("data/checkpoints/experts") / buffer, digest(inputs | {"code": code}))
-    n, shape = (
-        len(real.labels),
-        (snapshots_after(settings, passes(settings)), sum(p.numel() for p in network.parameters())),
-    )
+    n, weights = len(real.labels), sum(p.numel() for p in network.parameters())
+    shape = snapshots_after(settings, passes(settings)), weights
 
     def cohort(rngs: list[Streams], images: int) -> Cohort:
         return Cohort(settings, network, real_batches(real, len(real.class_index)), images, prepared.flip, rngs)
@@ -80,23 +78,15 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
         left = [number for number in range(settings.networks) if not finished(store, number)]
         begun = unfinished(store, left, settings, shape, params.run)
         new = [number for number in left if number not in begun.group]
-        size = at_once(params.run, len(new), trial, device)
+        with explained(buffer, 1):
+            size = at_once(params.run, len(new), trial, device)
         groups = [Begun(new[first : first + size]) for first in range(0, len(new), size)]
         done = (settings.networks - len(left)) * passes(settings) + begun.passes * len(set(begun.group) & set(left))
         with Progress(name, settings.networks * passes(settings), done, params.run.log_every) as progress:
             for each in [begun, *groups] if begun.group else groups:
                 rngs = [Streams(params.seed, "experts", buffer, number) for number in each.group]
-                try:
+                with explained(buffer, len(each.group)):
                     train(cohort(rngs, n), store, each, shape, params.run, device, progress)
-                except Diverged as error:
-                    raise UserError(f"experts.{buffer}.{error}") from error
-                except (RuntimeError, MemoryError) as error:
-                    if out_of_memory(error) and len(each.group) > 1:
-                        raise UserError(
-                            f"run.together: out of memory with {len(each.group)} networks at once; set it to "
-                            f"{len(each.group) // 2}, finished networks are kept"
-                        ) from error
-                    raise
         about = {
             "buffer": buffer,
             "networks": settings.networks,
@@ -109,6 +99,22 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
             write_json(folder / "experts.json", about | inputs)
         costs = [piece[1]["cost"] for number in range(settings.networks) if (piece := store.read(str(number)))]
         write_json(Path("data/costs") / f"experts.{buffer}.json", total_cost(costs))
+
+
+@contextlib.contextmanager
+def explained(buffer: str, together: int) -> Iterator[None]:
+    """What the user can do about an error met while `together` networks were trained."""
+    try:
+        yield
+    except Diverged as error:
+        raise UserError(f"experts.{buffer}.{error}") from error
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        told = f"experts.{buffer}.batch: out of memory with one network; lower it"
+        if together > 1:
+            told = f"run.together: out of memory with {together} networks at once; set it to {together // 2}"
+        raise UserError(f"{told}, finished networks are kept") from error
 
 
 @dataclass(frozen=True)
