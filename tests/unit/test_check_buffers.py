@@ -29,7 +29,8 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "ddpipe/methods").mkdir()
     for method in ("ftd", "herding"):
         shutil.copy(ROOT / f"ddpipe/methods/{method}.yaml", tmp_path / "ddpipe/methods")
-    methods = {"ftd": {}, "herding": {}, "herding-short": {"base": "herding"}}
+    keys = YAML(typ="safe").load(ROOT / "params.yaml")["methods"]
+    methods = {key: numbers for key, numbers in keys.items() if key.partition("-")[0] in ("ftd", "herding")}
     change(tmp_path / "params.yaml", [], {"methods": methods, "grid": {}, "evaluations": {}})
     return tmp_path
 

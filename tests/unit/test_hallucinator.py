@@ -204,11 +204,17 @@ def test_check_says_what_does_not_fit(factorised: Project, capsys: pytest.Captur
 
 
 def test_the_published_cells_say_their_excess_and_the_equal_ones_have_none() -> None:
-    """Worth of every row in images of its class; 10 or 100 classes of 3x32x32, digits 1x8x8."""
+    """Worth of every row in images of its class; 10 or 100 classes of 3x32x32, MNIST 1x28x28, digits 1x8x8."""
     project = config.load(ROOT)
-    shapes = {"svhn": (10, 3, 32), "cifar10": (10, 3, 32), "cifar100": (100, 3, 32), "digits": (10, 1, 8)}
+    shapes = {
+        "svhn": (10, 3, 32),
+        "cifar10": (10, 3, 32),
+        "cifar100": (100, 3, 32),
+        "digits": (10, 1, 8),
+        "mnist": (10, 1, 28),
+    }
     rows = {cell: row for cell, row in project.rows.items() if row.recipe == "haba"}
-    assert {row.method for row in rows.values()} == {"haba", "haba-equal"}
+    assert {"haba", "haba-equal"} < {row.method for row in rows.values()}
     for cell, row in rows.items():
         chosen, (classes, channels, side) = project.resolved(cell), shapes[row.dataset]
         assert isinstance(chosen, settings.Distillation) and isinstance(chosen.synthetic, settings.Hallucinator)
@@ -216,4 +222,4 @@ def test_the_published_cells_say_their_excess_and_the_equal_ones_have_none() -> 
         each = sum(w[0].numel() for w in initial(1, inputs, channels, [side, side], generator("count")))
         floats = classes * bases * inputs * side**2 + chosen.synthetic.hallucinators * each
         worth = floats / (classes * channels * side**2)
-        assert chosen.excess == (worth > row.ipc) == (row.method == "haba")
+        assert chosen.excess == (worth > row.ipc) == (row.method != "haba-equal")
