@@ -6,6 +6,7 @@ plain automatic differentiation holds N graphs. Parameters are one flat vector (
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ddpipe.synthetic.batch import Batch
+
+
+class Step(NamedTuple):
+    """One step of a walk: after = theta - lr * gradient(theta, batch)."""
+
+    theta: Tensor  # (P,)
+    after: Tensor  # (P,)
+    batch: Batch
+    lr: Tensor  # ()
 
 
 class Gradient:
@@ -42,37 +52,49 @@ class Gradient:
         """(P,) at `theta`, which must require a gradient; differentiable by `theta` and the images."""
         return torch.autograd.grad(self.loss(theta, *batch), theta, create_graph=True)[0]
 
-    def pull_back(self, theta: Tensor, batch: Batch, pull: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The gradient (P,), and the derivatives of <pull, gradient> by images and theta, `pull` (P,) being fixed."""
-        theta, images = theta.detach().requires_grad_(), batch.images.detach().requires_grad_()
-        gradient = self.with_graph(theta, Batch(images, batch.targets))
-        by_images, by_theta = torch.autograd.grad(gradient, (images, theta), pull)
-        return gradient.detach(), by_images, by_theta
+    def pull_back(self, step: Step, pull: Tensor, further: bool = True) -> tuple[Tensor, Tensor, Tensor | None]:
+        """<pull, gradient> (), and its derivatives by images and theta, `pull` (P,) being fixed.
+
+        Args:
+            further: whether the one by theta, a Hessian-vector product, is wanted; None without.
+        """
+        theta, images = step.theta.detach().requires_grad_(), step.batch.images.detach().requires_grad_()
+        gradient = self.with_graph(theta, Batch(images, step.batch.targets))
+        by_images, *by_theta = torch.autograd.grad(gradient, (images, theta) if further else (images,), pull)
+        return pull @ gradient.detach(), by_images, by_theta[0] if further else None
 
 
 class Compiled(Gradient):
-    """The same through torch.compile: one compiled function for a step and one for pulling back through it.
+    """The same through torch.compile: a compiled function for a step and two for pulling back through it.
 
-    Written with torch.func, because a compiled region cannot be differentiated twice from outside.
+    Written with torch.func, because a compiled region cannot be differentiated twice from outside. The gradient itself
+    is known from the step, so that the compiler may leave out what only leads to it.
     """
 
     def __init__(self, network: nn.Module):
         super().__init__(network)
         by_theta = torch.func.grad(self.loss)
 
-        def pulled(theta: Tensor, images: Tensor, targets: Tensor, pull: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            gradient, back, *_ = torch.func.vjp(lambda t, x: by_theta(t, x, targets), theta, images)
-            by_weights, by_images = back(pull)
-            return gradient, by_images, by_weights
+        def both(theta: Tensor, images: Tensor, targets: Tensor, pull: Tensor) -> tuple[Tensor, Tensor]:
+            _, back, *_ = torch.func.vjp(lambda x, t: by_theta(t, x, targets), images, theta)
+            return back(pull)
+
+        def images_alone(theta: Tensor, images: Tensor, targets: Tensor, pull: Tensor) -> tuple[Tensor]:
+            _, back, *_ = torch.func.vjp(lambda x: by_theta(theta, x, targets), images)
+            return back(pull)
 
         self.step = torch.compile(by_theta, fullgraph=True, dynamic=False)
-        self.back = torch.compile(pulled, fullgraph=True, dynamic=False)
+        self.back = {
+            further: torch.compile(function, fullgraph=True, dynamic=False)
+            for further, function in ((True, both), (False, images_alone))
+        }
 
     def __call__(self, theta: Tensor, batch: Batch) -> Tensor:
         return self.step(theta, *batch)
 
-    def pull_back(self, theta: Tensor, batch: Batch, pull: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.back(theta, *batch, pull)
+    def pull_back(self, step: Step, pull: Tensor, further: bool = True) -> tuple[Tensor, Tensor, Tensor | None]:
+        by_images, *by_theta = self.back[further](step.theta, *step.batch, pull)
+        return pull @ (step.theta - step.after) / step.lr, by_images, by_theta[0] if further else None
 
 
 def walk(gradient: Gradient, start: Tensor, batches: Sequence[Batch], lr: Tensor) -> list[Tensor]:
@@ -103,11 +125,12 @@ def sweep(
     """
     moved: list[Tensor] = []
     by_lr = torch.zeros_like(lr)
-    for theta, batch in zip(reversed(thetas[:-1]), reversed(batches), strict=True):
-        step, by_images, by_theta = gradient.pull_back(theta, batch, pull)
-        by_lr = by_lr - pull @ step
+    for number in reversed(range(len(batches))):
+        step = Step(thetas[number], thetas[number + 1], batches[number], lr)
+        slope, by_images, by_theta = gradient.pull_back(step, pull, further=number > 0 and not truncated)
+        by_lr = by_lr - slope
         moved.append(-lr * by_images)
-        if not truncated:
+        if by_theta is not None:
             pull = pull - lr * by_theta
     return moved[::-1], by_lr
 
