@@ -64,6 +64,19 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not valid JSON ({error}); {mend(path)}") from error
 
 
+def write_sealed(path: Path, value: dict[str, Any]) -> None:
+    """`write_json` of a mapping, with the digest of all that it says under "seal"."""
+    write_json(path, value | {"seal": digest(value)})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What `write_sealed` wrote, the seal included; UserError where anything of it has changed since."""
+    value = read_json(path)
+    if not isinstance(value, dict) or value.get("seal") != digest({k: v for k, v in value.items() if k != "seal"}):
+        raise UserError(f"{path} does not say what was written (its seal does not fit); {mend(path)}")
+    return value
+
+
 def write_tensors(path: Path, tensors: "dict[str, Tensor]", meta: Any = None) -> None:
     """Write tensors (moved to the CPU) with `meta` as JSON in the header; equal contents give equal bytes."""
     from safetensors.torch import save

@@ -116,6 +116,21 @@ def test_digest_sees_values_not_order_or_number_type() -> None:
     assert len({artifacts.digest(value) for value in different}) == len(different)
 
 
+def test_a_seal_covers_every_word_of_a_json(tmp_path: Path) -> None:
+    path, value = tmp_path / "about.json", {"flip": False, "classes": ["a", "b"], "n": {"train": 12, "share": 0.1}}
+    artifacts.write_sealed(path, value)
+    found = artifacts.read_sealed(path)
+    assert found == value | {"seal": found["seal"]}
+    text = path.read_text()
+    for old, new in (("false", "true"), ('"a"', '"c"'), ("12", "13"), ("0.1", "0.2"), ('"seal": "', '"seal": "0')):
+        path.write_text(text.replace(old, new, 1))
+        with pytest.raises(UserError, match="about.json does not say what was written"):
+            artifacts.read_sealed(path)
+    artifacts.write_json(path, value)
+    with pytest.raises(UserError, match="about.json"):
+        artifacts.read_sealed(path)
+
+
 def test_file_digest(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
