@@ -25,7 +25,7 @@ def misfits(chosen: settings.Distillation) -> Iterator[str]:
     if follows != isinstance(chosen.students, settings.ExpertStudents):
         wanted = "needs the trajectories of students 'experts'" if follows else "needs networks with weights"
         yield f"students: objective {chosen.objective.name!r} {wanted}, not {chosen.students.name!r}"
-    if chosen.regulariser is not None and styles(chosen.synthetic) < 2:
+    if chosen.regulariser is not None and chosen.synthetic.styles < 2:
         yield (
             f"regulariser: {chosen.regulariser.name!r} compares a base in two styles, but synthetic "
             f"{chosen.synthetic.name!r} shows each in one; choose two hallucinators or more, or regulariser: null"
@@ -36,7 +36,3 @@ def misfits(chosen: settings.Distillation) -> Iterator[str]:
             f"outer: has {sorted(chosen.outer)}, but what is learned is {sorted(learned)}; name exactly these (null "
             "takes an inherited one out)"
         )
-
-
-def styles(synthetic: settings.Pixels | settings.Hallucinator) -> int:
-    return synthetic.hallucinators if isinstance(synthetic, settings.Hallucinator) else 1

@@ -20,7 +20,7 @@ from ddpipe.objectives import OBJECTIVES, Objective
 from ddpipe.objectives.contrast import Contrast
 from ddpipe.outer import Outer
 from ddpipe.randomness import Streams
-from ddpipe.synthetic import STARTS, Factorised, Synthetic
+from ddpipe.synthetic import STARTS, Synthetic
 
 
 @dataclass
@@ -121,7 +121,7 @@ def compose(
             f"students: {config.students.name!r} gives no {lacking}, which objective {config.objective.name!r} needs"
         )
     if config.regulariser is not None:
-        if not (isinstance(synthetic, Factorised) and synthetic.styles > 1):
+        if config.synthetic.styles < 2:
             raise UserError(
                 f"regulariser: {config.regulariser.name!r} compares a base in two styles, but synthetic "
                 f"{config.synthetic.name!r} shows each in one; choose two hallucinators or more, or regulariser: null"

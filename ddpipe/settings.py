@@ -206,17 +206,24 @@ class Part(Settings):
 
 class Pixels(Part):
     learned = frozenset({"images"})
+    factorised: ClassVar[bool] = False
+    styles: ClassVar[int] = 1
     name: Literal["pixels"]
     init: Literal["real", "noise"] = "real"
 
 
 class Hallucinator(Part):
     learned = frozenset({"bases", "hallucinators"})
+    factorised: ClassVar[bool] = True  # bases, each shown in so many `styles`: `ddpipe.synthetic.Factorised`
     name: Literal["hallucinator"]  # HaBa's bases, each through every hallucinator
     init: Literal["real"] = "real"  # random real images as bases
     bases: PositiveInt | None = None  # per class; left out: IPC
     channels: Literal[1] | None = None  # of a base; left out: those of the data; 1: at first the mean over them
     hallucinators: PositiveInt = 5
+
+    @property
+    def styles(self) -> int:
+        return self.hallucinators
 
 
 class GradientMatching(Part):

@@ -20,7 +20,6 @@ from ddpipe.experts import features, restore_
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings import Distillation, ExpertStudents, Row, Run, Selection
-from ddpipe.synthetic import Factorised
 from stages import run_command
 
 Piece = tuple[dict[str, Tensor], dict[str, Any]]  # one finished set and what it cost
@@ -124,7 +123,7 @@ def learn(
     if hints:
         say(f"{name}: " + ", ".join(f"{hint} {float(value):.3g}" for hint, value in hints.items()))
     tensors |= {f"hint.{hint}": value.cpu() for hint, value in hints.items()}
-    if isinstance(run.synthetic, Factorised):
+    if settings.synthetic.factorised:
         tensors |= {f"code.{name}": value.cpu() for name, value in run.synthetic.codes().items()}
         tensors["contents"] = run.synthetic.contents.cpu()
     return tensors, {"cost": cost(), "floats": run.synthetic.stored_floats()}

@@ -13,7 +13,7 @@ Bases come from the same generator as the student's batches, after them.
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -72,8 +72,8 @@ class Contrast(Objective):
     def losses(
         self, synthetic: Synthetic, student: Student, real: Resident, augment: Policy, rng: Streams
     ) -> Iterator[Loss]:
-        assert isinstance(synthetic, Factorised), "compose refuses sets without styles"
-        pairs = synthetic.pairs(rng("synthetic.batches"), self.config.batch)
+        factorised = cast(Factorised, synthetic)  # `compose` refuses sets without styles
+        pairs = factorised.pairs(rng("synthetic.batches"), self.config.batch)
         for loss in self.objective.losses(synthetic, student, real, augment, rng):
             images, _ = self.views(synthetic, next(pairs), augment, rng)
             yield joined(loss, likeness(*self.extractor.embed(images).chunk(2)), self.config.weight)

@@ -1,7 +1,7 @@
 """How often a stage calls what: network passes, augmentations, writes, each as (number of calls, images a call).
 
 Counted from settings alone, without torch. Every part of a method has one function here, found by the class of its
-settings; a new objective adds its own to OBJECTIVES, a parametrisation to BASES and STYLES, students to STUDENTS.
+settings; a new objective adds its own to OBJECTIVES, a parametrisation to BASES, students to STUDENTS.
 """
 
 from collections import Counter
@@ -65,7 +65,7 @@ class Cell:
     @property
     def styles(self) -> int:
         """Images that are decoded from each base."""
-        return STYLES[type(self.chosen.synthetic)](self.chosen.synthetic)
+        return self.chosen.synthetic.styles
 
     @property
     def decoded(self) -> int:
@@ -83,8 +83,8 @@ class Cell:
 
     def decode(self, images: int, calls: int) -> Work:
         """`calls` times so many images out of one style of their bases, and the gradient back to both."""
-        factorised = isinstance(self.chosen.synthetic, settings.Hallucinator)
-        return Counter({(Operation("hallucinate", self.data.shape), images): calls} if factorised else {})
+        hallucinate = Operation("hallucinate", self.data.shape)
+        return Counter({(hallucinate, images): calls} if self.chosen.synthetic.factorised else {})
 
     def siamese(self) -> Work:
         """One augmentation a class, shared by its real and its synthetic images; the synthetic side backwards too."""
@@ -184,15 +184,11 @@ STUDENTS: dict[type, Callable[[Any, Cell], Work]] = {
     settings.TrainedStudents: trained,
 }
 
-# --- parametrisations: bases of a class, and images of each in the decoded set ---------------------------------------
+# --- parametrisations: bases of a class ------------------------------------------------------------------------------
 
 BASES: dict[type, Callable[[Any, int], int]] = {
     settings.Pixels: lambda synthetic, ipc: ipc,
     settings.Hallucinator: lambda synthetic, ipc: synthetic.bases or ipc,
-}
-STYLES: dict[type, Callable[[Any], int]] = {
-    settings.Pixels: lambda synthetic: 1,
-    settings.Hallucinator: lambda synthetic: synthetic.hallucinators,
 }
 
 

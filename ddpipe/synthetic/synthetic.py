@@ -1,7 +1,7 @@
 """What the loop, objectives and students ask of a parametrisation: V virtual examples behind addresses."""
 
 from collections.abc import Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -42,9 +42,8 @@ class Synthetic(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
 
 
-@runtime_checkable
 class Factorised(Synthetic, Protocol):
-    """A set whose examples are bases, each shown in several styles."""
+    """A set whose examples are bases, each shown in several styles; its settings say `factorised`."""
 
     contents: Tensor  # (V,) the base behind each example
     styles: int  # examples of each base

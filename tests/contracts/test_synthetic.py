@@ -6,7 +6,7 @@ import torch
 from ddpipe import settings
 from ddpipe.errors import UserError
 from ddpipe.randomness import Streams, generator
-from ddpipe.synthetic import STARTS, Factorised, Pixels
+from ddpipe.synthetic import STARTS, Pixels
 from tests.contracts.compositions import (
     SIDE,
     SIZES,
@@ -82,8 +82,22 @@ def test_stored_floats_are_the_learned_numbers(synthetic):
     assert synthetic.stored_floats() == sum(tensor.numel() for tensor in learned_by(synthetic))
     if isinstance(synthetic, Pixels):
         assert synthetic.stored_floats() == 3 * len(SIZES) * 2 * SIDE**2
-    if isinstance(synthetic, Factorised):
-        assert synthetic.stored_floats() == sum(tensor.numel() for tensor in synthetic.codes().values())
+
+
+@pytest.mark.parametrize("start", SYNTHETIC)
+def test_settings_tell_what_is_behind_the_examples(start):
+    chosen = settings_of(SYNTHETIC[start])
+    synthetic = STARTS[chosen.name](chosen, resident(), 3, Streams("synthetic", start))
+    parts = [name for name in ("contents", "styles", "pairs", "codes") if hasattr(synthetic, name)]
+    assert parts == (["contents", "styles", "pairs", "codes"] if chosen.factorised else [])
+    if not chosen.factorised:
+        assert chosen.styles == 1
+        return
+    assert synthetic.styles == chosen.styles > 1
+    assert torch.bincount(synthetic.contents).tolist() == [chosen.styles] * (len(synthetic) // chosen.styles)
+    assert synthetic.stored_floats() == sum(tensor.numel() for tensor in synthetic.codes().values())
+    one, other = next(synthetic.pairs(generator("pairs"), None))
+    assert torch.equal(synthetic.contents[one], synthetic.contents[other]) and not bool((one == other).any())
 
 
 def test_a_synthetic_set_survives_its_state(synthetic):
