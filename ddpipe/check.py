@@ -13,6 +13,7 @@ from ddpipe.check_data import data
 from ddpipe.check_parts import parts
 from ddpipe.config import Config, did_you_mean, read_yaml, resolve
 from ddpipe.errors import UserError
+from ddpipe.links import links
 
 KEY = re.compile(r"[a-z0-9_-]+")
 RESERVED = ("size", "nfiles")  # DVC leaves parameters of these names out of the keys of its run cache
@@ -23,7 +24,7 @@ TABLES = range(1, 5)  # of the survey
 def problems(config: Config) -> list[str]:
     """One sentence a mistake, each once; [] when everything can run."""
     found: dict[str, None] = {}
-    for part in (names, protocols, experts, recipes, rows, parts, buffers, evaluations, reports, dvc_vars, data):
+    for part in (names, protocols, experts, recipes, rows, parts, buffers, evaluations, reports, dvc_vars, links, data):
         found |= dict.fromkeys(part(config))
     return list(found)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from ddpipe import links
 from ddpipe.errors import UserError, out_of_memory
 
 
@@ -35,4 +36,9 @@ def run(function: Callable[..., Any]) -> None:
     """Run `function` as a Typer command of its own, guarded."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(function)
-    guarded(app)
+
+    def stage() -> None:
+        links.refuse()
+        app()
+
+    guarded(stage)
