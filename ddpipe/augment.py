@@ -2,8 +2,9 @@
 
 Images are (n, c, h, w) in the run's pixel space; zero there, which fills what is empty, is the mean of standardised
 data. A raw draw is a tensor of shape (n,), one value an image, or (1,), one value for all of them (Siamese). The values
-are what the generator gave, u in [0, 1) or integers; each function says what it makes of them. All functions are
-differentiable twice with respect to the images and leave their input unchanged.
+are what the generator gave, u in [0, 1) or integers; each function says what it makes of them. All functions leave
+their input unchanged and are differentiable with respect to the images: scale and rotate as often as torch's
+`grid_sample` is, once in torch 2.11, the others any number of times. No method takes a second derivative.
 
 Keep draws on the CPU: a Siamese value is read as a Python number, which on an accelerator would wait for the device.
 """
