@@ -10,7 +10,7 @@ from ddpipe.config import load
 from ddpipe.report import figures, tables
 from ddpipe.report.drawings import draw
 from ddpipe.report.frame import collect, losses
-from stages import run_command
+from stages import key_of, run_command
 
 
 def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, for example digits.")]) -> None:
@@ -24,7 +24,7 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     the figures that have something to show, and a picture of each set under
     images/.
     """
-    config = load()
+    config, dataset = load(), key_of("report", address=dataset)
     frame = collect(config, dataset)
     results = config.results / dataset
     curves = losses(results, frame)

@@ -1,0 +1,18 @@
+"""Only regular files are read: opening a pipe waits for ever, and a device has no end."""
+
+from pathlib import Path
+
+from ddpipe.errors import UserError
+
+
+def regular(path: Path) -> Path:
+    """`path` itself; a link counts as what it leads to.
+
+    Raises:
+        UserError: something else than a file lies there.
+        OSError: nothing does, or it is out of reach.
+    """
+    path.stat()
+    if not path.is_file():
+        raise UserError(f"{path} is no file but a folder, pipe, socket or device; remove it, or put the file back")
+    return path
