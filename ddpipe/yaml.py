@@ -44,7 +44,8 @@ def unfit(text: str) -> str:
 
     Told from the parser's events, one after the other, as loading would already expand the aliases of merge keys.
     """
-    total, opened = 0, []  # each: the anchor of a collection, and what had been counted when it began
+    total = 0
+    opened: list[tuple[str | None, int]] = []  # the anchor of a collection, and what had been counted when it began
     sizes: dict[str, int] = {}  # of what an anchor names, aliases written out; 0 as long as it is not complete
     for event in YAML(typ="safe").parse(text):
         where = f"line {event.start_mark.line + 1}: "
@@ -58,8 +59,8 @@ def unfit(text: str) -> str:
             total += sizes.get(event.anchor, 0)
         elif isinstance(event, NodeEvent):
             total += 1
-            if getattr(event, "tag", None):
-                return f"{where}the tag {event.tag} means nothing here; remove it"
+            if tag := getattr(event, "tag", None):
+                return f"{where}the tag {tag} means nothing here; remove it"
             if isinstance(event, CollectionStartEvent):
                 opened.append((event.anchor, total - 1))
             elif isinstance(event, ScalarEvent) and not event.style and NUMBER.fullmatch(event.value):

@@ -1,8 +1,8 @@
 """One thin command a stage: read params and files, call ddpipe, write files. The only code that knows paths.
 
 What a stage is about is its only argument: a key of params.yaml or a recipe, alone or as DVC addresses the stage
-(`dm-digits-1`, `distill@dm-digits-1`). DVC tells its commands this address in DVC_STAGE, so that dvc.yaml need not write
-keys into a shell's line, where those of a hostile file would be obeyed.
+(`dm-digits-1`, `distill@dm-digits-1`). DVC tells its commands this address in DVC_STAGE, so that dvc.yaml need not
+write keys into a shell's line, where those of a hostile file would be obeyed.
 """
 
 from ddpipe.command import run as run_command
