@@ -16,3 +16,10 @@ def regular(path: Path) -> Path:
     if not path.is_file():
         raise UserError(f"{path} is no file but a folder, pipe, socket or device; remove it, or put the file back")
     return path
+
+
+def inside(folder: Path, path: Path) -> Path:
+    """A regular file that lies in `folder`, links followed: what is shown to others must not come from elsewhere."""
+    if not regular(path).resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{path} is a link that leads out of {folder}; remove it, and run its stage again")
+    return path
