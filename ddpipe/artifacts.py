@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddpipe.errors import UserError
+from ddpipe.regular import regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +58,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(regular(path).read_bytes())
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; {mend(path)}") from error
     except ValueError as error:
@@ -93,7 +94,7 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], Any]":
     if not path.exists():
         raise UserError(f"{path} does not exist; {mend(path)}")
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with safe_open(regular(path), framework="pt", device="cpu") as file:
             meta = (file.metadata() or {}).get("meta")
             return {name: file.get_tensor(name) for name in file.keys()}, None if meta is None else json.loads(meta)  # noqa: SIM118
     except (SafetensorError, ValueError, OSError) as error:
@@ -132,7 +133,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
+    with open(regular(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ddpipe.artifacts import mend, read_json, unwritable
 from ddpipe.errors import UserError
+from ddpipe.regular import regular
 
 NAMES = {"float32": "F32", "float16": "F16"}  # safetensors' names
 
@@ -113,7 +114,7 @@ class Buffer:
     def open(self, number: int) -> Any:
         path = self.folder / f"{number}.safetensors"
         try:
-            return safe_open(path, "pt").get_slice("snapshots")
+            return safe_open(regular(path), "pt").get_slice("snapshots")
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path} is missing or damaged ({error}); {mend(path)}") from error
 

@@ -3,7 +3,6 @@
 DVC's own messages for most of these are poor, and it deletes a stage's old output before it notices.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +14,6 @@ from ddpipe.config import Config, did_you_mean, read_yaml, resolve
 from ddpipe.errors import UserError
 from ddpipe.links import links
 
-KEY = re.compile(r"[a-z0-9_-]+")
 RESERVED = ("size", "nfiles")  # DVC leaves parameters of these names out of the keys of its run cache
 CORESETS = "ddpipe/coresets.py"
 TABLES = range(1, 5)  # of the survey
@@ -44,13 +42,7 @@ def known(word: str, table: dict[str, Any], key: str, what: str) -> Iterator[str
 
 
 def names(config: Config) -> Iterator[str]:
-    """Keys that become names of files and of DVC's stages and parameters."""
-    params = config.params
-    for what in ("datasets", "networks", "experts", "protocols", "methods", "reports"):
-        for key in getattr(params, what):
-            if not KEY.fullmatch(key):
-                yield f"{what}.{key}: a name has only the characters a-z, 0-9, _ and -; rename it"
-
+    """Keys that DVC overlooks."""
     for file, content in config.files.items():
         for path in paths(content):
             if path[-1] in RESERVED:
@@ -107,8 +99,6 @@ def rows(config: Config) -> Iterator[str]:
     params = config.params
     for cell, row in config.rows.items():
         where = f"grid.{cell}"
-        if not KEY.fullmatch(cell) or cell != (name := f"{row.method}-{row.dataset}-{row.ipc}"):
-            yield f"{where}: a row is named <method>-<dataset>-<ipc>; rename it to {name!r} or mend what it says"
         yield from known(row.dataset, params.datasets, f"{where}.dataset", "datasets")
         yield from known(row.data, params.datasets, f"{where}.data", "datasets")
         yield from known(row.network, params.networks, f"{where}.network", "networks")
@@ -183,9 +173,6 @@ def evaluations(config: Config) -> Iterator[str]:
     params = config.params
     for key, entry in config.evaluations.items():
         where = f"evaluations.{key}"
-        name = f"{entry.cell}-{entry.network}-{entry.protocol}"
-        if key != name or not KEY.fullmatch(key):
-            yield f"{where}: is named <cell>-<network>-<protocol>; rename it to {name!r} or mend what it says"
         yield from known(entry.network, params.networks, f"{where}.network", "networks")
         yield from known(entry.protocol, params.protocols, f"{where}.protocol", "protocols")
         yield from known(entry.cell, config.rows, f"{where}.cell", "grid")

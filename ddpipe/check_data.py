@@ -10,6 +10,7 @@ from ddpipe import settings
 from ddpipe.artifacts import mend, read_json
 from ddpipe.config import Config
 from ddpipe.errors import UserError
+from ddpipe.regular import regular
 
 
 def data(config: Config) -> Iterator[str]:
@@ -64,7 +65,7 @@ def class_sizes(path: Path) -> list[int]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(regular(path), framework="numpy") as file:
             return np.bincount(file.get_tensor("train_labels")).tolist()
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} is damaged or missing ({error}); {mend(path)}") from error

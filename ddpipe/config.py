@@ -1,4 +1,4 @@
-"""params.yaml and the recipes -> validated, frozen settings. Nothing else parses YAML; every error names the key.
+"""params.yaml and the recipes -> validated, frozen settings. Every error names the key.
 
 The settings of a cell are the recipe's `parts`, changed by the recipe's entry for the cell, changed by the method's
 entry under `methods:` of params.yaml. `layers` says where each number comes from.
@@ -7,33 +7,20 @@ entry under `methods:` of params.yaml. `layers` says where each number comes fro
 import difflib
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from ddpipe import settings
 from ddpipe.errors import UserError
+from ddpipe.names import Name
+from ddpipe.yaml import read_yaml
 
 METHODS = Path(__file__).parent / "methods"  # the recipes; an installed package carries them
-
-
-def read_yaml(path: Path) -> Any:
-    """YAML 1.2, as DVC reads it: 1e-5 is a number and `on` a word."""
-    try:
-        return YAML(typ="safe").load(path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; run inside a ddpipe project") from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        where = f"{path}, line {line + 1}" if line is not None else str(path)
-        reason = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise UserError(f"{where}: not valid YAML ({reason})") from error
 
 
 def merge(base: Any, change: Any) -> Any:
@@ -80,7 +67,7 @@ def fields_at(kind: Any, path: tuple[Any, ...]) -> list[str]:
 
 
 def did_you_mean(word: object, known: list[str]) -> str:
-    close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(shorten(str(word)), list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}" if known else ""
 
 
@@ -92,7 +79,7 @@ def validate(kind: Any, value: Any, where: str) -> Any:
         first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
         missing = first["type"] == "missing"
         path = [*_keys(value, first["loc"]), *([first["loc"][-1]] if missing else [])]
-        key = ".".join(map(str, [*([where] if where else []), *path]))
+        key = ".".join([*([where] if where else []), *(shorten(str(step)) for step in path)])
         if first["type"] == "extra_forbidden":
             raise UserError(f"{key}: unknown key{did_you_mean(path[-1], fields_at(kind, first['loc'][:-1]))}") from None
         if missing:
@@ -100,9 +87,14 @@ def validate(kind: Any, value: Any, where: str) -> Any:
         if first["type"].startswith("union_tag"):
             raise UserError(f"{key}: {first['msg']}") from None
         own_words = first["type"] == "value_error" or isinstance(first["input"], dict | list)
-        shown = "" if own_words else f", not {first['input']!r}"
+        shown = "" if own_words else f", not {shorten(repr(first['input']))}"
         reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
         raise UserError(f"{key}: {reason}{shown}") from None
+
+
+def shorten(word: str) -> str:
+    """`word` short enough for a sentence; no name is longer."""
+    return word if len(word) <= 100 else f"{word[:97]}..."
 
 
 def _keys(value: Any, location: tuple[Any, ...]) -> Iterator[Any]:
@@ -224,10 +216,13 @@ def load(root: Path = Path(".")) -> Config:
         raise UserError("params.yaml holds no settings; put it back, for example with `git checkout params.yaml`")
     params = validate(settings.Params, raw, "")
     recipes, rows, evaluations, files = {}, dict(params.grid), dict(params.evaluations), {"params.yaml": raw}
+    check_keys("grid", rows)
+    check_keys("evaluations", evaluations)
     folder = root / "ddpipe" / "methods"
-    for file in sorted((folder if folder.is_dir() else METHODS).glob("*.yaml")):
+    for file in sorted((folder if folder.is_dir() else METHODS).glob("[!.]*.yaml")):
+        where = f"ddpipe/methods/{file.name}"
+        name = validate(Name, file.stem, where)
         content = read_yaml(file)
-        name, where = file.stem, f"ddpipe/methods/{file.name}"
         if not isinstance(content, dict) or name not in content:
             raise UserError(f"{where}: the recipe must stand under the key {name!r}")
         for key in content.keys() - {name, "grid", "evaluations"}:
@@ -235,11 +230,23 @@ def load(root: Path = Path(".")) -> Config:
         files[where] = content
         recipes[name] = validate(settings.Recipe, content[name], f"{where}:{name}")
         for table, kind, into in (("grid", settings.Row, rows), ("evaluations", settings.Evaluation, evaluations)):
-            for key, row in (content.get(table) or {}).items():
-                if key in into:
-                    raise UserError(f"{where}:{table}.{key}: this key exists twice; rename one of them")
-                into[key] = validate(kind, row, f"{where}:{table}.{key}")
+            there = f"{where}:{table}"
+            found = validate(dict[str, kind], content.get(table) or {}, there)  # type: ignore[valid-type]
+            check_keys(there, found)
+            if twice := found.keys() & into.keys():
+                raise UserError(f"{there}.{min(twice)}: this key exists twice; rename one of them")
+            into.update(found)
+    if both := rows.keys() & evaluations.keys():
+        raise UserError(f"evaluations.{min(both)}: a row of the grid has this name too; give its protocol another name")
     return Config(root, params, recipes, rows, evaluations, files)
+
+
+def check_keys(where: str, table: Mapping[str, settings.Row | settings.Evaluation]) -> None:
+    """Whether every entry stands under its name: a stage is told nothing else."""
+    for key, entry in table.items():
+        if key != entry.name:
+            said = f"its name follows from what it says; rename it to {entry.name!r} or mend what it says"
+            raise UserError(f"{where}.{shorten(key)}: {said}")
 
 
 def results_of(config: Config, dataset: str) -> list[ResultKey]:

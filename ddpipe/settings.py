@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from ddpipe import strategy
 from ddpipe.errors import UserError
+from ddpipe.names import Name, Needs, Program, name
 
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 Natural = Annotated[int, Field(ge=0, strict=True)]
@@ -188,8 +189,8 @@ class Flat(Settings):
 class Experts(Training):
     """One buffer of networks trained on the real data (`experts:` of params.yaml; output data/experts/<key>)."""
 
-    data: str
-    network: str
+    data: Name
+    network: Name
     networks: PositiveInt
     keep: Literal["last", "all"] = "last"  # all: the start and every epoch, which trajectory matching needs
     dtype: Literal["float32", "float16"] = "float32"  # of the weights on disk
@@ -330,19 +331,29 @@ Cell = Annotated[Distillation | Selection, Field(discriminator="kind")]
 
 
 class Row(Settings):
-    """One cell of the grid: identity only."""
+    """One cell of the grid: identity only. Its key is its `name`."""
 
-    method: str
-    recipe: str
-    cell: str
-    dataset: str  # where the report shows it
-    data: str  # the prepared form it uses
+    method: Name
+    recipe: Name
+    cell: Name
+    dataset: Name  # where the report shows it
+    data: Name  # the prepared form it uses
     ipc: PositiveInt | Literal["all"]
-    network: str
-    protocol: str
-    needs: str  # an expert buffer, or the data again
-    objective: str  # the files with its mathematics: a change there redistils
-    synthetic: str
+    network: Name
+    protocol: Name
+    needs: Needs  # an expert buffer, or the data again
+    objective: Program  # the files with its mathematics: a change there redistils
+    synthetic: Program
+
+    @model_validator(mode="after")
+    def short(self) -> "Row":
+        name(self.name)  # it is a part of longer names of files
+        return self
+
+    @property
+    def name(self) -> str:
+        """<method>-<dataset>-<ipc>"""
+        return f"{self.method}-{self.dataset}-{self.ipc}"
 
     @property
     def buffer(self) -> str | None:
@@ -352,13 +363,18 @@ class Row(Settings):
 
 
 class Evaluation(Settings):
-    """A further evaluation of a cell: another network or another protocol."""
+    """A further evaluation of a cell: another network or another protocol. Its key is its `name`."""
 
-    cell: str
-    dataset: str
-    data: str
-    network: str
-    protocol: str
+    cell: Name
+    dataset: Name
+    data: Name
+    network: Name
+    protocol: Name
+
+    @property
+    def name(self) -> str:
+        """<cell>-<network>-<protocol>"""
+        return f"{self.cell}-{self.network}-{self.protocol}"
 
 
 class Run(Settings):
@@ -380,14 +396,14 @@ class ReportSettings(Settings):
 class Params(Settings):
     seed: Natural
     run: Run = Run()
-    datasets: dict[str, Dataset]
-    networks: dict[str, Network]
-    experts: dict[str, Experts] = {}
-    protocols: dict[str, Protocol]
-    methods: dict[str, dict]
-    grid: dict[str, Row] = {}
+    datasets: dict[Name, Dataset]
+    networks: dict[Name, Network]
+    experts: dict[Name, Experts] = {}
+    protocols: dict[Name, Protocol]
+    methods: dict[Name, dict]
+    grid: dict[str, Row] = {}  # config.py compares the keys of rows and evaluations with their names
     evaluations: dict[str, Evaluation] = {}
-    reports: dict[str, dict] = {}
+    reports: dict[Name, dict] = {}
     report: ReportSettings = ReportSettings()
 
 
@@ -404,4 +420,4 @@ class Recipe(Settings):
     notes: tuple[str, ...] = ()  # choices where paper, survey and code disagree
     unverified: dict[str, str] = {}  # cells whose numbers nobody published: what they were taken from
     parts: dict  # composition and default numbers; tracked by DVC
-    cells: dict[str, dict]  # published deviations per <dataset>-<ipc>, and `default`; tracked by DVC
+    cells: dict[Name, dict]  # published deviations per <dataset>-<ipc>, and `default`; tracked by DVC

@@ -20,24 +20,21 @@ from ddpipe.experts import features, restore_
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings import Distillation, ExpertStudents, Row, Run, Selection
-from stages import run_command
+from stages import key_of, run_command
 
 Piece = tuple[dict[str, Tensor], dict[str, Any]]  # one finished set and what it cost
 
 
 def main(
     cell: Annotated[str, typer.Argument(help="a row of the grid, for example dm-digits-10")],
-    ipc: Annotated[str, typer.Option(help="images per class as the row says; dvc.yaml passes it")] = "",
 ) -> None:
     """Run one distillation method (or choose a coreset) for CELL, all its sets.
 
     Writes data/distilled/CELL (bit-reproducible) and data/costs/CELL.json (seconds, memory, device). Checkpoints every
     `run.checkpoint_every` iterations in data/checkpoints; a killed stage continues from there.
     """
-    project = config.load()
+    project, cell = config.load(), key_of("distill", address=cell)
     params, row, settings = project.params, project.row(cell), project.resolved(cell)
-    if ipc and ipc != str(row.ipc):
-        raise UserError(f"--ipc: {ipc}, but grid.{cell}.ipc is {row.ipc}; leave the option to dvc.yaml")
     device = choose(params.run)
     keep_freed_memory()
     prepared = Prepared.load(Path("data/prepared") / row.data)

@@ -24,7 +24,7 @@ from ddpipe.settings import Protocol, Row
 from ddpipe.styles import Styles
 from ddpipe.synthetic import Batch
 from ddpipe.training import Diverged, passes
-from stages import run_command
+from stages import key_of, run_command
 
 POINTS = 200  # of a loss curve
 SLOWER = "distil the set again with a smaller learning rate of its step size"
@@ -32,19 +32,18 @@ KEPT = "finished networks are kept"
 
 
 def main(
-    cell: Annotated[str, typer.Argument(help="a row of the grid, for example dm-digits-10")],
-    network: Annotated[str, typer.Option(help="another network than the row's")] = "",
-    protocol: Annotated[str, typer.Option(help="another protocol than the row's")] = "",
+    evaluation: Annotated[str, typer.Argument(help="a row of the grid (dm-digits-10), or a key of `evaluations:`")],
 ) -> None:
-    """Train networks from scratch on every set of CELL and test them, under the row's protocol or another one.
+    """Train networks from scratch on every set of a cell and test them, as EVALUATION says.
 
     Writes data/results/<dataset>/<cell>.<network>.<protocol>.json with every single accuracy and, for the row's own
     network and protocol, a picture of set 0 and the loss curves. Finished networks are kept if the stage is killed.
     """
-    project = config.load()
-    params, row = project.params, project.row(cell)
-    further = bool(network or protocol)
-    network, protocol = network or row.network, protocol or row.protocol
+    project, key = config.load(), key_of("evaluate", "further", address=evaluation)
+    params, further = project.params, project.evaluations.get(key)
+    cell = further.cell if further else key
+    row = project.row(cell)
+    network, protocol = (further or row).network, (further or row).protocol
     rules, architecture = project.protocol(protocol, row.dataset), project.network(network)
     device = choose(params.run)
     keep_freed_memory()

@@ -28,7 +28,7 @@ from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams
 from ddpipe.settings import Experts, Run
 from ddpipe.training import Diverged, passes
-from stages import run_command
+from stages import key_of, run_command
 
 PARTIAL = "networks.partial"  # the piece of the group that is being trained
 TRIED = 8  # batches in a trial of how many networks at once are fastest
@@ -45,7 +45,7 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     checkpointed at the end of the pass in which the steps since their last checkpoint reach `run.checkpoint_every`:
     after every pass, unless passes are short.
     """
-    project = config.load()
+    project, buffer = config.load(), key_of("experts", address=buffer)
     params = project.params
     if buffer not in params.experts:
         raise UserError(f"experts.{buffer}: no such entry in params.yaml{did_you_mean(buffer, list(params.experts))}")

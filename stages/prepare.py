@@ -10,7 +10,7 @@ from ddpipe.config import did_you_mean
 from ddpipe.datasets.prepared import prepare
 from ddpipe.errors import UserError
 from ddpipe.progress import say
-from stages import run_command
+from stages import key_of, run_command
 
 
 def main(data: Annotated[str, typer.Argument(help="a key of `datasets:` in params.yaml")]) -> None:
@@ -19,7 +19,7 @@ def main(data: Annotated[str, typer.Argument(help="a key of `datasets:` in param
     Downloaded files lie in data/raw/DATA if that folder exists, else in data/raw/<source>: prepared forms of one source
     share them. Writes data/prepared/DATA: uint8 images, labels, statistics and whitening, with a checksum.
     """
-    datasets = config.load().params.datasets
+    datasets, data = config.load().params.datasets, key_of("prepare", address=data)
     if data not in datasets:
         raise UserError(f"datasets.{data}: no such entry in params.yaml{did_you_mean(data, list(datasets))}")
     settings, raw = datasets[data], Path("data/raw")

@@ -10,7 +10,8 @@ from ddpipe.config import load
 from ddpipe.report import figures, tables
 from ddpipe.report.drawings import draw
 from ddpipe.report.frame import collect, losses
-from stages import run_command
+from ddpipe.report.pictures import stored
+from stages import key_of, run_command
 
 
 def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, for example digits.")]) -> None:
@@ -24,10 +25,9 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     the figures that have something to show, and a picture of each set under
     images/.
     """
-    config = load()
+    config, dataset = load(), key_of("report", address=dataset)
     frame = collect(config, dataset)
-    results = config.results / dataset
-    curves = losses(results, frame)
+    curves = losses(config.results / dataset, frame)
     look, dpi = figures.styles(config.params.methods), config.params.report.dpi
     own = frame[frame["main"] & frame["mean"].notna()]
     with new_folder(Path("reports") / dataset) as folder:
@@ -42,9 +42,8 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
         for drawing in draw(dataset, frame, curves, look, dpi):
             write_bytes(folder / f"{drawing.name}.png", drawing.png)
         for cell in own["cell"]:
-            picture = results / f"{cell}.png"
-            if picture.exists():
-                write_bytes(folder / "images" / picture.name, picture.read_bytes())
+            if (png := stored(config.results, dataset, cell)) is not None:
+                write_bytes(folder / "images" / f"{cell}.png", png)
     print(f"{len(own)} of {int(frame['main'].sum())} cells have a result: reports/{dataset}/table.md")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ddpipe.config import Config, did_you_mean
 from ddpipe.errors import UserError
+from ddpipe.regular import regular
 from ddpipe.settings import Row
 
 UP_TO_DATE, CACHED, RUNS, AFTER = "up to date", "cached", "runs", "after upstream"
@@ -171,7 +172,7 @@ def resume_point(folder: Path) -> str:
     found = [f"{len(finished)} finished"] if finished else []
     for path in sorted(folder.glob("*.partial.safetensors")):
         try:
-            with safe_open(path, framework="numpy") as file:
+            with safe_open(regular(path), framework="numpy") as file:
                 iteration = int(file.get_tensor("iteration"))
             found.append(f"{path.name.removesuffix('.partial.safetensors')} at iteration {iteration}")
         except (SafetensorError, OSError):

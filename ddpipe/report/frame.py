@@ -10,6 +10,7 @@ import pandas as pd
 
 from ddpipe.config import Config, ResultKey, did_you_mean, results_of
 from ddpipe.errors import UserError
+from ddpipe.regular import inside
 from ddpipe.report import published
 from ddpipe.report.matching import survey_network
 
@@ -126,7 +127,7 @@ def _read_result(key: ResultKey, main: bool) -> dict[str, Any]:
     columns = ("mean", "std", "n", "sets", "networks", "floats", "worth", *COST, "eval_seconds", "peak_memory_mb")
     empty = dict.fromkeys(columns, NAN) | {"device": "", "versions": "", "experts": ""}
     try:
-        result = json.loads(key.path.read_bytes())
+        result = json.loads(inside(key.path.parents[1], key.path).read_bytes())
         cost = result["cost"] or {}
         experts = cost.get("experts") or {"buffer": "", "seconds": None}
         devices = dict.fromkeys(filter(None, (cost.get("device"), result["device"])))
@@ -181,7 +182,12 @@ def losses(folder: Path, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _read_losses(path: Path, cell: str) -> pd.DataFrame:
     try:
-        curve = pd.read_csv(path).astype({"iteration": int, "loss": float}).groupby("iteration")["loss"].mean()
+        curve = (
+            pd.read_csv(inside(path.parents[1], path))
+            .astype({"iteration": int, "loss": float})
+            .groupby("iteration")["loss"]
+            .mean()
+        )
     except (ValueError, KeyError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it and run `dvc repro evaluate@{cell}`") from error
     stretch = np.arange(len(curve)) * min(POINTS, len(curve)) // max(len(curve), 1)

@@ -11,6 +11,7 @@ from ddpipe.config import Config
 from ddpipe.report import figures, survey_page, survey_text, tables
 from ddpipe.report.drawings import draw
 from ddpipe.report.frame import ipc_order, losses
+from ddpipe.report.pictures import stored
 from ddpipe.report.survey import Table
 from ddpipe.report.tables import Entry
 
@@ -164,15 +165,14 @@ def _pictures(config: Config, dataset: str, frame: pd.DataFrame, share: int) -> 
     shown: dict[str, list[str]] = {}
     left_out = []
     for _, row in own.sort_values("ipc", key=lambda ipc: ipc.map(ipc_order), kind="stable").iterrows():
-        path = config.results / dataset / f"{row['cell']}.png"
-        if not path.exists():
+        if (png := stored(config.results, dataset, row["cell"])) is None:
             continue
-        if (share := share - path.stat().st_size) < 0:
+        if (share := share - len(png)) < 0:
             left_out.append(row["cell"])
             continue
         name = f"{row['label']}, {tables.heading(row['ipc'])}"
         caption = f"<b>{escape(row['label'])}</b> {tables.percent(row['mean'], row['std'])} %"
-        picture = _figure(path.read_bytes(), f"The images of {name}: class by class", caption)
+        picture = _figure(png, f"The images of {name}: class by class", caption)
         shown.setdefault(row["ipc"], []).append(picture)
     parts = [f"<h4>{tables.heading(ipc)}</h4><div class=grid>{''.join(found)}</div>" for ipc, found in shown.items()]
     if left_out:

@@ -1,6 +1,7 @@
 """The picture of a set as PNG bytes; equal sets give equal bytes. No pandas here: the evaluate stage draws it."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ddpipe.errors import UserError
+from ddpipe.regular import inside
 
 LIMIT = 60_000  # bytes of a picture: it lies in git, one a cell
 SHOWN = 10  # images of a class at most
@@ -43,6 +45,27 @@ def image_grid(images: Any, columns: int) -> bytes:
                 if len(encoded) < LIMIT:
                     return encoded
         classes, counts = (classes + 1) // 2, range(1, 0, -1)
+
+
+def stored(results: Path, dataset: str, cell: str) -> bytes | None:
+    """The picture that the stage `evaluate` left of a cell; None without one.
+
+    Raises:
+        UserError: it is no such picture. It goes into pages that are shown to others.
+    """
+    path = results / dataset / f"{cell}.png"
+    if not path.exists():
+        return None
+    mend = f"delete it and run `dvc repro evaluate@{cell}`"
+    if inside(results, path).stat().st_size >= LIMIT:
+        raise UserError(f"{path} has more bytes than any picture of a set; {mend}")
+    data = path.read_bytes()
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            image.verify()  # its checksums; nothing is decoded
+    except Exception as error:  # Pillow's decoders raise whatever their parsing runs into
+        raise UserError(f"{path} is damaged or no PNG ({error}); {mend}") from error
+    return data
 
 
 def _tiles(images: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ddpipe.errors import UserError
+from ddpipe.regular import regular
 
 IDENTITY = ("table", "method", "scheme", "factorized", "dataset", "ipc", "network")
 COLUMNS = (*IDENTITY, "mean", "std", "doubtful", "source_mean", "source_std", "source", "note")
@@ -46,7 +47,7 @@ def read(folder: Path) -> pd.DataFrame:
 
 def _read_file(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(regular(path), dtype=str, keep_default_na=False)
     except (ValueError, OSError) as error:
         raise UserError(f"{path} is not a readable CSV file ({error}); mend it or restore it from git") from error
     if missing := [column for column in COLUMNS if column not in table]:
@@ -58,6 +59,9 @@ def _read_file(path: Path) -> pd.DataFrame:
             row = int(wrong.idxmax())
             raise UserError(f"{path}, line {row + 2}: {column} must be a number, not {table[column].iloc[row]!r}")
         table[column] = numbers.astype(float)
+    if not (known := table["doubtful"].str.fullmatch("[0-9]{0,3}")).all():
+        row = int((~known).idxmax())
+        raise UserError(f"{path}, line {row + 2}: doubtful must be a number, not {table['doubtful'].iloc[row][:64]!r}")
     return table
 
 

@@ -32,7 +32,7 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stages = [("prepare", "tiny"), ("experts", "tiny")]
     for method in PARTS:
         stages += [("distill", f"{method}-tiny-1"), ("evaluate", f"{method}-tiny-1")]
-    for words in [*stages, ("evaluate", "dm-tiny-1", "--network", "other", "--protocol", "again"), ("report", "tiny")]:
+    for words in [*stages, ("evaluate", "further@dm-tiny-1-other-again"), ("report", "tiny")]:
         assert project.run(*words) == 0, words
     return root
 

@@ -29,7 +29,7 @@ protocols: {dc: {epochs: 2}, dsa: {epochs: 3}, dcbench: {epochs: 4}, idc: {epoch
 methods: {random: {}, dm: {}, dsa: {}, kfs: {}, dm-short: {base: dm, iterations: 7}}
 grid:
   dm-short-cifar10-1: {method: dm-short, recipe: dm, cell: default, dataset: cifar10, data: cifar10, ipc: 1,
-    network: convnet3, protocol: dsa, needs: a, objective: a, synthetic: a}
+    network: convnet3, protocol: dsa, needs: data/prepared/x, objective: ddpipe/a.py, synthetic: ddpipe/a.py}
 """
 PARTS = (
     "{kind: distillation, synthetic: {name: pixels}, objective: {name: distribution}, students: {name: fresh}, "
@@ -47,7 +47,7 @@ def recipe(method: str) -> str:
         lines += [
             f"  {method}-{dataset}-{ipc}: {{method: {method}, recipe: {method}, cell: default, dataset: {dataset}, "
             f"data: {dataset}, ipc: {ipc}, network: convnet3, protocol: {protocol}, "
-            "needs: a, objective: a, synthetic: a}"
+            "needs: data/prepared/x, objective: ddpipe/a.py, synthetic: ddpipe/a.py}"
             for ipc in (1, 10)
         ]
     lines.append("evaluations:")

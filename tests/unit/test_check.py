@@ -145,7 +145,7 @@ def test_ipc_of_the_smallest_class_is_allowed(project: Project) -> None:
 
     project.edit("ddpipe/methods/random.yaml", widen)
     assert project.run("check") == 0
-    assert project.run("distill", "random-tiny-5", "--ipc", "5") == 0
+    assert project.run("distill", "distill@random-tiny-5") == 0
 
 
 def test_names_of_augmentations_are_those_of_the_code() -> None:

@@ -71,6 +71,16 @@ def remove(file: str) -> Callable[[Project], object]:
     return lambda project: (project.root / file).unlink()
 
 
+def pipe(file: str) -> Callable[[Project], object]:
+    """Nobody writes into it: opening it to read would wait for ever."""
+
+    def make(project: Project) -> None:
+        (project.root / file).unlink()
+        os.mkfifo(project.root / file)
+
+    return make
+
+
 def npz(**change: np.ndarray) -> Callable[[Project], object]:
     return lambda project: project.npz(**change)
 
@@ -100,15 +110,28 @@ def other_data(project: Project) -> None:
     assert project.run("prepare", "tiny") == 0
 
 
-def six_per_class(project: Project) -> None:
-    row("ipc", 6)(project)
-    project.edit(DM, lambda content: content["grid"].update({"dm-tiny-6": content["grid"].pop("dm-tiny-1")}))
+def ipc(value: object, method: str = "dm") -> Callable[[Project], object]:
+    """The method's row with another IPC, under the name that it then must have."""
+
+    def rename(content: dict) -> None:
+        content["grid"] = {f"{method}-tiny-{value}": content["grid"][f"{method}-tiny-1"] | {"ipc": value}}
+
+    return lambda project: project.edit(f"ddpipe/methods/{method}.yaml", rename)
+
+
+def all_of_dm(project: Project) -> None:
+    ipc("all")(project)
+    project.set("params.yaml", "evaluations", {})
 
 
 FURTHER = {"cell": "dm-tiny-1", "dataset": "tiny", "data": "tiny", "network": "other", "protocol": "quick"}
 CUT_SHORT = ("is damaged or cut short", "dvc repro distill@dm-tiny-1")
 CONSTANT = np.full_like(arrays()["train_images"], 7)
 WIDE = np.zeros((29, 8, 9), dtype=np.uint8)
+
+# nine times as many with every line; the keys of a mapping are counted too
+LAUGHS = "a0: &a0 [x]\n" + "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12))
+MERGES = "a0: &a0 {k: 1}\n" + "\n".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 12))
 
 TABLE = [
     # params.yaml
@@ -138,6 +161,22 @@ TABLE = [
     Bad("rows without report", params("reports", {}), "check", ("reports.tiny", "add `tiny: {}`")),
     Bad("reserved name", params("datasets.size", {"source": "digits"}), "check", ("datasets.size", "rename it")),
     Bad("odd name", params("datasets.Tiny", {"source": "digits"}), "check", ("datasets.Tiny", "a-z", "rename it")),
+    Bad("dashes first", params("methods.--help", {}), "report tiny", ("methods.--help", "begins with a letter", "rename it")),
+    Bad("end of line", params("networks", {"small\n": {"kind": "lenet"}}), "page", ("networks.small\\n", "a-z", "rename it")),
+    Bad("long name", params(f"protocols.{'x' * 65}", {"epochs": 1}), "check", ("protocols.xxx", "64 characters", "rename it")),
+    Bad("no text", params("reports", {7: {}}), "check", ("reports.7", "must be a valid string")),
+    Bad("recipe's file", lambda p: (p.root / DM).rename(p.root / "ddpipe/methods/d m.yaml"), "check", ("ddpipe/methods/d m.yaml", "rename it")),
+    Bad("name of a cell", put(DM, "dm.cells.a b", {}), "distill dm-tiny-1", ("dm.yaml:dm.cells.a b", "rename it")),
+    Bad("tag", write("params.yaml", "seed: !!python/name:os.system 0"), "check", ("params.yaml, line 1", "the tag", "remove it")),
+    Bad("digits", write("params.yaml", f"seed: {'1' * 5000}"), "check", ("params.yaml, line 1", "5000 digits", "shorter")),
+    Bad("no date", write("params.yaml", "seed: 2001-99-99"), "check", ("params.yaml", "month must be in 1..12")),
+    Bad("nested", write("params.yaml", "[" * 100_000), "check", ("params.yaml, line 1", "inside each other")),
+    Bad("recursive", write("params.yaml", "seed: &a {b: [*a]}"), "check", ("params.yaml, line 1", "*a is a part of itself")),
+    Bad("aliases", write("params.yaml", LAUGHS), "distill dm-tiny-1", ("params.yaml, line", "aliases written out")),
+    Bad("merge keys", write("params.yaml", MERGES), "prepare tiny", ("params.yaml, line", "aliases written out")),
+    Bad("large params", write("params.yaml", "#" * 5_000_000), "check", ("params.yaml is larger than 4 MB", "put it back")),
+    Bad("pipe for params", pipe("params.yaml"), "check", ("params.yaml is no file", "put the file back")),
+    Bad("pipe for a recipe", pipe(DM), "distill dm-tiny-1", ("dm.yaml is no file", "put the file back")),
     # overrides and recipes
     Bad("override", params("methods.dm", {"iteration": 9}), "check", ("params.yaml:methods.dm.iteration", "'iterations'?")),
     Bad("override, stage", params("methods.dm", {"iteration": 9}), "distill dm-tiny-1", ("methods.dm.iteration", "'iterations'?")),
@@ -165,8 +204,13 @@ TABLE = [
     Bad("data", row("data", "tyni"), "check", ("grid.dm-tiny-1.data", "did you mean 'tiny'?")),
     Bad("row's name", row("ipc", 2), "check", ("grid.dm-tiny-1", "rename it to 'dm-tiny-2'")),
     Bad("zero IPC", row("ipc", 0), "check", ("grid.dm-tiny-1.ipc", "greater than 0")),
-    Bad("all of dm", row("ipc", "all"), "check", ("grid.dm-tiny-1.ipc", "number of images per class")),
-    Bad("needs", row("needs", "data/tiny"), "check", ("grid.dm-tiny-1.needs", "data/prepared/tiny")),
+    Bad("all of dm", all_of_dm, "check", ("grid.dm-tiny-all.ipc", "number of images per class")),
+    Bad("needs", row("needs", "data/tiny"), "check", ("grid.dm-tiny-1.needs", "data/prepared/<data>")),
+    Bad("needs above", row("needs", "data/experts/../raw"), "distill dm-tiny-1", ("grid.dm-tiny-1.needs", "data/experts/<buffer>")),
+    Bad("other needs", row("needs", "data/prepared/other"), "check", ("grid.dm-tiny-1.needs", "data/prepared/tiny")),
+    Bad("file above", row("objective", "ddpipe/../params.yaml"), "distill dm-tiny-1", ("grid.dm-tiny-1.objective", "ddpipe/coresets.py")),
+    Bad("data above", row("dataset", "../../../evil"), "evaluate dm-tiny-1", ("grid.dm-tiny-1.dataset", "is no name", "rename it")),
+    Bad("IPC for a shell", row("ipc", "1; touch X"), "distill dm-tiny-1", ("grid.dm-tiny-1.ipc", "integer", "'1; touch X'")),
     Bad("no buffer", row("needs", "data/experts/tyni", "herding"), "check", ("grid.herding-tiny-1.needs", "'tiny'?")),
     Bad("herding's needs", row("needs", "data/prepared/tiny", "herding"), "check", ("needs: herding", "data/experts/<buffer>")),
     Bad("herding's network", row("network", "other", "herding"), "check", ("grid.herding-tiny-1.network", "'small'")),
@@ -175,12 +219,11 @@ TABLE = [
     Bad("no vars", write("dvc.yaml", "vars: []"), "check", ("dvc.yaml, vars", "list it as `- ddpipe/methods/dm.yaml:grid`")),
     Bad("evaluation", params("evaluations.x", FURTHER), "check", ("evaluations.x", "rename it to 'dm-tiny-1-other-quick'")),
     Bad("own evaluation", params("evaluations", {"dm-tiny-1-small-quick": FURTHER | {"network": "small"}}), "check", ("evaluations.dm-tiny-1-small-quick", "remove it")),
-    Bad("evaluation's cell", params("evaluations.dm-tiny-1-other-again.cell", "dm-tiny-2"), "check", ("evaluations.dm-tiny-1-other-again.cell", "'dm-tiny-1'?")),
+    Bad("evaluation's cell", params("evaluations", {"dm-tiny-2-other-quick": FURTHER | {"cell": "dm-tiny-2"}}), "check", ("evaluations.dm-tiny-2-other-quick.cell", "'dm-tiny-1'?")),
     # what the data say
-    Bad("IPC too large", six_per_class, "check", ("grid.dm-tiny-6.ipc", "smallest class", "at most 5")),
-    Bad("IPC too large, dm", row("ipc", 6), "distill dm-tiny-1", ("ipc", "6", "5")),
-    Bad("IPC too large, random", row("ipc", 6, "random"), "distill random-tiny-1", ("ipc", "6", "5")),
-    Bad("IPC of the command", lambda p: None, "distill dm-tiny-1 --ipc 7", ("--ipc", "grid.dm-tiny-1.ipc is 1")),
+    Bad("IPC too large", ipc(6), "check", ("grid.dm-tiny-6.ipc", "smallest class", "at most 5")),
+    Bad("IPC too large, dm", ipc(6), "distill dm-tiny-6", ("ipc", "6", "5")),
+    Bad("IPC too large, random", ipc(6, "random"), "distill random-tiny-6", ("ipc", "6", "5")),
     Bad("too deep", params("networks.small.depth", 9), "check", ("networks.small.depth", "8x8", "lower it")),
     Bad("too deep, stage", params("networks.small.depth", 9), "distill dm-tiny-1", ("depth 9", "8x8", "lower its depth")),
     Bad("no images", remove("data/raw/tiny.npz"), "prepare tiny", ("datasets.tiny.path", "does not exist", "name an .npz")),
@@ -197,6 +240,8 @@ TABLE = [
     Bad("unknown buffer", lambda p: None, "experts tyni", ("experts.tyni", "did you mean 'tiny'?")),
     Bad("unknown cell", lambda p: None, "distill dm-tinny-1", ("'dm-tinny-1'", "did you mean 'dm-tiny-1'?")),
     Bad("unknown report", lambda p: None, "report tyni", ("tyni", "tiny")),
+    Bad("other stage", lambda p: None, "distill evaluate@dm-tiny-1", ("'evaluate@dm-tiny-1'", "distill@<key>", "give a key")),
+    Bad("unknown further", lambda p: None, "evaluate further@dm-tiny-1-other-agian", ("dm-tiny-1-other-agian", "did you mean")),
     Bad("explain", lambda p: None, "explain dm-tinny-1", ("'dm-tinny-1'", "did you mean 'dm-tiny-1'?")),
     # what a run meets
     Bad("loss is NaN", params("methods.dm", {"outer": {"images": {"lr": 1e38}}, "iterations": 9}), "distill dm-tiny-1", ("outer.images.lr", "1e+38", "not a number", "lower it")),

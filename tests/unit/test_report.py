@@ -26,7 +26,7 @@ methods: {random: {}, whole: {}, dm: {}, dsa: {iterations: 5}, dm-own: {base: dm
 reports: {mnist: {}, digits: {}}
 grid:
   dm-own-mnist-1: {method: dm-own, recipe: dm, cell: default, dataset: mnist, data: mnist, ipc: 1, network: convnet3,
-    protocol: dsa, needs: a, objective: a, synthetic: a}
+    protocol: dsa, needs: data/prepared/x, objective: ddpipe/a.py, synthetic: ddpipe/a.py}
 """
 DISTILLED = (
     "{kind: distillation, synthetic: {name: pixels}, objective: {name: distribution}, students: {name: fresh}, "
@@ -34,7 +34,7 @@ DISTILLED = (
 )
 ROW = (
     "{{method: {m}, recipe: {m}, cell: default, dataset: {d}, data: {d}, ipc: {ipc}, network: convnet3, protocol: {p}, "
-    "needs: a, objective: a, synthetic: a}}"
+    "needs: data/prepared/x, objective: ddpipe/a.py, synthetic: ddpipe/a.py}}"
 )
 GRID = {"random": ("dc", (1, 10)), "whole": ("dc", ("all",)), "dm": ("dsa", (1, 10)), "dsa": ("dsa", (1, 10))}
 EVALUATIONS = """

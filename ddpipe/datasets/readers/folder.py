@@ -5,12 +5,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ddpipe.datasets.readers.images import decode, encoded
+from ddpipe.datasets.readers.images import SUFFIXES, decode, encoded
 from ddpipe.datasets.source import Part, Source, split
 from ddpipe.errors import UserError
 from ddpipe.settings import Dataset
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
 
 
 def read(name: str, settings: Dataset, raw: Path) -> Source:

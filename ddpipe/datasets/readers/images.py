@@ -1,17 +1,24 @@
 """Encoded images (JPEG, PNG, ...) into pixels, one after the other."""
 
+import warnings
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ddpipe.datasets.preprocessing import CHUNK
 from ddpipe.datasets.source import Part, lazy
 from ddpipe.errors import UserError
+from ddpipe.regular import regular
+
+# What an image may be, whatever its file is called: Pillow knows dozens more, and starts Ghostscript for one of them.
+SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gif": "GIF", ".webp": "WEBP"}
+SUFFIXES |= {".tif": "TIFF", ".tiff": "TIFF", ".pgm": "PPM", ".ppm": "PPM"}
+FORMATS = tuple(sorted(set(SUFFIXES.values())))
 
 
 def decode(title: object, file: Path | BytesIO, grey: bool = False, resolution: int | None = None) -> np.ndarray:
@@ -32,11 +39,19 @@ def squashed(title: object, file: Path | BytesIO, side: int) -> np.ndarray:
 
 
 def open_image(title: object, file: Path | BytesIO, grey: bool = False) -> Image.Image:
+    """The image, decoded. A file that is none of FORMATS, or of more pixels than Pillow's limit, is a UserError."""
     try:
-        with Image.open(file) as opened:
-            mode, image = opened.mode, opened.convert("L" if grey else "RGB")
+        if isinstance(file, Path):
+            regular(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file, formats=FORMATS) as opened:
+                mode, image = opened.mode, opened.convert("L" if grey else "RGB")
+    except UserError:
+        raise
     except Exception as error:  # Pillow's decoders raise whatever their parsing runs into
-        reason = "no known format" if isinstance(file, BytesIO) and "cannot identify" in str(error) else error
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = f"its format is none of {', '.join(FORMATS)}" if unknown else error
         raise UserError(f"{title} is not a readable image ({reason}); replace or remove it") from error
     if mode.startswith(("I", "F")):  # Pillow would cut their values off at 255
         raise UserError(f"{title} has more than 8 bits a channel; save it with 8 bits")

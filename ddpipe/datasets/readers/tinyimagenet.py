@@ -18,6 +18,7 @@ from ddpipe.datasets.readers.download import fetch, verify
 from ddpipe.datasets.readers.images import decode, encoded
 from ddpipe.datasets.source import Part, Source
 from ddpipe.errors import UserError
+from ddpipe.regular import regular
 from ddpipe.settings import Dataset
 
 FOLDER = "tiny-imagenet-200"
@@ -85,7 +86,7 @@ def find(name: str, raw: Path) -> Tree:
     for root in (raw, raw / FOLDER):
         if (root / "wnids.txt").is_file():
             names = [path.relative_to(root).as_posix() for path in root.rglob("*.*") if not path.name.startswith(".")]
-            return Tree(root, names, lambda file, root=root: (root / file).read_bytes())  # type: ignore[misc]
+            return Tree(root, names, lambda file, root=root: regular(root / file).read_bytes())  # type: ignore[misc]
     path = raw / ARCHIVE
     if not path.is_file():
         fetch(name, path, MD5, [URL], f"{ARCHIVE} or the unpacked folder {FOLDER}")
