@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from ddpipe.command import guarded
+from ddpipe.command import Commands, guarded
 
-app = typer.Typer(
+app = Commands(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

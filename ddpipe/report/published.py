@@ -16,6 +16,11 @@ from ddpipe.errors import UserError
 IDENTITY = ("table", "method", "scheme", "factorized", "dataset", "ipc", "network")
 COLUMNS = (*IDENTITY, "mean", "std", "doubtful", "source_mean", "source_std", "source", "note")
 NUMBERS = ("mean", "std", "source_mean", "source_std")
+WORDS = {  # what goes into names of files and into arithmetic
+    "table": ("[1-4]", "1, 2, 3 or 4"),
+    "ipc": ("[1-9][0-9]{0,8}|all", "a whole number or all"),
+    "doubtful": ("[0-9]{0,9}", "the number of an objection, or nothing"),
+}
 
 
 @dataclass(frozen=True)
@@ -38,26 +43,36 @@ def read(folder: Path) -> pd.DataFrame:
     """All rows of the CSV files in `folder`, file by file in the order of their names; no file gives no row.
 
     Raises:
-        UserError: a file that is no CSV, lacks a column, or has a word where a number belongs.
+        UserError: a file that is no CSV, lacks a column or a value, or has a word where a number belongs.
     """
     parts = [_read_file(path) for path in sorted(folder.glob("*.csv"))]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
 
 
 def _read_file(path: Path) -> pd.DataFrame:
+    restore = "mend it or restore it from git"
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (ValueError, OSError) as error:
-        raise UserError(f"{path} is not a readable CSV file ({error}); mend it or restore it from git") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is not a readable CSV file ({reason}); {restore}") from error
     if missing := [column for column in COLUMNS if column not in table]:
         raise UserError(f"{path} lacks the column {missing[0]!r}; add it or restore the file from git")
-    for column in NUMBERS:
-        numbers = pd.to_numeric(table[column].where(table[column] != ""), errors="coerce")
-        wrong = numbers.isna() & (table[column] != "")
+    if not isinstance(table.index, pd.RangeIndex) or table.isna().any(axis=None):
+        raise UserError(f"{path} has a row of more or of fewer values than columns; {restore}")
+
+    def refuse(wrong: pd.Series, column: str, must: str) -> None:
         if wrong.any():
             row = int(wrong.idxmax())
-            raise UserError(f"{path}, line {row + 2}: {column} must be a number, not {table[column].iloc[row]!r}")
-        table[column] = numbers.astype(float)
+            value = f"{table[column].iloc[row]!r:.80}"
+            raise UserError(f"{path}, line {row + 2}: {column} must be {must}, not {value}; {restore}")
+
+    for column, (pattern, must) in WORDS.items():
+        refuse(~table[column].str.fullmatch(pattern), column, must)
+    for column in NUMBERS:
+        numbers = pd.to_numeric(table[column].where(table[column] != ""), errors="coerce").astype(float)
+        refuse(~numbers.between(0, 100) & (table[column] != ""), column, "a number from 0 to 100")
+        table[column] = numbers
     return table
 
 
