@@ -87,7 +87,7 @@ def unexpected(error: Exception) -> None:
 
 
 def fail(sentence: str, code: int = 2) -> None:
-    print(f"error: {sentence}", file=sys.stderr)
+    print("error:", " ".join(line.strip() for line in sentence.splitlines()), file=sys.stderr)
     raise SystemExit(code)
 
 

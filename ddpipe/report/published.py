@@ -58,8 +58,8 @@ def _read_file(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} is not a readable CSV file ({reason}); {restore}") from error
     if missing := [column for column in COLUMNS if column not in table]:
         raise UserError(f"{path} lacks the column {missing[0]!r}; add it or restore the file from git")
-    if not isinstance(table.index, pd.RangeIndex) or table.isna().any(axis=None):
-        raise UserError(f"{path} has a row of more or of fewer values than columns; {restore}")
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first ones for names of the rows
+        raise UserError(f"{path} has rows of more values than columns; {restore}")
 
     def refuse(wrong: pd.Series, column: str, must: str) -> None:
         if wrong.any():
@@ -67,6 +67,8 @@ def _read_file(path: Path) -> pd.DataFrame:
             value = f"{table[column].iloc[row]!r:.80}"
             raise UserError(f"{path}, line {row + 2}: {column} must be {must}, not {value}; {restore}")
 
+    for column in IDENTITY:
+        refuse(table[column] == "", column, "a word")
     for column, (pattern, must) in WORDS.items():
         refuse(~table[column].str.fullmatch(pattern), column, must)
     for column in NUMBERS:

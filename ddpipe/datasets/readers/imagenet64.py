@@ -91,7 +91,10 @@ class Batch:
             labels, (shape, dtype) = file.array("labels"), file.header("data")
         else:
             content = self.unpickled()
-            labels, data = np.array(content.get("labels")), np.asarray(content.get("data"))
+            try:
+                labels, data = np.array(content.get("labels")), np.asarray(content.get("data"))
+            except ValueError as error:  # lists of lists of different lengths
+                raise UserError(f"{path}: labels or data are no arrays ({error}); {PUT}") from error
             shape, dtype = data.shape, data.dtype
         if dtype != np.uint8 or len(shape) != 2 or shape[1] != 3 * SIDE * SIDE or shape[0] == 0:
             raise UserError(

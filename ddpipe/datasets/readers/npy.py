@@ -38,7 +38,7 @@ class Npz:
         except Exception as error:
             if "password required" in str(error):
                 raise UserError(f"{self.where}: {self.path} is encrypted; save it again with numpy.savez") from error
-            if "allow_pickle" in str(error):
+            if "bject array" in str(error):
                 raise UserError(
                     f"{self.where}: {self.path} holds pickled objects, which are never loaded; save plain arrays "
                     "instead"
