@@ -204,9 +204,19 @@ def reports(config: Config) -> Iterator[str]:
 
 def dvc_vars(config: Config) -> Iterator[str]:
     """That dvc.yaml takes the rows of every recipe: it cannot list files by a pattern."""
+    content = read_yaml(config.root / "dvc.yaml")
+    if not isinstance(content, dict):
+        yield "dvc.yaml holds no stages; put it back, for example with `git checkout dvc.yaml`"
+        return
+    entries = content.get("vars") or []
+    if not isinstance(entries, list) or not all(isinstance(entry, str | dict) for entry in entries):
+        yield "dvc.yaml, vars: must be a list of the recipes, each as `- ddpipe/methods/<name>.yaml:grid`; mend it"
+        return
     listed: dict[str, set[str]] = {}
-    for entry in read_yaml(config.root / "dvc.yaml").get("vars", []):
-        file, _, keys = str(entry).partition(":")
+    for entry in entries:
+        if isinstance(entry, dict):  # variables of one's own
+            continue
+        file, _, keys = entry.partition(":")
         listed.setdefault(file, set()).update(keys.split(","))
     for file in sorted(listed.keys() - config.files.keys()):
         yield f"dvc.yaml, vars: {file} does not exist; remove the line"

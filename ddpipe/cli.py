@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from ddpipe.command import guarded
+from ddpipe.command import Commands, guarded
 
-app = typer.Typer(
+app = Commands(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -103,14 +103,17 @@ def export(
     out: Annotated[Path, typer.Argument(help="the new folder; it must not exist yet")],
     number: Annotated[int, typer.Option("--set", help="which of the cell's sets, from 0")] = 0,
 ) -> None:
-    """Write a distilled set as pictures and as arrays: OUT/<class>/<number>.png and OUT/set.npz.
+    """Write a distilled set for programs without ddpipe: OUT/set.npz, about.json, train.py, README.md, pictures/.
 
-    The npz holds `images` (float32, the pixel space of the run), `pixels` (uint8), `targets` and `classes`.
+    The npz holds `images` (float32, the pixel space of the run), `targets`, `classes` and the preprocessing of test
+    images; train.py trains networks by the row's protocol, in plain PyTorch, and reaches the accuracy that README.md
+    tells.
     """
+    from ddpipe import config
     from ddpipe.export import export
 
     folder = Path(cell) if Path(cell).is_dir() else Path("data/distilled") / cell
-    print(export(folder, out, number))
+    print(export(config.load(), folder, out, number))
 
 
 def main() -> None:

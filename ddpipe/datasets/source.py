@@ -1,8 +1,10 @@
 """What every reader returns, and what has to hold for it whatever the source."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+from unicodedata import category
 
 import torch
 from torch import Tensor
@@ -114,6 +116,7 @@ def check(name: str, source: Source) -> None:
     if source.train.shape != source.test.shape:
         shapes = f"{source.train.shape} and {source.test.shape}"
         raise UserError(f"{where}: training and test images differ in shape (c, h, w): {shapes}; {squaring(source)}")
+    refuse_names(where, source.classes)
     if len(source.classes) < 2:
         raise UserError(f"{where}: there is only one class, {source.classes[0]!r}; at least two are needed")
     for title, part in (("training", source.train), ("test", source.test)):
@@ -123,6 +126,16 @@ def check(name: str, source: Source) -> None:
                     f"{where}: class number {label} ({source.classes[label]!r}) has no {title} images; add some or "
                     "leave the class out"
                 )
+
+
+def refuse_names(where: str, classes: tuple[str, ...]) -> None:
+    """Names of classes go into JSON, tables and pictures: each must be text, and a name of its own."""
+    for word in classes:
+        if not word or any(category(letter) in ("Cc", "Cs") for letter in word):
+            raise UserError(f"{where}: a class is called {word!r}, which is no text; rename it")
+    if len(set(classes)) < len(classes):
+        twice = next(word for word, n in Counter(classes).items() if n > 1)
+        raise UserError(f"{where}: two classes are called {twice!r}; rename one of them")
 
 
 def squaring(source: Source) -> str:

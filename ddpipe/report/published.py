@@ -17,6 +17,11 @@ from ddpipe.regular import regular
 IDENTITY = ("table", "method", "scheme", "factorized", "dataset", "ipc", "network")
 COLUMNS = (*IDENTITY, "mean", "std", "doubtful", "source_mean", "source_std", "source", "note")
 NUMBERS = ("mean", "std", "source_mean", "source_std")
+WORDS = {  # what goes into names of files and into arithmetic
+    "table": ("[1-4]", "1, 2, 3 or 4"),
+    "ipc": ("[1-9][0-9]{0,8}|all", "a whole number or all"),
+    "doubtful": ("[0-9]{0,9}", "the number of an objection, or nothing"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,29 +44,38 @@ def read(folder: Path) -> pd.DataFrame:
     """All rows of the CSV files in `folder`, file by file in the order of their names; no file gives no row.
 
     Raises:
-        UserError: a file that is no CSV, lacks a column, or has a word where a number belongs.
+        UserError: a file that is no CSV, lacks a column or a value, or has a word where a number belongs.
     """
     parts = [_read_file(path) for path in sorted(folder.glob("*.csv"))]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
 
 
 def _read_file(path: Path) -> pd.DataFrame:
+    restore = "mend it or restore it from git"
     try:
         table = pd.read_csv(regular(path), dtype=str, keep_default_na=False)
     except (ValueError, OSError) as error:
-        raise UserError(f"{path} is not a readable CSV file ({error}); mend it or restore it from git") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is not a readable CSV file ({reason}); {restore}") from error
     if missing := [column for column in COLUMNS if column not in table]:
         raise UserError(f"{path} lacks the column {missing[0]!r}; add it or restore the file from git")
-    for column in NUMBERS:
-        numbers = pd.to_numeric(table[column].where(table[column] != ""), errors="coerce")
-        wrong = numbers.isna() & (table[column] != "")
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first ones for names of the rows
+        raise UserError(f"{path} has rows of more values than columns; {restore}")
+
+    def refuse(wrong: pd.Series, column: str, must: str) -> None:
         if wrong.any():
             row = int(wrong.idxmax())
-            raise UserError(f"{path}, line {row + 2}: {column} must be a number, not {table[column].iloc[row]!r}")
-        table[column] = numbers.astype(float)
-    if not (known := table["doubtful"].str.fullmatch("[0-9]{0,3}")).all():
-        row = int((~known).idxmax())
-        raise UserError(f"{path}, line {row + 2}: doubtful must be a number, not {table['doubtful'].iloc[row][:64]!r}")
+            value = f"{table[column].iloc[row]!r:.80}"
+            raise UserError(f"{path}, line {row + 2}: {column} must be {must}, not {value}; {restore}")
+
+    for column in IDENTITY:
+        refuse(table[column] == "", column, "a word")
+    for column, (pattern, must) in WORDS.items():
+        refuse(~table[column].str.fullmatch(pattern), column, must)
+    for column in NUMBERS:
+        numbers = pd.to_numeric(table[column].where(table[column] != ""), errors="coerce").astype(float)
+        refuse(~numbers.between(0, 100) & (table[column] != ""), column, "a number from 0 to 100")
+        table[column] = numbers
     return table
 
 

@@ -1,20 +1,15 @@
-"""What the commands of ddpipe print and write. Their mistakes are in test_errors.py, `plan` in tests/pipeline."""
+"""What the commands of ddpipe print and write. Their mistakes are in test_errors.py, `export` in
+test_export.py, `plan` in tests/pipeline."""
 
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
 
 import ddpipe
-from ddpipe import config, distilled, explain
-from ddpipe.datasets.preprocessing import Preprocessing
+from ddpipe import config, explain
 from ddpipe.explain import short
-from ddpipe.export import export, folder_names
 from tests.unit.small_project import ROOT, Project
 
 Output = pytest.CaptureFixture[str]
@@ -91,45 +86,6 @@ def test_explain_every_cell_of_the_project() -> None:
     found = config.load(ROOT)
     for cell in found.rows:
         assert explain.cell(found, cell).startswith(f"{cell}: ")
-
-
-def test_export(project: Project, capsys: Output) -> None:
-    assert project.run("export", "dm-tiny-1", "out") == 0
-    assert "clamped" in capsys.readouterr().out
-    out, chosen = project.root / "out", ddpipe.load(project.root / "data/distilled/dm-tiny-1")
-    assert sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()) == [
-        *("0/0.png", "1/1.png", "2/2.png", "set.npz")
-    ]
-    with np.load(out / "set.npz", allow_pickle=False) as arrays:
-        assert np.array_equal(arrays["images"], chosen.images.numpy()) and arrays["images"].dtype == np.float32
-        assert np.array_equal(arrays["targets"], chosen.targets.numpy())
-        assert arrays["classes"].tolist() == ["0", "1", "2"]
-        assert arrays["pixels"].shape == (3, 8, 8, 1) and arrays["pixels"].dtype == np.uint8
-        with Image.open(out / "1/1.png") as picture:
-            assert picture.mode == "L" and np.array_equal(np.asarray(picture), arrays["pixels"][1, :, :, 0])
-
-
-def test_export_of_a_path_and_another_set(project: Project) -> None:
-    folder = project.root / "data/distilled/random-tiny-1"
-    assert project.run("export", str(folder), "out", "--set", "1") == 0
-    with np.load(project.root / "out/set.npz") as arrays:
-        assert np.array_equal(arrays["images"], ddpipe.load(folder, 1).images.numpy())
-
-
-def test_export_in_colour_with_awkward_class_names(tmp_path: Path) -> None:
-    preprocessing = Preprocessing(torch.full((3, 1, 1), 1 / 255), torch.zeros(3, 1, 1), description={})
-    images = torch.tensor([-0.5, 0.6, 1.5]).view(1, 3, 1, 1).expand(3, 3, 4, 4)
-    info = {"cell": "x", "data": "x", "data_checksum": "0", "classes": ["a/b", "..", "a:b"]}
-    distilled.write(tmp_path / "set", info, preprocessing, [{"images": images, "targets": torch.eye(3)}])
-    assert "reach from -0.50 to 1.50" in export(tmp_path / "set", tmp_path / "out")
-    with Image.open(tmp_path / "out/a_b_0/0.png") as picture:
-        assert picture.mode == "RGB" and picture.getpixel((0, 0)) == (0, 153, 255)
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"a_b_0", "_", "a_b_2", "set.npz"}
-
-
-def test_folder_names_differ() -> None:
-    assert folder_names(("cat", "dog")) == ["cat", "dog"]
-    assert folder_names(("é", "..", ".git", "a b")) == ["é", "_", "git", "a_b"]
 
 
 @pytest.mark.parametrize("command", ["--help", "methods", "check", "explain"])

@@ -1,5 +1,6 @@
 """Official files: fetched whole or not at all, and used only when their MD5 is the official one."""
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -17,15 +18,19 @@ def fetch(name: str, path: Path, md5: str, urls: Sequence[str], wanted: str) -> 
     """
     from torchvision.datasets import utils  # slow to import, and needed only here
 
-    part = path.with_name(f"{path.name}.part")
+    part, reason = path.with_name(f"{path.name}.part"), ""
     for url in urls:
         try:
             utils.download_url(url, str(path.parent), part.name, md5)
             os.replace(part, path)
             return
-        except (OSError, RuntimeError, http.client.HTTPException):
-            part.unlink(missing_ok=True)
-    raise UserError(f"datasets.{name}: {path} is missing and cannot be downloaded; put {wanted} into {path.parent}")
+        except (OSError, RuntimeError, http.client.HTTPException) as error:
+            reason = " ".join(str(error).split())
+            with contextlib.suppress(OSError):
+                part.unlink()
+    raise UserError(
+        f"datasets.{name}: {path} is missing and cannot be downloaded ({reason}); put {wanted} into {path.parent}"
+    )
 
 
 def md5_of(stream: BinaryIO) -> str:

@@ -1,5 +1,6 @@
 """The user's own images: one sub-folder a class, in path/train and path/test or in path with a stated split."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,15 @@ def class_names(where: str, root: Path) -> tuple[str, ...]:
     names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not names:
         raise UserError(f"{where}: {root} has no sub-folders; put the images of each class into a folder of its own")
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            told = f"{os.fsencode(root / name)!r}"[2:-1]
+            raise UserError(
+                f"{where}: the name of the folder {told} is no text in UTF-8; rename it, or, if it is, run in a locale "
+                "of UTF-8 (LC_ALL=C.UTF-8)"
+            ) from None
     return tuple(names)
 
 

@@ -91,7 +91,10 @@ class Batch:
             labels, (shape, dtype) = file.array("labels"), file.header("data")
         else:
             content = self.unpickled()
-            labels, data = np.array(content.get("labels")), np.asarray(content.get("data"))
+            try:
+                labels, data = np.array(content.get("labels")), np.asarray(content.get("data"))
+            except ValueError as error:  # lists of lists of different lengths
+                raise UserError(f"{path}: labels or data are no arrays ({error}); {PUT}") from error
             shape, dtype = data.shape, data.dtype
         if dtype != np.uint8 or len(shape) != 2 or shape[1] != 3 * SIDE * SIDE or shape[0] == 0:
             raise UserError(
@@ -155,10 +158,17 @@ def listed(raw: Path) -> dict[str, str]:
     """File name -> MD5, from every md5sums.txt in `raw` and the folders in it."""
     sums = {}
     for path in (raw / "md5sums.txt", *sorted(raw.glob("*/md5sums.txt"))):
-        for line in path.read_text().splitlines() if path.is_file() else ():
+        for line in words(path).splitlines() if path.is_file() else ():
             md5, _, file = line.strip().partition(" ")
             sums[Path(file.strip(" *")).name] = md5.lower()
     return sums
+
+
+def words(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text ({error}); {PUT}") from error
 
 
 def names(raw: Path) -> tuple[str, ...]:
@@ -167,9 +177,9 @@ def names(raw: Path) -> tuple[str, ...]:
     if not path.is_file():
         return tuple(str(label) for label in range(1, CLASSES + 1))
     table = {}
-    for line in path.read_text().splitlines():
+    for line in words(path).splitlines():
         match line.split():
-            case [wnid, label, *_] if label.isdigit():
+            case [wnid, label, *_] if label.isascii() and label.isdigit() and len(label) < 9:
                 table[int(label)] = wnid
     if set(table) != set(range(1, CLASSES + 1)) or len(set(table.values())) != CLASSES:
         raise UserError(f"{path} does not name the classes 1 to {CLASSES} as `<wnid> <label> <name>` lines; {PUT}")

@@ -3,7 +3,6 @@
 import contextlib
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,11 +30,15 @@ class Npz:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Whatever a damaged file makes zipfile and numpy run into becomes one sentence."""
+        """Whatever a damaged file makes zipfile, its decompressors and numpy run into becomes one sentence."""
         try:
             yield
-        except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-            if "allow_pickle" in str(error):
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:
+            if "password required" in str(error):
+                raise UserError(f"{self.where}: {self.path} is encrypted; save it again with numpy.savez") from error
+            if "bject array" in str(error):
                 raise UserError(
                     f"{self.where}: {self.path} holds pickled objects, which are never loaded; save plain arrays "
                     "instead"
@@ -75,6 +78,8 @@ def header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     if version not in HEADERS:
         raise ValueError(f"version {version} of the .npy format is for structured arrays")
     shape, column_major, dtype = HEADERS[version](stream)
+    if not all(type(n) is int and n >= 0 for n in shape):
+        raise ValueError(f"an array of shape {shape}")
     if dtype.hasobject:
         raise ValueError("an object array would need allow_pickle")
     return shape, column_major, dtype

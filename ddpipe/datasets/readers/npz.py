@@ -25,6 +25,7 @@ from ddpipe.datasets.source import Part, Source, lazy, split, within
 from ddpipe.errors import UserError
 from ddpipe.settings import Dataset
 
+MOST = 2**31  # a label: no file has so many classes
 NAMES = ("classes", "wnid")  # keys that may hold the names of the classes, best first
 
 
@@ -140,6 +141,8 @@ def integers(file: Npz, key: str, n: int) -> Tensor:
         )
     if int(labels.min()) < 0:
         raise UserError(f"{file.path}: {key} has the label {int(labels.min())}; number the classes from 0")
+    if int(labels.max()) > MOST:
+        raise UserError(f"{file.path}: {key} has the label {int(labels.max())}; number the classes 0, 1, 2, ...")
     return torch.from_numpy(labels.astype(np.int64))
 
 
@@ -156,7 +159,12 @@ def names(file: Npz) -> tuple[str, ...] | None:
 
 def class_names(file: Npz, labels: Tensor) -> tuple[str, ...]:
     """The names in the file, or the numbers 0, 1, ... up to the largest training label."""
-    return names(file) or tuple(str(label) for label in range(int(labels.max()) + 1))
+    found, largest = names(file), int(labels.max())
+    if found is None and largest >= len(labels):  # each class needs an image: nothing of this size is made before
+        raise UserError(
+            f"{file.path}: the {len(labels)} training images have the label {largest}; number the classes 0, 1, 2, ..."
+        )
+    return tuple(str(label) for label in range(largest + 1)) if found is None else found
 
 
 def check_range(path: Path, prefix: str, labels: Tensor, classes: tuple[str, ...]) -> None:

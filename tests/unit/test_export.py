@@ -1,0 +1,276 @@
+"""What `ddpipe export` writes is enough: the program beside the set reaches its accuracy without ddpipe."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ddpipe
+from ddpipe import augment, config, cutmix, networks, settings, standalone, training
+from ddpipe.datasets.prepared import Prepared
+from ddpipe.datasets.preprocessing import Preprocessing, fit
+from ddpipe.errors import UserError
+from ddpipe.export import describe, folder_names
+from ddpipe.export import training as rules
+from ddpipe.strategy import SIAMESE_OPERATIONS
+from tests.unit.small_project import Project
+
+WITHOUT = "sys.modules['ddpipe'] = None; sys.argv = sys.argv[1:]"  # importing it raises ImportError
+ALONE = f"import runpy, sys; {WITHOUT}; runpy.run_path(sys.argv[0], None, '__main__')"
+Output = pytest.CaptureFixture[str]
+
+
+def program(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("exported", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def arrays_of(out: Path) -> dict[str, np.ndarray]:
+    with np.load(out / "set.npz", allow_pickle=False) as file:
+        return {name: file[name] for name in file}
+
+
+def test_export(project: Project, capsys: Output) -> None:
+    assert project.run("export", "dm-tiny-1", "out") == 0
+    assert "out/pictures is for looking: clamped" in capsys.readouterr().out
+    out, chosen = project.root / "out", ddpipe.load(project.root / "data/distilled/dm-tiny-1")
+    assert sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()) == [
+        *("README.md", "about.json", "pictures/0/0.png", "pictures/1/1.png", "pictures/2/2.png", "set.npz", "train.py")
+    ]
+    arrays = arrays_of(out)
+    assert np.array_equal(arrays["images"], chosen.images.numpy()) and arrays["images"].dtype == np.float32
+    assert np.array_equal(arrays["targets"], chosen.targets.numpy())
+    assert arrays["classes"].tolist() == ["0", "1", "2"]
+    assert arrays["pixels"].shape == (3, 8, 8, 1) and arrays["pixels"].dtype == np.uint8
+    with Image.open(out / "pictures/1/1.png") as picture:
+        assert picture.mode == "L" and np.array_equal(np.asarray(picture), arrays["pixels"][1, :, :, 0])
+    about = json.loads((out / "about.json").read_text(encoding="utf-8"))
+    assert (about["cell"], about["set"], about["shape"]) == ("dm-tiny-1", 0, [1, 8, 8])
+    assert about["network"]["depth"] == 1 and about["training"]["passes"] == 2  # the exception for tiny
+    result = json.loads((project.root / "data/results/tiny/dm-tiny-1.small.quick.json").read_bytes())
+    assert about["measured"]["this_set"] == result["accuracies"][0] and about["measured"]["mean"] == result["mean"]
+
+
+def test_export_of_a_path_and_another_set(project: Project) -> None:
+    folder = project.root / "data/distilled/random-tiny-1"
+    assert project.run("export", str(folder), "out", "--set", "1") == 0
+    out = project.root / "out"
+    assert np.array_equal(arrays_of(out)["images"], ddpipe.load(folder, 1).images.numpy())
+    result = json.loads((project.root / "data/results/tiny/random-tiny-1.small.quick.json").read_bytes())
+    assert json.loads((out / "about.json").read_bytes())["measured"]["this_set"] == result["accuracies"][1]
+
+
+def test_export_of_what_was_never_measured(project: Project) -> None:
+    (project.root / "data/results/tiny/dm-tiny-1.small.quick.json").unlink()
+    assert project.run("export", "dm-tiny-1", "out") == 0
+    assert "Not measured yet (`dvc repro evaluate@dm-tiny-1`)" in (project.root / "out/README.md").read_text("utf-8")
+
+
+# --- the program without ddpipe ---------------------------------------------------------------------------------------
+
+
+def digits(project: Project, **data: object) -> None:
+    """The project's cells on the digits of scikit-learn, ten images a class, judged well enough to tell."""
+    rules = {"epochs": 40, "batch": 64, "lr": 0.03, "networks": 2, "augment": "color_crop_cutout_flip_scale_rotate"}
+    project.set("params.yaml", "datasets.tiny", {"source": "digits", "flip": False, **data})
+    project.set("params.yaml", "protocols.quick", rules)
+    project.set("params.yaml", "networks.small", {"kind": "convnet", "depth": 2, "width": 16})
+    project.set("params.yaml", "evaluations", {})
+    project.set("params.yaml", "methods.random", {"sets": 1})
+    for method in ("random", "dm"):
+
+        def ten(content: Any, method: str = method) -> None:
+            content["grid"] = {f"{method}-tiny-10": content["grid"][f"{method}-tiny-1"] | {"ipc": 10}}
+
+        project.edit(f"ddpipe/methods/{method}.yaml", ten)
+    assert project.run("prepare", "tiny") == 0
+
+
+def styled(project: Project) -> None:
+    """DM's set as bases and hallucinators: 1,000 examples, 100 of which are seen in a pass."""
+    parts = {"name": "hallucinator", "hallucinators": 3}
+    outer = {"images": None, "bases": {"lr": 1.0}, "hallucinators": {"lr": 0.01}}
+    project.set("params.yaml", "methods.dm", {"synthetic": parts, "excess": True, "outer": outer})
+    file = "ddpipe/synthetic/hallucinator.py"
+    project.set("ddpipe/methods/dm.yaml", "grid.dm-tiny-10.synthetic", file)
+    (project.root / file).write_text("")
+
+
+@pytest.mark.parametrize(
+    "method, data, made",
+    [
+        ("random", {"whitening": {}}, lambda project: None),
+        ("random", {"per_image": True}, lambda project: None),
+        ("dm", {}, styled),
+    ],
+    ids=["whitening", "per_image", "styles"],
+)
+def test_the_exported_program_reaches_the_accuracy(method: str, data: dict, made: Any, project: Project) -> None:
+    digits(project, **data)
+    made(project)
+    cell = f"{method}-tiny-10"
+    assert project.run("distill", cell) == 0 and project.run("evaluate", cell) == 0
+    assert project.run("export", cell, "out") == 0
+    out, root = project.root / "out", project.root
+    [snippet] = re.findall(r"```python\n(.*?)```", (out / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    subprocess.run([sys.executable, "-c", snippet], cwd=root, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, out / "train.py", root / "TEST.npz"], capture_output=True, text=True, cwd=out
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    reached = float(lines[-1].split()[1])
+    expected = json.loads((out / "about.json").read_bytes())["measured"]["mean"]
+    assert len(lines) == 3 and expected > 70 and abs(reached - expected) < 4, (reached, expected)
+    raw = torch.from_numpy(np.load(root / "TEST.npz")["images"])
+    own = {k: torch.from_numpy(v) for k, v in arrays_of(out).items() if v.dtype.kind == "f"}
+    preprocessed = Prepared.load(root / "data/prepared/tiny").preprocessing.apply(raw)
+    torch.testing.assert_close(program(out / "train.py").preprocess(raw, own), preprocessed, rtol=0, atol=0)
+    if method == "dm":
+        contents = arrays_of(out)["contents"]
+        assert np.bincount(contents).tolist() == [3] * 100
+        assert "numbers the base behind each" in (out / "README.md").read_text(encoding="utf-8")
+        assert any(name.startswith("code_") for name in arrays_of(out))
+
+
+@pytest.mark.parametrize("whitened", [False, True])
+@pytest.mark.parametrize("per_image", [False, True])
+def test_preprocessing_of_colours(per_image: bool, whitened: bool) -> None:
+    images = torch.randint(256, (40, 3, 5, 5), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    whitening = settings.Whitening() if whitened else None
+    fitted = fit(images, settings.Dataset(source="cifar10", per_image=per_image, whitening=whitening))
+    found = standalone.preprocess(images, fitted.tensors())
+    torch.testing.assert_close(found, fitted.apply(images), rtol=0, atol=0)
+
+
+STRATEGIES = ["none", "color_crop_cutout_flip_scale_rotate", "idc:color_crop_flip_scale_rotate", "idc:flip_cutout"]
+
+
+@pytest.mark.parametrize("strategy", [*STRATEGIES, *SIAMESE_OPERATIONS, "older:crop_scale_rotate"])
+@pytest.mark.parametrize("side", [9, 28])
+def test_augmentation_draws_and_does_what_ddpipe_does(strategy: str, side: int) -> None:
+    protocol = settings.Protocol(epochs=1, augment=strategy)
+    how, policy = rules(protocol, flip=True)["augment"], augment.make(strategy)
+    images, rng = torch.rand(7, 3, side, side), torch.Generator()
+    for seed in range(6):
+        with torch.random.fork_rng():
+            torch.random.default_generator.manual_seed(seed)
+            found = standalone.augment(images, how)
+        expected = policy(images, policy.draw(rng.manual_seed(seed), 7, side, side))
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
+def test_cutmix_draws_and_does_what_ddpipe_does(probability: float) -> None:
+    images, targets, rng = torch.rand(7, 3, 9, 9), torch.eye(7), torch.Generator()
+    for seed in range(6):
+        with torch.random.fork_rng():
+            torch.random.default_generator.manual_seed(seed)
+            found = standalone.cutmix(images, targets, probability)
+        rng.manual_seed(seed)
+        expected = images, targets
+        if probability and float(torch.rand((), generator=rng)) < probability:
+            expected = cutmix.mix(images, targets, cutmix.draw(rng, 7, 9, 9))
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    "numbers, side",
+    [
+        ({}, 32),
+        ({"depth": 2, "width": [4, 6], "norm": "batch"}, 9),
+        ({"depth": 1, "norm": "none", "prepended": True, "first_padding": 2}, 8),
+        ({}, 28),
+    ],
+)
+def test_the_network_is_ddpipes(numbers: dict, side: int) -> None:
+    chosen = settings.ConvNet(**{"kind": "convnet", "width": 4, **numbers})
+    ours = networks.create(chosen, 3, side, 5, torch.Generator().manual_seed(0))
+    about = {"network": chosen.model_dump(mode="json"), "shape": [3, side, side], "classes": ["x"] * 5}
+    theirs = standalone.network(about)
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+    images = torch.rand(2, 3, side, side)
+    torch.testing.assert_close(theirs.eval()(images), ours.eval()(images))
+
+
+def test_a_network_that_the_program_lacks_is_named() -> None:
+    chosen = settings.LeNet(kind="lenet")
+    about = {"network": chosen.model_dump(mode="json"), "shape": [1, 28, 28], "classes": ["x"] * 5}
+    with pytest.raises(SystemExit, match="build the network .*lenet"):
+        standalone.network(about)
+
+
+@pytest.mark.parametrize("drop", ["half", "staged", "never"])
+def test_learning_rates_of_all_passes(drop: str) -> None:
+    protocol = settings.Protocol(epochs=13, drop=drop, extra_epoch=True, lr=0.5)  # type: ignore[arg-type]
+    told, lr = rules(protocol, flip=True), 0.0
+    for number in range(training.passes(protocol)):
+        lr = told["rates"].get(str(number), lr)
+        assert lr == training.rate(protocol, number)
+    assert told["passes"] == 14
+
+
+def test_forbidden_flips_are_left_out() -> None:
+    protocol = settings.Protocol(epochs=1, augment="color_flip")
+    assert rules(protocol, flip=False)["augment"] == {"policy": "one", "operations": ["color"]}
+
+
+def test_the_learned_step_size_is_exported(project: Project) -> None:
+    chosen = ddpipe.load(project.root / "data/distilled/dm-tiny-1")
+    project.set("params.yaml", "protocols.quick.learned_lr", True)
+    found = config.load(project.root)
+    with pytest.raises(UserError, match="grid.dm-tiny-1.protocol: 'quick' trains with the step size"):
+        describe(found, found.row("dm-tiny-1"), chosen, 0)
+    chosen.hints["lr"] = torch.tensor(0.25)
+    assert describe(found, found.row("dm-tiny-1"), chosen, 0)["training"]["rates"]["0"] == 0.25
+
+
+# --- names of folders -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def changed(project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """The export of the DM set, of which the given parts are others."""
+
+    def export(**parts: Any) -> Path:
+        chosen = replace(ddpipe.load(project.root / "data/distilled/dm-tiny-1"), **parts)
+        monkeypatch.setattr("ddpipe.export.load", lambda folder, number: chosen)
+        assert project.run("export", "dm-tiny-1", "out") == 0
+        return project.root / "out"
+
+    return export
+
+
+def test_awkward_class_names(changed: Callable[..., Path]) -> None:
+    out = changed(classes=("..", "README.md", "\0" + "x" * 300))
+    assert {p.name for p in (out / "pictures").iterdir()} == {"_", "README.md", "_" + "x" * 59}
+    assert arrays_of(out)["classes"].tolist() == ["..", "README.md", "\0" + "x" * 300]
+
+
+def test_folder_names_differ() -> None:
+    assert folder_names(("cat", "dog")) == ["cat", "dog"]
+    assert folder_names(("é", "..", ".git", "a b", "\udcff/x")) == ["é", "_", "git", "a_b", "__x"]
+    assert folder_names(("cat", "Cat", "0_cat")) == ["0_cat", "1_Cat", "2_0_cat"]
+    long = folder_names(("\U0001f600" * 300, "漢" * 300, "x" * 300))
+    assert all(len(name.encode()) <= 240 for name in long)
+
+
+def test_colours(changed: Callable[..., Path]) -> None:
+    preprocessing = Preprocessing(torch.full((3, 1, 1), 1 / 255), torch.zeros(3, 1, 1), description={})
+    images = torch.tensor([-0.5, 0.6, 1.5]).view(1, 3, 1, 1).expand(3, 3, 8, 8)
+    with Image.open(changed(images=images, preprocessing=preprocessing) / "pictures/0/0.png") as picture:
+        assert picture.mode == "RGB" and picture.getpixel((0, 0)) == (0, 153, 255)
