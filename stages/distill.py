@@ -8,7 +8,7 @@ import typer
 from torch import Tensor
 
 from ddpipe import config, coresets, distilled, networks
-from ddpipe.artifacts import digest, file_digest, new_folder, write_json
+from ddpipe.artifacts import digest, file_digest, new_folder, write_sealed
 from ddpipe.buffer import Buffer
 from ddpipe.checkpoints import Checkpoints
 from ddpipe.datasets.prepared import Prepared
@@ -41,7 +41,7 @@ def main(
         raise UserError(f"--ipc: {ipc}, but grid.{cell}.ipc is {row.ipc}; leave the option to dvc.yaml")
     device = choose(params.run)
     keep_freed_memory()
-    prepared = Prepared.load(Path("data/prepared") / row.data)
+    prepared = Prepared.of(project, row.data)
     architecture = project.network(row.network)
     inputs = {
         "seed": params.seed,
@@ -87,7 +87,7 @@ def main(
         info |= {"settings": settings.model_dump(), "budget": budget(pieces[0][1]["floats"], prepared, row, settings)}
         with new_folder(Path("data/distilled") / cell) as folder:
             distilled.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
-        write_json(Path("data/costs") / f"{cell}.json", total([meta["cost"] for _, meta in pieces]))
+        write_sealed(Path("data/costs") / f"{cell}.json", total([meta["cost"] for _, meta in pieces]))
 
 
 def learn(

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ddpipe import results
 from ddpipe.artifacts import new_folder, write_bytes, write_text
 from ddpipe.config import load
 from ddpipe.report import figures, tables
@@ -26,8 +27,7 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     """
     config = load()
     frame = collect(config, dataset)
-    results = config.results / dataset
-    curves = losses(results, frame)
+    curves = losses(config, frame)
     look, dpi = figures.styles(config.params.methods), config.params.report.dpi
     own = frame[frame["main"] & frame["mean"].notna()]
     with new_folder(Path("reports") / dataset) as folder:
@@ -42,9 +42,8 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
         for drawing in draw(dataset, frame, curves, look, dpi):
             write_bytes(folder / f"{drawing.name}.png", drawing.png)
         for cell in own["cell"]:
-            picture = results / f"{cell}.png"
-            if picture.exists():
-                write_bytes(folder / "images" / picture.name, picture.read_bytes())
+            if (picture := results.beside(config, cell, "png")) is not None:
+                write_bytes(folder / "images" / f"{cell}.png", picture)
     print(f"{len(own)} of {int(frame['main'].sum())} cells have a result: reports/{dataset}/table.md")
 
 

@@ -7,6 +7,7 @@ from itertools import groupby
 
 import pandas as pd
 
+from ddpipe import results
 from ddpipe.config import Config
 from ddpipe.report import figures, survey_page, survey_text, tables
 from ddpipe.report.drawings import draw
@@ -164,15 +165,14 @@ def _pictures(config: Config, dataset: str, frame: pd.DataFrame, share: int) -> 
     shown: dict[str, list[str]] = {}
     left_out = []
     for _, row in own.sort_values("ipc", key=lambda ipc: ipc.map(ipc_order), kind="stable").iterrows():
-        path = config.results / dataset / f"{row['cell']}.png"
-        if not path.exists():
+        if (png := results.beside(config, row["cell"], "png")) is None:
             continue
-        if (share := share - path.stat().st_size) < 0:
+        if (share := share - len(png)) < 0:
             left_out.append(row["cell"])
             continue
         name = f"{row['label']}, {tables.heading(row['ipc'])}"
         caption = f"<b>{escape(row['label'])}</b> {tables.percent(row['mean'], row['std'])} %"
-        picture = _figure(path.read_bytes(), f"The images of {name}: class by class", caption)
+        picture = _figure(png, f"The images of {name}: class by class", caption)
         shown.setdefault(row["ipc"], []).append(picture)
     parts = [f"<h4>{tables.heading(ipc)}</h4><div class=grid>{''.join(found)}</div>" for ipc, found in shown.items()]
     if left_out:
@@ -182,7 +182,7 @@ def _pictures(config: Config, dataset: str, frame: pd.DataFrame, share: int) -> 
 
 
 def _figures(config: Config, dataset: str, frame: pd.DataFrame) -> str:
-    look, curves = figures.styles(config.params.methods), losses(config.results / dataset, frame)
+    look, curves = figures.styles(config.params.methods), losses(config, frame)
     drawings = draw(dataset, frame, curves, look, config.params.report.dpi)
     shown = "".join(_figure(drawing.png, drawing.alternative, escape(drawing.caption)) for drawing in drawings)
     return f'<h3>Figures</h3><div class="grid wide">{shown}</div>'

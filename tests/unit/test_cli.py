@@ -12,10 +12,9 @@ from PIL import Image
 
 import ddpipe
 from ddpipe import config, distilled, explain
-from ddpipe.datasets.preprocessing import Preprocessing
 from ddpipe.explain import short
 from ddpipe.export import export, folder_names
-from tests.unit.small_project import ROOT, Project
+from tests.unit.small_project import INFO, ROOT, Project, plain
 
 Output = pytest.CaptureFixture[str]
 
@@ -117,10 +116,9 @@ def test_export_of_a_path_and_another_set(project: Project) -> None:
 
 
 def test_export_in_colour_with_awkward_class_names(tmp_path: Path) -> None:
-    preprocessing = Preprocessing(torch.full((3, 1, 1), 1 / 255), torch.zeros(3, 1, 1), description={})
     images = torch.tensor([-0.5, 0.6, 1.5]).view(1, 3, 1, 1).expand(3, 3, 4, 4)
-    info = {"cell": "x", "data": "x", "data_checksum": "0", "classes": ["a/b", "..", "a:b"]}
-    distilled.write(tmp_path / "set", info, preprocessing, [{"images": images, "targets": torch.eye(3)}])
+    info = INFO | {"classes": ["a/b", "..", "a:b"]}
+    distilled.write(tmp_path / "set", info, plain(3), [{"images": images, "targets": torch.eye(3)}])
     assert "reach from -0.50 to 1.50" in export(tmp_path / "set", tmp_path / "out")
     with Image.open(tmp_path / "out/a_b_0/0.png") as picture:
         assert picture.mode == "RGB" and picture.getpixel((0, 0)) == (0, 153, 255)
