@@ -8,6 +8,7 @@ values 0..255 (KIP, RFAD) get the same images too, because standardisation cance
 """
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -125,7 +126,8 @@ class Preprocessing:
             raise ValueError("centre and matrix must be there exactly when whitening is")
         if fitted.matrix is not None:
             largest = float(fitted.matrix.diagonal().amax())
-            if sizes["F"] % sizes["c"] or not float(fitted.matrix.diagonal().amin()) > 0:
+            side = math.isqrt(sizes["F"] // sizes["c"])
+            if sizes["c"] * side * side != sizes["F"] or not float(fitted.matrix.diagonal().amin()) > 0:
                 raise ValueError("matrix is not that of a whitening")
             if float((fitted.matrix - fitted.matrix.T).abs_().amax()) > 1e-3 * largest:
                 raise ValueError("matrix is not symmetric")
