@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+DEPTH = 50  # of nested JSON; nothing that is written has more than ten
+
+
 def temporary_name(path: Path, kind: str = "tmp") -> Path:
     """Beside `path`, on the same file system; git and DVC ignore it."""
     return path.with_name(f".{path.name}.{kind}")
@@ -56,13 +59,32 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, advice: str | None = None) -> Any:
+    """The value that the file holds; `advice` (left out: `mend`) ends the sentence where it is missing or no JSON."""
+    if not path.exists():
+        raise UserError(f"{path} does not exist; {advice or mend(path)}")
     try:
-        return json.loads(regular(path).read_bytes())
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; {mend(path)}") from error
+        value = json.loads(regular(path).read_bytes(), parse_constant=_refuse)
+        _refuse_deep(value)
+    except RecursionError as error:
+        raise UserError(f"{path} is not valid JSON (nested too deeply); {advice or mend(path)}") from error
     except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}); {mend(path)}") from error
+        raise UserError(f"{path} is not valid JSON ({error}); {advice or mend(path)}") from error
+    return value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
+def _refuse_deep(value: Any) -> None:
+    """RecursionError where whoever walks through `value` would run into one, on this Python or on another."""
+    level = [value]
+    for _ in range(DEPTH):
+        within = (x.values() if isinstance(x, dict) else x for x in level if isinstance(x, dict | list))
+        level = [x for part in within for x in part]
+    if level:
+        raise RecursionError
 
 
 def write_sealed(path: Path, value: dict[str, Any]) -> None:
@@ -73,9 +95,20 @@ def write_sealed(path: Path, value: dict[str, Any]) -> None:
 def read_sealed(path: Path) -> dict[str, Any]:
     """What `write_sealed` wrote, the seal included; UserError where anything of it has changed since."""
     value = read_json(path)
-    if not isinstance(value, dict) or value.get("seal") != digest({k: v for k, v in value.items() if k != "seal"}):
-        raise UserError(f"{path} does not say what was written (its seal does not fit); {mend(path)}")
+    check_seal(path, value)
     return value
+
+
+def check_seal(path: Path, value: Any, advice: str | None = None) -> None:
+    """UserError unless `value`, read from `path`, is what `write_sealed` wrote."""
+    if not (isinstance(value, dict) and "seal" in value):
+        raise UserError(f"{path} carries no seal (an earlier ddpipe wrote it, or none); {advice or mend(path)}")
+    try:
+        fits = value["seal"] == digest({k: v for k, v in value.items() if k != "seal"})
+    except ValueError:  # a number beyond all bounds
+        fits = False
+    if not fits:
+        raise UserError(f"{path} does not say what was written (its seal does not fit); {advice or mend(path)}")
 
 
 def write_tensors(path: Path, tensors: "dict[str, Tensor]", meta: Any = None) -> None:
@@ -88,7 +121,10 @@ def write_tensors(path: Path, tensors: "dict[str, Tensor]", meta: Any = None) ->
 
 
 def read_tensors(path: Path) -> "tuple[dict[str, Tensor], Any]":
-    """The tensors of `path` (on the CPU) and the meta value they were written with (None without one)."""
+    """The tensors of `path` (on the CPU, mapped from the file) and the meta value they were written with, if any.
+
+    safetensors holds the header against the size of the file; what torch cannot represent of it is refused here.
+    """
     from safetensors import SafetensorError, safe_open
 
     if not path.exists():
@@ -97,8 +133,17 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], Any]":
         with safe_open(regular(path), framework="pt", device="cpu") as file:
             meta = (file.metadata() or {}).get("meta")
             return {name: file.get_tensor(name) for name in file.keys()}, None if meta is None else json.loads(meta)  # noqa: SIM118
-    except (SafetensorError, ValueError, OSError) as error:
-        raise UserError(f"{path} is damaged or cut short ({error}); {mend(path)}") from error
+    except (SafetensorError, OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path} is damaged or cut short ({reason}); {mend(path)}") from error
+
+
+def verify(path: Path, sha256: str) -> None:
+    """UserError unless the file's bytes have this digest, which was written beside it."""
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; {mend(path)}")
+    if file_digest(path) != sha256:
+        raise UserError(f"{path} is damaged or cut short (its SHA-256 is not what was written); {mend(path)}")
 
 
 def mend(path: Path) -> str:

@@ -1,10 +1,14 @@
 """The distilled set: what distillation leaves, what evaluation trains on, what users load.
 
-A folder holds `distilled.json` (method, resolved settings, budget, preprocessing, class names), `<number>.safetensors`
-for every set and, for whitened data, `preprocessing.safetensors`. Sets of chosen real images are row numbers into the
-prepared data (with its checksum), never copies. Nothing in the folder depends on time or machine: its bytes repeat.
+A folder holds `distilled.json` (method, resolved settings, budget, preprocessing, class names, and the digests of the
+files beside it, under a seal), `<number>.safetensors` for every set and `preprocessing.safetensors`. Sets of chosen
+real images are row numbers into the prepared data (with its checksum), never copies. Nothing in the folder depends on
+time or machine: its bytes repeat. Whoever reads a set reads it here, whole and checked.
 """
 
+import contextlib
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +18,23 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ddpipe.artifacts import mend, read_json, read_tensors, write_json, write_tensors
+from ddpipe import descriptions, layout
+from ddpipe.artifacts import file_digest, mend, read_tensors, verify, write_sealed, write_tensors
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.preprocessing import Preprocessing
+from ddpipe.descriptions import set_file
 from ddpipe.errors import UserError
+
+ABOUT, FITTED = "distilled.json", "preprocessing.safetensors"
+CHOSEN = {"rows": "int64 V"}
+LEARNED = {
+    "images": "float32 V c h h",
+    "targets": "float32 V K",
+    "loss?": "float32 T",
+    "contents?": "int64 V",
+    "hint.*": "float32",
+    "code.*": "float32 ...",
+}
 
 
 @dataclass(frozen=True)
@@ -54,34 +71,102 @@ def write(folder: Path, info: dict[str, Any], preprocessing: Preprocessing, sets
     """Write a distilled folder.
 
     Args:
-        info: JSON values; `preprocessing` is added.
+        info: what distilled.json says of the cell and the data (`descriptions.Distilled`); the rest is added.
         sets: per set either `images` (V, c, h, w) and `targets` (V, K), with `loss` and `hint.<name>` and, where it is
             factorised, `contents` (V,) and `code.<name>`; or `rows` (V,).
+
+    Raises:
+        UserError: a set is none that could be read back.
     """
-    if tensors := preprocessing.tensors():
-        write_tensors(folder / "preprocessing.safetensors", tensors)
+    write_tensors(folder / FITTED, preprocessing.tensors())
     for number, tensors in enumerate(sets):
-        write_tensors(folder / f"{number}.safetensors", tensors)
-    write_json(folder / "distilled.json", info | {"preprocessing": preprocessing.to_json(), "sets": len(sets)})
+        try:
+            check(tensors, len(info["classes"]), preprocessing)
+        except ValueError as error:
+            raise UserError(f"set {number} cannot be used: {error}; lower the learning rates under `outer`") from error
+        write_tensors(folder / set_file(number), tensors)
+    files = {name: file_digest(folder / name) for name in (FITTED, *map(set_file, range(len(sets))))}
+    write_sealed(folder / ABOUT, info | {"preprocessing": preprocessing.to_json(), "sets": len(sets), "files": files})
 
 
-def read(folder: Path, number: int) -> tuple[dict[str, Any], Preprocessing, dict[str, Tensor]]:
-    """(info, preprocessing, tensors) of one set, as they were written."""
-    if not folder.is_dir():
-        raise UserError(f"{folder} does not exist; {mend(folder / 'distilled.json')}")
-    info = read_json(folder / "distilled.json")
-    if not (
-        isinstance(info, dict) and info.keys() >= {"sets", "cell", "data", "data_checksum", "classes", "preprocessing"}
-    ):
-        raise UserError(f"{folder / 'distilled.json'} does not describe a distilled set; {mend(folder / 'x')}")
-    if not 0 <= number < info["sets"]:
-        raise UserError(f"{folder} holds sets 0 to {info['sets'] - 1}, not {number}")
-    extra = folder / "preprocessing.safetensors"
-    preprocessing = Preprocessing.from_parts(info["preprocessing"], read_tensors(extra)[0] if extra.exists() else {})
-    tensors = read_tensors(folder / f"{number}.safetensors")[0]
-    if not (tensors.keys() >= {"images", "targets"} or tensors.keys() >= {"rows"}):
-        raise UserError(f"{folder / f'{number}.safetensors'} is no distilled set; {mend(folder / 'x')}")
-    return info, preprocessing, tensors
+@dataclass(frozen=True)
+class Distilled:
+    """A distilled folder whose description and preprocessing were read; the sets are read one at a time."""
+
+    folder: Path
+    about: descriptions.Distilled
+    preprocessing: Preprocessing
+
+    @classmethod
+    def open(cls, folder: Path) -> "Distilled":
+        """UserError when the folder is missing or not what `write` left."""
+        if not folder.is_dir():
+            raise UserError(f"{folder} does not exist; {mend(folder / ABOUT)}")
+        about = descriptions.read(folder / ABOUT, descriptions.Distilled)
+        verify(folder / FITTED, about.files[FITTED])
+        tensors = read_tensors(folder / FITTED)[0]
+        with refused(folder / FITTED):
+            return cls(folder, about, Preprocessing.from_parts(about.preprocessing.model_dump(mode="json"), tensors))
+
+    def tensors(self, number: int, data: Prepared | None = None) -> dict[str, Tensor]:
+        """What `write` was given for set `number`; `data` is what it was made from, if that is at hand.
+
+        Raises:
+            UserError: when there is no such set, or its file is missing or damaged or no set of these classes and data.
+        """
+        if not 0 <= number < self.about.sets:
+            raise UserError(f"{self.folder} holds sets 0 to {self.about.sets - 1}, not {number}")
+        path = self.folder / set_file(number)
+        verify(path, self.about.files[path.name])
+        tensors = read_tensors(path)[0]
+        with refused(path):
+            check(tensors, len(self.about.classes), self.preprocessing, data)
+        return tensors
+
+    def check_same_data(self, data: Prepared) -> None:
+        """Training on one preprocessing and testing on another is the field's most frequent mistake: refused."""
+        made_from = self.about.data_checksum, self.about.classes, self.preprocessing.digest()
+        if made_from != (data.checksum, data.classes, data.preprocessing.digest()):
+            raise UserError(
+                f"{self.folder} was made from other images or another preprocessing than data/prepared/{data.name}; "
+                f"run `dvc repro distill@{self.about.cell}`"
+            )
+
+
+def check(tensors: dict[str, Tensor], classes: int, preprocessing: Preprocessing, data: Prepared | None = None) -> None:
+    """ValueError, in words, unless `tensors` are a set of so many classes, so preprocessed, of `data`."""
+    if "rows" in tensors:
+        layout.check(tensors, CHOSEN)
+        rows = tensors["rows"]
+        if int(rows.min()) < 0 or (data is not None and int(rows.max()) >= len(data.train_labels)):
+            raise ValueError("rows reach beyond the training images")
+        if len(rows.unique()) < len(rows):
+            raise ValueError("rows name an image twice")
+        return
+    sizes = {"K": classes, "c": len(preprocessing.scale)}
+    if data is not None:
+        sizes["h"] = data.resolution
+    elif preprocessing.centre is not None:
+        sizes["h"] = math.isqrt(len(preprocessing.centre) // sizes["c"])
+    layout.check(tensors, LEARNED, **sizes)
+    targets, contents = tensors["targets"], tensors.get("contents")
+    if float(targets.min()) < 0 or float((targets.sum(1) - 1).abs().max()) > 1e-3:
+        raise ValueError("targets are no distributions over the classes")
+    if contents is not None:
+        if int(contents.min()) < 0 or int(contents.max()) >= len(contents):
+            raise ValueError("contents do not number bases")
+        shown = contents.bincount()
+        if int(shown.min()) != int(shown.max()):
+            raise ValueError("contents do not show every base equally often")
+
+
+@contextlib.contextmanager
+def refused(path: Path) -> Iterator[None]:
+    """A ValueError about what `path` holds becomes a sentence."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"{path} is no distilled set: {error}; {mend(path)}") from error
 
 
 def load(path: str | Path, number: int = 0, prepared: str | Path | None = None) -> DistilledSet:
@@ -97,14 +182,15 @@ def load(path: str | Path, number: int = 0, prepared: str | Path | None = None) 
         UserError: when a file is missing or damaged, or the prepared data is not what the set was chosen from.
     """
     folder = Path(path)
-    info, preprocessing, tensors = read(folder, number)
+    found = Distilled.open(folder)
+    tensors = found.tensors(number)
     if "rows" in tensors:
-        source = Path(prepared) if prepared else folder.resolve().parent.parent / "prepared" / info["data"]
+        source = Path(prepared) if prepared else folder.resolve().parent.parent / "prepared" / found.about.data
         data = Prepared.load(source)
-        check_same_data(info, data, folder)
-        rows = tensors["rows"]
-        tensors = tensors | {
-            "images": preprocessing.apply(data.train_images[rows]),
+        found.check_same_data(data)
+        rows = found.tensors(number, data)["rows"]
+        tensors = {
+            "images": found.preprocessing.apply(data.train_images[rows]),
             "targets": F.one_hot(data.train_labels[rows], len(data.classes)).float(),
         }
 
@@ -115,19 +201,10 @@ def load(path: str | Path, number: int = 0, prepared: str | Path | None = None) 
         tensors["images"],
         tensors["targets"],
         tensors.get("loss", torch.zeros(0)),
-        tuple(info["classes"]),
-        preprocessing,
+        found.about.classes,
+        found.preprocessing,
         named("hint."),
-        info,
+        found.about.model_dump(mode="json", exclude_unset=True),
         tensors.get("contents"),
         named("code."),
     )
-
-
-def check_same_data(info: dict[str, Any], data: Prepared, folder: Path) -> None:
-    """Training on one preprocessing and testing on another is the field's most frequent mistake: refused."""
-    if info["data_checksum"] != data.checksum:
-        raise UserError(
-            f"{folder} was made from other images or another preprocessing than data/prepared/{data.name}; "
-            f"run `dvc repro distill@{info['cell']}`"
-        )

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
+from ddpipe import results as measured
 from ddpipe import settings
-from ddpipe.artifacts import read_json
 from ddpipe.config import Config, leaves, merge, results_of, validate
 
 
@@ -104,7 +104,7 @@ def results(config: Config, name: str) -> list[str]:
     lines = [f"data/distilled/{name}", f"data/costs/{name}.json"]
     for key in results_of(config, config.row(name).dataset):
         if key.cell == name:
-            found = read_json(key.path) if key.path.exists() else None
-            shown = f"{found['mean']:.1f} +- {found['std']:.1f} %, n = {found['n']}" if found else "not measured yet"
+            found = measured.read(config, key)
+            shown = f"{found.mean:.1f} +- {found.std:.1f} %, n = {found.n}" if found else "not measured yet"
             lines.append(f"{key.path.relative_to(config.root)}  {shown}")
     return lines

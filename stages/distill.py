@@ -8,7 +8,7 @@ import typer
 from torch import Tensor
 
 from ddpipe import config, coresets, distilled, networks
-from ddpipe.artifacts import digest, file_digest, new_folder, write_json
+from ddpipe.artifacts import digest, file_digest, new_folder, write_sealed
 from ddpipe.buffer import Buffer
 from ddpipe.checkpoints import Checkpoints
 from ddpipe.datasets.prepared import Prepared
@@ -37,7 +37,7 @@ def main(
     params, row, settings = project.params, project.row(cell), project.resolved(cell)
     device = choose(params.run)
     keep_freed_memory()
-    prepared = Prepared.load(Path("data/prepared") / row.data)
+    prepared = Prepared.of(project, row.data)
     architecture = project.network(row.network)
     inputs = {
         "seed": params.seed,
@@ -83,7 +83,7 @@ def main(
         info |= {"settings": settings.model_dump(), "budget": budget(pieces[0][1]["floats"], prepared, row, settings)}
         with new_folder(Path("data/distilled") / cell) as folder:
             distilled.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
-        write_json(Path("data/costs") / f"{cell}.json", total([meta["cost"] for _, meta in pieces]))
+        write_sealed(Path("data/costs") / f"{cell}.json", total([meta["cost"] for _, meta in pieces]))
 
 
 def learn(

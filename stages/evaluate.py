@@ -1,6 +1,7 @@
 """Stages `evaluate@<cell>` and `further@<cell>-<network>-<protocol>`: train networks on the sets, test them."""
 
 import contextlib
+import hashlib
 import math
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,19 +9,22 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from ddpipe import config, distilled
-from ddpipe.artifacts import digest, file_digest, read_json, write_bytes, write_json, write_text
+from ddpipe import config, distilled, results
+from ddpipe.artifacts import digest, write_bytes, write_sealed
 from ddpipe.checkpoints import Checkpoints
+from ddpipe.config import Config
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
+from ddpipe.descriptions import set_file
 from ddpipe.device import Meter, choose, free_memory, keep_freed_memory
+from ddpipe.distilled import Distilled
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.evaluation import Examination, TrainingSet, mean_and_std
 from ddpipe.experts import real_batches
 from ddpipe.progress import Progress
 from ddpipe.randomness import Streams
 from ddpipe.report.pictures import image_grid
-from ddpipe.settings import Protocol, Row
+from ddpipe.settings import Cell, Protocol, Row
 from ddpipe.styles import Styles
 from ddpipe.synthetic import Batch
 from ddpipe.training import Diverged, passes
@@ -47,12 +51,12 @@ def main(
     rules, architecture = project.protocol(protocol, row.dataset), project.network(network)
     device = choose(params.run)
     keep_freed_memory()
-    prepared = Prepared.load(Path("data/prepared") / row.data)
-    folder, results = Path("data/distilled") / cell, Path("data/results") / row.dataset
-    info = distilled.read(folder, 0)[0]
-    distilled.check_same_data(info, prepared, folder)
+    prepared = Prepared.of(project, row.data)
+    place, found = Path("data/results") / row.dataset, Distilled.open(Path("data/distilled") / cell)
+    check_cell(found, project, cell)
+    found.check_same_data(prepared)
     test = Resident(prepared.test_images, prepared.test_labels, prepared.preprocessing, device)
-    counted = min(info["sets"], rules.sets or info["sets"])
+    counted = min(found.about.sets, rules.sets or found.about.sets)
     name = f"{cell}.{network}.{protocol}"
 
     try:
@@ -63,7 +67,7 @@ def main(
         raise UserError(f"{name}: {error}") from error
     inputs = {"seed": params.seed, "protocol": rules.model_dump(exclude={"networks", "sets"})}
     inputs |= {"network": architecture.model_dump(), "data": prepared.checksum}
-    digests = [digest(inputs | {"set": file_digest(folder / f"{number}.safetensors")}) for number in range(counted)]
+    digests = [digest(inputs | {"set": found.about.files[set_file(number)]}) for number in range(counted)]
     stores = [Checkpoints(Path("data/checkpoints/evaluate") / name / str(i), each) for i, each in enumerate(digests)]
 
     def measure(number: int, data: TrainingSet, group: list[int]) -> list[dict[str, Any]]:
@@ -83,16 +87,16 @@ def main(
     with contextlib.ExitStack() as locks:
         for store in stores:
             locks.enter_context(store.locked())
-        found = [[store.read(str(student)) for student in range(rules.networks)] for store in stores]
-        finished = sum(piece is not None for row in found for piece in row)
+        kept = [[store.read(str(student)) for student in range(rules.networks)] for store in stores]
+        finished = sum(piece is not None for row in kept for piece in row)
         total = counted * rules.networks * passes(rules)
         with Progress(f"evaluate {name}", total, start=finished * passes(rules)) as progress:
-            pieces = [[piece[1] if piece else {} for piece in row] for row in found]
+            pieces = [[piece[1] if piece else {} for piece in row] for row in kept]
             for number, store in enumerate(stores):
                 left = [student for student, piece in enumerate(pieces[number]) if not piece]
                 if not left:
                     continue
-                data = read_set(folder, number, prepared, device)
+                data = read_set(found, number, prepared, device)
                 check_rate(data, rules, f"protocols.{protocol}", f"set {number} of {cell}")
                 size = examination.at_once(params.run, data, free_memory(device))
                 for first in range(0, len(left), size):
@@ -105,24 +109,46 @@ def main(
     costs = [piece["cost"] for row in pieces for piece in row]
     mean, std = mean_and_std(accuracies)
     seconds = sum(cost["seconds"] for cost in costs)
+    beside: dict[str, bytes] = {}
     if not further:
-        first = distilled.load(folder, 0)
-        write_bytes(results / f"{cell}.png", picture(first, params.report.images_per_class))
-        write_text(results / f"{cell}.loss.csv", loss_curves(folder, info["sets"]))
+        beside[f"{cell}.png"] = picture(distilled.load(found.folder, 0), params.report.images_per_class)
+        beside[f"{cell}.loss.csv"] = loss_curves(found).encode()
+    for file, content in beside.items():
+        write_bytes(place / file, content)
     identity = row.model_dump(include={"method", "recipe", "dataset", "data", "ipc"})
     measured = {"accuracies": accuracies, "n": len(costs), "mean": mean, "std": std}
-    counts = {"sets": counted, "networks": rules.networks, "budget": info["budget"]}
+    counts = {"sets": counted, "networks": rules.networks, "budget": found.about.budget.model_dump(exclude_unset=True)}
     spent = {"seconds": round(seconds, 3), "seconds_per_network": round(seconds / len(costs), 4)}
     spent |= {"peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs), "cost": distillation_cost(cell, row)}
     origin = {"overrides": project.overrides(cell), "base": params.methods[row.method].get("base")}
     origin |= {"protocol_digest": digest(inputs["protocol"]), "seed": params.seed}
+    origin |= {"files": {file: hashlib.sha256(content).hexdigest() for file, content in beside.items()}}
     keys = {"cell": cell, "network": network, "protocol": protocol}
-    write_json(results / f"{name}.json", costs[-1] | identity | keys | measured | counts | spent | origin)
+    write_sealed(place / f"{name}.json", costs[-1] | identity | keys | measured | counts | spent | origin)
 
 
-def read_set(folder: Path, number: int, prepared: Prepared, device: torch.device) -> TrainingSet:
+def check_cell(found: Distilled, project: Config, cell: str) -> None:
+    """Whether the set is this cell's, learned with the numbers that params.yaml and the recipe state now."""
+    row, about = project.row(cell), found.about
+    expected = row.model_dump(include={"method", "recipe", "dataset", "data", "ipc", "network"})
+    for key, value in ({"cell": cell, "seed": project.params.seed} | expected).items():
+        if (said := getattr(about, key)) != value:
+            raise UserError(f"{found.folder} holds another set ({key}: {said}, not {value}); {remake(cell)}")
+    try:
+        same = config.validate(Cell, about.settings, "") == project.resolved(cell)
+    except UserError:
+        same = False
+    if not same:
+        raise UserError(f"{found.folder} was made with other settings than cell {cell} has now; {remake(cell)}")
+
+
+def remake(cell: str) -> str:
+    return f"run `dvc repro distill@{cell}`"
+
+
+def read_set(found: Distilled, number: int, prepared: Prepared, device: torch.device) -> TrainingSet:
     """A set as a function from row numbers to images and targets on the device."""
-    _, _, tensors = distilled.read(folder, number)
+    tensors = found.tensors(number, prepared)
     if "rows" in tensors:
         rows = tensors["rows"]
         chosen = Resident(prepared.train_images[rows], prepared.train_labels[rows], prepared.preprocessing, device)
@@ -169,13 +195,14 @@ def distillation_cost(cell: str, row: Row) -> dict[str, Any] | None:
 
     Null where the files are not at hand: they are no dependencies, as they differ from machine to machine.
     """
-    path, trained = (Path("data/costs") / f"{name}.json" for name in (cell, f"experts.{row.buffer}"))
-    if not path.exists():
+    paths = (Path("data/costs") / f"{name}.json" for name in (cell, f"experts.{row.buffer}"))
+    cost, trained = (results.cost(path) for path in paths)
+    if cost is None:
         return None
-    cost = read_json(path)
-    if row.buffer and trained.exists():
-        cost["experts"] = {"buffer": row.buffer, "seconds": read_json(trained)["seconds"]}
-    return cost
+    spent = cost.model_dump(mode="json", exclude_unset=True, exclude={"seal"})
+    if row.buffer and trained:
+        spent["experts"] = {"buffer": row.buffer, "seconds": trained.seconds}
+    return spent
 
 
 def picture(chosen: distilled.DistilledSet, images_per_class: int) -> bytes:
@@ -186,11 +213,11 @@ def picture(chosen: distilled.DistilledSet, images_per_class: int) -> bytes:
     return image_grid(pixels.numpy(), max(len(row) for row in rows))
 
 
-def loss_curves(folder: Path, sets: int) -> str:
+def loss_curves(found: Distilled) -> str:
     """CSV of the losses of all sets, thinned out; only the header for chosen images."""
-    lines = ["set,iteration,loss"]
-    for number in range(sets):
-        history = distilled.read(folder, number)[2].get("loss")
+    lines = [",".join(results.HEADER)]
+    for number in range(found.about.sets):
+        history = found.tensors(number).get("loss")
         if history is not None:
             stride = math.ceil(len(history) / POINTS)
             lines += [f"{number},{i},{float(history[i]):.6g}" for i in range(0, len(history), stride)]

@@ -52,7 +52,7 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     settings = params.experts[buffer]
     name, device = f"experts@{buffer}", choose(params.run)
     keep_freed_memory()
-    prepared = Prepared.load(Path("data/prepared") / settings.data)
+    prepared = Prepared.of(project, settings.data)
     architecture = project.network(settings.network)
     network = networks.build(architecture, prepared.channels, prepared.resolution, len(prepared.classes), device)
     real = Resident(prepared.train_images, prepared.train_labels, prepared.preprocessing, device)

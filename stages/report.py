@@ -27,7 +27,7 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     """
     config, dataset = load(), key_of("report", address=dataset)
     frame = collect(config, dataset)
-    curves = losses(config.results / dataset, frame)
+    curves = losses(config, frame)
     look, dpi = figures.styles(config.params.methods), config.params.report.dpi
     own = frame[frame["main"] & frame["mean"].notna()]
     with new_folder(Path("reports") / dataset) as folder:
@@ -42,7 +42,7 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
         for drawing in draw(dataset, frame, curves, look, dpi):
             write_bytes(folder / f"{drawing.name}.png", drawing.png)
         for cell in own["cell"]:
-            if (png := stored(config.results, dataset, cell)) is not None:
+            if (png := stored(config, cell)) is not None:
                 write_bytes(folder / "images" / f"{cell}.png", png)
     print(f"{len(own)} of {int(frame['main'].sum())} cells have a result: reports/{dataset}/table.md")
 

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddpipe import artifacts
+from ddpipe import artifacts, descriptions, layout
+from ddpipe.config import Config, did_you_mean
+from ddpipe.datasets import preprocessing
 from ddpipe.datasets.preprocessing import (
     CHUNK,
     Images,
@@ -25,7 +27,14 @@ from ddpipe.errors import UserError
 from ddpipe.progress import Progress
 from ddpipe.settings import Dataset
 
-IMAGES = ("train_images", "train_labels", "test_images", "test_labels")
+IMAGES = {
+    "train_images": "uint8 N c h h",
+    "train_labels": "int64 N",
+    "test_images": "uint8 M c h h",
+    "test_labels": "int64 M",
+}
+FITTED = "preprocessing."
+LAYOUT = IMAGES | {FITTED + name: wanted for name, wanted in preprocessing.LAYOUT.items()}  # of data.safetensors
 
 
 @dataclass(frozen=True)
@@ -59,23 +68,55 @@ class Prepared:
 
     @classmethod
     def load(cls, folder: Path) -> "Prepared":
-        """Read what `prepare` wrote; UserError when a file is missing or differs from what was written."""
-        about = artifacts.read_json(folder / "data.json")
-        path = folder / "data.safetensors"
+        """Read what `prepare` wrote; UserError when a file is missing or differs from what was written.
+
+        The images are gone through once, for the checksum, and stay in the file.
+        """
+        about, path = descriptions.read(folder / "data.json", descriptions.Prepared), folder / "data.safetensors"
         tensors, _ = artifacts.read_tensors(path)
-        checksum = tensors_digest(tensors)
-        if not isinstance(about, dict) or about.get("checksum") != checksum:
-            raise UserError(f"{path} does not fit the checksum in data.json beside it; {artifacts.mend(path)}")
-        fitted = {name.removeprefix("preprocessing."): tensor for name, tensor in tensors.items() if name not in IMAGES}
+        try:
+            fitted = _check(about, tensors)
+        except ValueError as error:
+            raise UserError(f"{path} does not fit data.json beside it: {error}; {artifacts.mend(path)}") from error
         return cls(
-            name=about["name"],
+            name=about.name,
             **{name: tensors[name] for name in IMAGES},
-            classes=tuple(about["classes"]),
-            preprocessing=Preprocessing.from_parts(about["preprocessing"], fitted),
-            flip=about["flip"],
-            source=about["source"],
-            checksum=checksum,
+            classes=about.classes,
+            preprocessing=fitted,
+            flip=about.flip,
+            source=about.source,
+            checksum=about.checksum,
         )
+
+    @classmethod
+    def of(cls, project: Config, name: str) -> "Prepared":
+        """`load` the entry `name` of params.yaml, as it is now: UserError when other data lie under its name."""
+        folder, entries = project.root / "data" / "prepared" / name, project.params.datasets
+        if name not in entries:
+            raise UserError(f"datasets.{name}: no such entry in params.yaml{did_you_mean(name, list(entries))}")
+        about = descriptions.read(folder / "data.json", descriptions.Prepared)
+        if about.name != name or not about.made_with(entries[name]):
+            raise UserError(
+                f"{folder} was prepared with other settings than datasets.{name} of params.yaml has now; "
+                f"run `dvc repro prepare@{name}`"
+            )
+        return cls.load(folder)
+
+
+def _check(about: descriptions.Prepared, tensors: dict[str, Tensor]) -> Preprocessing:
+    """The fitted preprocessing; ValueError, in words, unless the tensors are what `about` says."""
+    channels, side, _ = about.shape
+    sizes = {"N": about.images.train, "M": about.images.test, "c": channels, "h": side, "F": channels * side * side}
+    layout.check(tensors, LAYOUT, **sizes)
+    if tensors_digest(tensors) != about.checksum:
+        raise ValueError("its checksum is another one")
+    for part in ("train_labels", "test_labels"):
+        if int(tensors[part].min()) < 0 or int(tensors[part].max()) >= len(about.classes):
+            raise ValueError(f"{part} go beyond the {len(about.classes)} classes")
+    if len(tensors["train_labels"].unique()) < len(about.classes):
+        raise ValueError("a class has no training images")
+    fitted = {name.removeprefix(FITTED): tensor for name, tensor in tensors.items() if name not in IMAGES}
+    return Preprocessing.from_parts(about.preprocessing.model_dump(mode="json"), fitted)
 
 
 def prepare(name: str, settings: Dataset, raw: Path, folder: Path) -> dict[str, Any]:
@@ -109,6 +150,7 @@ def prepare(name: str, settings: Dataset, raw: Path, folder: Path) -> dict[str, 
         about = {
             "name": name,
             "classes": list(source.classes),
+            "settings": settings.model_dump(mode="json", exclude=descriptions.PLACES),
             "flip": settings.flip,
             "source": source.provenance,
             "preprocessing": fitted.to_json(),
@@ -116,13 +158,13 @@ def prepare(name: str, settings: Dataset, raw: Path, folder: Path) -> dict[str, 
             "shape": list(source.train.shape),
             "images": {"train": len(source.train.labels), "test": len(source.test.labels)},
         }
-        artifacts.write_json(new / "data.json", about)
+        artifacts.write_sealed(new / "data.json", about)
     return about
 
 
 def write(name: str, settings: Dataset, source: Source, path: Path) -> tuple[Preprocessing, str]:
     """Write all tensors to the new file `path`; the fitted preprocessing and the checksum of everything."""
-    layout = {f"preprocessing.{key}": (torch.float32, s) for key, s in shapes(source.train.shape, settings).items()}
+    layout = {FITTED + key: (torch.float32, s) for key, s in shapes(source.train.shape, settings).items()}
     for part, data in (("train", source.train), ("test", source.test)):
         layout[f"{part}_images"] = torch.uint8, (len(data.labels), *data.shape)
         layout[f"{part}_labels"] = torch.int64, (len(data.labels),)
@@ -138,7 +180,7 @@ def write(name: str, settings: Dataset, source: Source, path: Path) -> tuple[Pre
             refuse_constant_image(name, "training", train, standardised)
             refuse_constant_image(name, "test", test, standardised)
         fitted = fit(train, settings)
-        tensors = {f"preprocessing.{key}": tensor for key, tensor in fitted.tensors().items()}
+        tensors = {FITTED + key: tensor for key, tensor in fitted.tensors().items()}
         for key, tensor in tensors.items():
             file.write(key, tensor)
         labels = {"train_labels": source.train.labels, "test_labels": source.test.labels}

@@ -8,6 +8,7 @@ values 0..255 (KIP, RFAD) get the same images too, because standardisation cance
 """
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,9 +17,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ddpipe import layout
+from ddpipe.errors import UserError
 from ddpipe.settings import Dataset
 
 CHUNK = 1024  # images converted to floating point at once while fitting
+LAYOUT = {  # of the fitted numbers on disk
+    "scale": "float32 c 1 1",
+    "shift": "float32 c 1 1",
+    "norm?": "float32",
+    "centre?": "float32 F",
+    "matrix?": "float32 F F",
+}
 
 
 class Images(Protocol):
@@ -78,7 +88,10 @@ class Preprocessing:
     def unwhitening(self) -> Tensor:
         """Inverse of the ZCA matrix, (F, F); computed on demand, because only pictures need it."""
         assert self.matrix is not None
-        return torch.linalg.inv(self.matrix.double()).to(self.matrix.dtype)
+        try:
+            return torch.linalg.inv(self.matrix.double()).to(self.matrix.dtype)
+        except torch.linalg.LinAlgError as error:
+            raise UserError("the whitening matrix of these images has no inverse: prepare them again") from error
 
     def to(self, *args: Any, **kwargs: Any) -> "Preprocessing":
         """The same pipeline on another device or in another dtype; arguments as of `Tensor.to`."""
@@ -95,7 +108,30 @@ class Preprocessing:
 
     @classmethod
     def from_parts(cls, description: dict[str, Any], tensors: dict[str, Tensor]) -> "Preprocessing":
-        return cls(**tensors, description=description)
+        """What `to_json` and `tensors` gave, read back; `description` has the keys of `descriptions.Fitted`.
+
+        Raises:
+            ValueError: when they are not what `fit` finds; in words.
+        """
+        sizes = layout.check(tensors, LAYOUT)
+        fitted = cls(**tensors, description=description)
+        stated = _standardised(*(torch.tensor(description[key], dtype=torch.float64) for key in ("mean", "std")))
+        for name, known in stated.items():
+            given = tensors[name].double()
+            if known.shape != given.shape or not torch.allclose(known, given, rtol=1e-6, atol=1e-30):
+                raise ValueError(f"{name} is not what mean and std give")
+        if (fitted.norm is not None) != description["per_image"] or (fitted.norm is not None and fitted.norm <= 0):
+            raise ValueError("norm must be there, and positive, exactly when per_image is")
+        if not (fitted.matrix is not None) == (fitted.centre is not None) == bool(description["whitening"]):
+            raise ValueError("centre and matrix must be there exactly when whitening is")
+        if fitted.matrix is not None:
+            largest = float(fitted.matrix.diagonal().amax())
+            side = math.isqrt(sizes["F"] // sizes["c"])
+            if sizes["c"] * side * side != sizes["F"] or not float(fitted.matrix.diagonal().amin()) > 0:
+                raise ValueError("matrix is not that of a whitening")
+            if float((fitted.matrix - fitted.matrix.T).abs_().amax()) > 1e-3 * largest:
+                raise ValueError("matrix is not symmetric")
+        return fitted
 
     def digest(self) -> str:
         """SHA-256 of the fitted numbers: equal exactly when two pipelines give the same images."""
@@ -148,10 +184,12 @@ def standardisation(images: Images, settings: Dataset) -> Preprocessing:
     mean, std = channel_statistics(images, settings)
     choices = settings.model_dump(include={"standardise", "per_image", "whitening"})
     return Preprocessing(
-        scale=(1 / (255 * std)).view(-1, 1, 1),
-        shift=(-mean / std).view(-1, 1, 1),
-        description={**choices, "mean": mean.tolist(), "std": std.tolist()},
+        **_standardised(mean, std), description={**choices, "mean": mean.tolist(), "std": std.tolist()}
     )
+
+
+def _standardised(mean: Tensor, std: Tensor) -> dict[str, Tensor]:
+    return {"scale": (1 / (255 * std)).view(-1, 1, 1), "shift": (-mean / std).view(-1, 1, 1)}
 
 
 def channel_statistics(images: Images, settings: Dataset) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from ddpipe.artifacts import read_json, write_json
 from ddpipe.errors import UserError, out_of_memory
@@ -17,7 +20,10 @@ from ddpipe.planning.work import Operation, Work
 from ddpipe.progress import Progress, say
 
 FILE = Path("data") / "calibration.json"
-Points = dict[int, float]  # images a call -> seconds a call
+Images = Annotated[int, Field(ge=1, le=10**12)]  # or bytes, of what is written
+Seconds = Annotated[float, Field(gt=0, le=1e6, strict=True, allow_inf_nan=False)]
+Points = Annotated[dict[Images, Seconds], Field(min_length=1)]  # images a call -> seconds a call
+TABLES = TypeAdapter(dict[str, dict[str, Points]])  # by device and operation
 
 
 def predict(points: Points, n: int) -> float:
@@ -60,15 +66,8 @@ class Calibration:
         if not self.path.exists():
             return {}
         try:
-            return {
-                device: {
-                    operation: {int(n): float(seconds) for n, seconds in points.items()}
-                    for operation, points in table.items()
-                    if points
-                }
-                for device, table in read_json(self.path).items()
-            }
-        except (UserError, AttributeError, TypeError, ValueError):
+            return TABLES.validate_python(read_json(self.path))
+        except (UserError, ValidationError):
             say(f"{self.path} is damaged: what it held is measured again")
             return {}
 

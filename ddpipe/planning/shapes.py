@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ddpipe.artifacts import read_json
+from ddpipe import descriptions
 from ddpipe.config import Config
 from ddpipe.errors import UserError
 
@@ -63,7 +63,7 @@ def data_of(config: Config, name: str) -> Data | None:
     settings = config.params.datasets[name]
     path = config.root / "data" / "prepared" / name / "data.json"
     if path.exists():
-        found = described(path, name)
+        found = described(path)
     elif settings.source not in PUBLISHED:
         return None
     else:
@@ -75,12 +75,8 @@ def data_of(config: Config, name: str) -> Data | None:
     return replace(found, whitened=settings.whitening is not None)
 
 
-def described(path: Path, name: str) -> Data:
+def described(path: Path) -> Data:
     """What the data.json of a prepared dataset says."""
-    about = read_json(path)
-    try:
-        channels, resolution, _ = about["shape"]
-        shape = Shape(channels, resolution, len(about["classes"]))
-        return Data(shape, about["images"]["train"], about["images"]["test"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} does not describe a dataset; run `dvc repro -f prepare@{name}`") from error
+    about = descriptions.read(path, descriptions.Prepared)
+    channels, resolution, _ = about.shape
+    return Data(Shape(channels, resolution, len(about.classes)), about.images.train, about.images.test)

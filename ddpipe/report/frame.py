@@ -1,16 +1,15 @@
 """Everything the report of one dataset says as one table: a row per (cell, network, protocol) of the grid."""
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ddpipe import results
 from ddpipe.config import Config, ResultKey, did_you_mean, results_of
+from ddpipe.descriptions import Cost, Result
 from ddpipe.errors import UserError
-from ddpipe.regular import inside
 from ddpipe.report import published
 from ddpipe.report.matching import survey_network
 
@@ -106,7 +105,7 @@ def _row(config: Config, key: ResultKey, survey: published.Mapping[published.Key
         "main": main,
         "distilled": config.resolved(key.cell).kind == "distillation",
     }
-    measured = _read_result(key, main)
+    measured = _measured(results.read(config, key))
     overrides = measured.pop("overrides", config.overrides(key.cell))
     found |= measured | {"as_published": not overrides and base is None}
     found["survey_network"] = survey_network(config, key)
@@ -122,73 +121,55 @@ def _row(config: Config, key: ResultKey, survey: published.Mapping[published.Key
     }
 
 
-def _read_result(key: ResultKey, main: bool) -> dict[str, Any]:
-    """The measured columns of one result file, and the overrides it ran with; NaN and no overrides without the file."""
+def _measured(result: Result | None) -> dict[str, Any]:
+    """The measured columns of one result, and the overrides it ran with; NaN and no overrides without one."""
     columns = ("mean", "std", "n", "sets", "networks", "floats", "worth", *COST, "eval_seconds", "peak_memory_mb")
-    empty = dict.fromkeys(columns, NAN) | {"device": "", "versions": "", "experts": ""}
-    try:
-        result = json.loads(inside(key.path.parents[1], key.path).read_bytes())
-        cost = result["cost"] or {}
-        experts = cost.get("experts") or {"buffer": "", "seconds": None}
-        devices = dict.fromkeys(filter(None, (cost.get("device"), result["device"])))
-        return {
-            "mean": float(result["mean"]),
-            "std": float(result["std"]) if result["n"] > 1 else NAN,  # one accuracy has no spread to speak of
-            "n": int(result["n"]),
-            "sets": int(result["sets"]),
-            "networks": int(result["networks"]),
-            "floats": int(result["budget"]["floats"]),
-            "worth": float(result["budget"]["images_per_class"]),
-            "distill_seconds": _number(cost.get("seconds")),
-            "iterations": _number(cost.get("iterations")),
-            "seconds_per_iteration": _number(cost.get("seconds_per_iteration")),
-            "experts": str(experts["buffer"]),
-            "experts_seconds": _number(experts["seconds"]),
-            "eval_seconds": _number(result["seconds"]),
-            "peak_memory_mb": max(_number(result["peak_memory_mb"]), _number(cost.get("peak_memory_mb", 0))),
-            "device": " / ".join(devices),
-            "versions": ", ".join(f"{name} {version}" for name, version in sorted(result["versions"].items())),
-            "overrides": dict(result["overrides"]),
-        }
-    except FileNotFoundError:
-        return empty
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        stage = f"evaluate@{key.cell}" if main else f"further@{key.cell}-{key.network}-{key.protocol}"
-        reason = f"no key {error}" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"{key.path} is damaged ({reason}); delete it and run `dvc repro {stage}`") from error
+    if result is None:
+        return dict.fromkeys(columns, NAN) | {"device": "", "versions": "", "experts": ""}
+    cost = result.cost or Cost.model_construct(seconds=NAN)
+    return {
+        "mean": result.mean,
+        "std": result.std if result.n > 1 else NAN,  # one accuracy has no spread to speak of
+        "n": result.n,
+        "sets": result.sets,
+        "networks": result.networks,
+        "floats": result.budget.floats,
+        "worth": result.budget.images_per_class,
+        "distill_seconds": cost.seconds,
+        "iterations": _number(cost.iterations),
+        "seconds_per_iteration": _number(cost.seconds_per_iteration),
+        "experts": cost.experts.buffer if cost.experts else "",
+        "experts_seconds": cost.experts.seconds if cost.experts else NAN,
+        "eval_seconds": result.seconds,
+        "peak_memory_mb": max(result.peak_memory_mb, cost.peak_memory_mb),
+        "device": " / ".join(dict.fromkeys(filter(None, (cost.device, result.device)))),
+        "versions": ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items())),
+        "overrides": result.overrides,
+    }
 
 
-def _number(value: Any) -> float:
+def _number(value: float | None) -> float:
     return NAN if value is None else float(value)
 
 
 POINTS = 100  # of a loss curve: enough for a figure, small enough for git
 
 
-def losses(folder: Path, frame: pd.DataFrame) -> pd.DataFrame:
+def losses(config: Config, frame: pd.DataFrame) -> pd.DataFrame:
     """The loss curves of the distilled cells in `frame`: columns cell, method, label, ipc, iteration, loss.
 
     Mean over the sets, then over stretches of equal length, so that a curve has at most 100 points; `iteration` is the
-    last one of its stretch. Cells without `<cell>.loss.csv` in `folder` are left out.
+    last one of its stretch. Cells without `<cell>.loss.csv` beside their results are left out.
     """
     curves = []
     for _, row in frame[frame["main"] & frame["distilled"]].iterrows():
-        path = folder / f"{row['cell']}.loss.csv"
-        if path.exists() and len(curve := _read_losses(path, row["cell"])):
-            curves.append(curve.assign(**{name: row[name] for name in ("cell", "method", "label", "ipc")}))
+        if found := results.losses(config, row["cell"]):
+            curves.append(_curve(found).assign(**{name: row[name] for name in ("cell", "method", "label", "ipc")}))
     columns = ["cell", "method", "label", "ipc", "iteration", "loss"]
     return pd.concat(curves, ignore_index=True)[columns] if curves else pd.DataFrame(columns=columns)
 
 
-def _read_losses(path: Path, cell: str) -> pd.DataFrame:
-    try:
-        curve = (
-            pd.read_csv(inside(path.parents[1], path))
-            .astype({"iteration": int, "loss": float})
-            .groupby("iteration")["loss"]
-            .mean()
-        )
-    except (ValueError, KeyError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it and run `dvc repro evaluate@{cell}`") from error
-    stretch = np.arange(len(curve)) * min(POINTS, len(curve)) // max(len(curve), 1)
+def _curve(found: list[tuple[int, int, float]]) -> pd.DataFrame:
+    curve = pd.DataFrame(found, columns=results.HEADER).groupby("iteration")["loss"].mean()
+    stretch = np.arange(len(curve)) * min(POINTS, len(curve)) // len(curve)
     return curve.reset_index().groupby(stretch).agg({"iteration": "max", "loss": "mean"})

@@ -165,7 +165,7 @@ def _pictures(config: Config, dataset: str, frame: pd.DataFrame, share: int) -> 
     shown: dict[str, list[str]] = {}
     left_out = []
     for _, row in own.sort_values("ipc", key=lambda ipc: ipc.map(ipc_order), kind="stable").iterrows():
-        if (png := stored(config.results, dataset, row["cell"])) is None:
+        if (png := stored(config, row["cell"])) is None:
             continue
         if (share := share - len(png)) < 0:
             left_out.append(row["cell"])
@@ -182,7 +182,7 @@ def _pictures(config: Config, dataset: str, frame: pd.DataFrame, share: int) -> 
 
 
 def _figures(config: Config, dataset: str, frame: pd.DataFrame) -> str:
-    look, curves = figures.styles(config.params.methods), losses(config.results / dataset, frame)
+    look, curves = figures.styles(config.params.methods), losses(config, frame)
     drawings = draw(dataset, frame, curves, look, config.params.report.dpi)
     shown = "".join(_figure(drawing.png, drawing.alternative, escape(drawing.caption)) for drawing in drawings)
     return f'<h3>Figures</h3><div class="grid wide">{shown}</div>'

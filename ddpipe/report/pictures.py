@@ -1,15 +1,15 @@
 """The picture of a set as PNG bytes; equal sets give equal bytes. No pandas here: the evaluate stage draws it."""
 
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ddpipe import results
+from ddpipe.config import Config
 from ddpipe.errors import UserError
-from ddpipe.regular import inside
 
 LIMIT = 60_000  # bytes of a picture: it lies in git, one a cell
 SHOWN = 10  # images of a class at most
@@ -47,24 +47,24 @@ def image_grid(images: Any, columns: int) -> bytes:
         classes, counts = (classes + 1) // 2, range(1, 0, -1)
 
 
-def stored(results: Path, dataset: str, cell: str) -> bytes | None:
+def stored(config: Config, cell: str) -> bytes | None:
     """The picture that the stage `evaluate` left of a cell; None without one.
 
     Raises:
         UserError: it is no such picture. It goes into pages that are shown to others.
     """
-    path = results / dataset / f"{cell}.png"
-    if not path.exists():
+    data = results.beside(config, cell, "png")
+    if data is None:
         return None
-    mend = f"delete it and run `dvc repro evaluate@{cell}`"
-    if inside(results, path).stat().st_size >= LIMIT:
-        raise UserError(f"{path} has more bytes than any picture of a set; {mend}")
-    data = path.read_bytes()
     try:
+        if len(data) >= LIMIT:
+            raise ValueError(f"it has {len(data)} bytes, more than any picture of a set")
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             image.verify()  # its checksums; nothing is decoded
     except Exception as error:  # Pillow's decoders raise whatever their parsing runs into
-        raise UserError(f"{path} is damaged or no PNG ({error}); {mend}") from error
+        path = config.results / config.row(cell).dataset / f"{cell}.png"
+        told = f"{path} is damaged or no PNG ({error}); delete it and run `dvc repro evaluate@{cell}`"
+        raise UserError(told) from error
     return data
 
 

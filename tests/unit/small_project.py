@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ruamel.yaml import YAML
 
 from ddpipe import cli, command
+from ddpipe.artifacts import file_digest, read_json, write_sealed, write_tensors
+from ddpipe.datasets.preprocessing import Preprocessing, fit
+from ddpipe.settings import Dataset
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,6 +57,27 @@ PARTS = {
 }
 FILES = {"dm": ("objectives/distribution", "synthetic/pixels"), "dc": ("objectives/gradient", "synthetic/pixels")}
 STAGES = ("prepare", "experts", "distill", "evaluate", "report", "page")
+
+INFO = {  # what distilled.json says of a cell, but for `classes`
+    **{"cell": "dm-tiny-1", "method": "dm", "recipe": "dm", "dataset": "tiny", "data": "tiny", "ipc": 1, "seed": 0},
+    **{"network": "small", "settings": {}, "budget": {"floats": 192, "images_per_class": 1.0}},
+    "data_checksum": "0" * 64,
+}
+
+
+def plain(channels: int = 1) -> Preprocessing:
+    """Images as they were read: 0..255 becomes 0..1."""
+    return fit(torch.zeros(1, channels, 1, 1, dtype=torch.uint8), Dataset(source="digits", standardise="none"))
+
+
+def reseal(folder: Path, about: dict[str, Any] | None = None, **files: dict[str, torch.Tensor]) -> None:
+    """Change a distilled folder as its writer would: `about` what it says, `files` the tensors of a file (`set_0`)."""
+    for name, tensors in files.items():
+        write_tensors(folder / f"{name.removeprefix('set_')}.safetensors", tensors)
+    old = read_json(folder / "distilled.json")
+    digests = {name: file_digest(folder / name) for name in old["files"] if (folder / name).exists()}
+    said = old | {"files": digests} | (about or {})
+    write_sealed(folder / "distilled.json", {key: value for key, value in said.items() if key != "seal"})
 
 
 def recipe(method: str) -> str:

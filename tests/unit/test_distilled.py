@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader
 import ddpipe
 from ddpipe import distilled
 from ddpipe.datasets.prepared import Prepared
-from ddpipe.datasets.preprocessing import Preprocessing
+from ddpipe.distilled import Distilled
 from ddpipe.errors import UserError
-from tests.unit.small_project import Project
+from tests.unit.small_project import INFO, Project, plain
 
 
 def test_a_learned_set_is_a_dataset(project: Project) -> None:
@@ -38,7 +38,7 @@ def test_chosen_images_are_rows_of_the_prepared_data(project: Project) -> None:
     data = Prepared.load(project.root / "data/prepared/tiny")
     sets = [ddpipe.load(folder, number) for number in (0, 1)]
     for number, chosen in enumerate(sets):
-        rows = distilled.read(folder, number)[2]["rows"]
+        rows = Distilled.open(folder).tensors(number)["rows"]
         assert torch.equal(chosen.images, data.preprocessing.apply(data.train_images[rows]))
         assert chosen.targets.argmax(1).tolist() == data.train_labels[rows].tolist() == [0, 1, 2]
         assert chosen.loss.shape == (0,)
@@ -77,7 +77,7 @@ def test_its_preprocessing_travels_with_it(whitened: bool, project: Project, tmp
 
 def test_pixels_undo_the_preprocessing(project: Project) -> None:
     chosen = ddpipe.load(project.root / "data/distilled/random-tiny-1")
-    rows = distilled.read(project.root / "data/distilled/random-tiny-1", 0)[2]["rows"]
+    rows = Distilled.open(project.root / "data/distilled/random-tiny-1").tensors(0)["rows"]
     images = Prepared.load(project.root / "data/prepared/tiny").train_images[rows]
     assert torch.equal((chosen.pixels() * 255).round().byte(), images)
 
@@ -94,11 +94,9 @@ def test_a_folder_that_is_not_there(project: Project) -> None:
 
 
 def test_hints_and_loss_come_back(tmp_path: Path) -> None:
-    preprocessing = Preprocessing(torch.ones(1, 1, 1), torch.zeros(1, 1, 1), description={"standardise": "none"})
     images, targets = torch.rand(2, 1, 4, 4), torch.tensor([[0.7, 0.3], [0.0, 1.0]])
     tensors = {"images": images, "targets": targets, "loss": torch.tensor([2.0, 1.0]), "hint.lr": torch.tensor(0.02)}
-    info = {"cell": "x-tiny-1", "data": "tiny", "data_checksum": "0", "classes": ["a", "b"]}
-    distilled.write(tmp_path / "set", info, preprocessing, [tensors])
+    distilled.write(tmp_path / "set", INFO | {"classes": ["a", "b"]}, plain(), [tensors])
     chosen = ddpipe.load(tmp_path / "set")
     assert torch.equal(chosen.targets, targets) and torch.equal(chosen.loss, tensors["loss"])
     assert chosen.hints.keys() == {"lr"} and float(chosen.hints["lr"]) == pytest.approx(0.02)

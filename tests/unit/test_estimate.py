@@ -215,7 +215,7 @@ def test_the_size_of_prepared_data(project: Project) -> None:
     found = config.load(project.root)
     assert data_of(found, "tiny") == Data(Shape(1, 8, 3), 29, 12)
     (project.root / "data/prepared/tiny/data.json").write_text('{"shape": [1, 8, 8]}')
-    with pytest.raises(UserError, match=r"data.json does not describe a dataset; run `dvc repro -f prepare@tiny`"):
+    with pytest.raises(UserError, match=r"data.json carries no seal .*prepare@tiny"):
         data_of(found, "tiny")
 
 

@@ -54,6 +54,7 @@ PUBLISHED = """
 def put(root: Path, cell: str, protocol: str, mean: float, network: str = "convnet3", **more: object) -> None:
     accuracies = [[mean - 1, mean + 1]]
     method, dataset, ipc = cell.rsplit("-", 2)
+    ipc = ipc if ipc == "all" else int(ipc)
     result = {"cell": cell, "method": method, "dataset": dataset, "ipc": ipc, "network": network, "protocol": protocol}
     result |= {"accuracies": accuracies, "n": 2, "mean": mean, "std": 1.0, "sets": 1, "networks": 2, "seconds": 3.0}
     result |= {"budget": {"floats": 7840, "images_per_class": 1.0}}
@@ -198,16 +199,16 @@ def test_unknown_dataset(root):
 
 
 def test_losses_are_means_over_sets_with_few_points(root):
-    results = root / "data/results/mnist"
-    curves = frame.losses(results, frame.collect(config.load(root), "mnist"))
+    results, project = root / "data/results/mnist", config.load(root)
+    curves = frame.losses(project, frame.collect(project, "mnist"))
     assert curves[["cell", "iteration", "loss"]].values.tolist() == [["dm-mnist-1", 0, 3.0], ["dm-mnist-1", 1, 1.5]]
     lines = "".join(f"0,{i},{i}\n" for i in range(1234))
     write_text(results / "dm-mnist-1.loss.csv", "set,iteration,loss\n" + lines)
-    curves = frame.losses(results, frame.collect(config.load(root), "mnist"))
+    curves = frame.losses(project, frame.collect(project, "mnist"))
     assert len(curves) == frame.POINTS and curves["iteration"].iloc[-1] == 1233
     write_text(results / "dm-mnist-1.loss.csv", "set,iteration\n0,1\n")
     with pytest.raises(UserError, match=r"dm-mnist-1\.loss\.csv is damaged"):
-        frame.losses(results, frame.collect(config.load(root), "mnist"))
+        frame.losses(project, frame.collect(project, "mnist"))
 
 
 def rendered(root: Path) -> str:
