@@ -24,7 +24,7 @@ from ddpipe.report.survey import (
     Line,
     Table,
 )
-from ddpipe.report.tables import DOUBTFUL, percent, pipes, tex
+from ddpipe.report.tables import BOLD, DOUBTFUL, md, percent, pipes, tex
 
 MARKS = {AGREES: "=", ABOVE: "▲", BELOW: "▼"}
 SPECIAL = "CIFAR-100 at IPC 50, where the survey prints no bold FTD and TESLA"
@@ -181,13 +181,13 @@ def markdown(table: Table) -> str:
     """The table with its legend. A value for several columns stands in the first of them."""
     heads = [f"{column.group} {column.name}".strip() for column in table.columns]
     rows = []
-    for line in _printed_lines(table, "**{}**"):
+    for line in _printed_lines(table, BOLD):
         rows.append([*line.words, *(text for entry, span in line.entries for text in (entry, *[""] * (span - 1)))])
     parts = [
-        f"# Table {table.number}: {table.title}",
-        summary([table]),
+        f"# Table {table.number}: {md(table.title)}",
+        md(summary([table])),
         pipes([*headings(table), *heads], rows, len(headings(table))),
-        "\n".join(f"- {note}" for note in legend(table)),
+        "\n".join(f"- {md(note)}" for note in legend(table)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -234,9 +234,9 @@ def latex(table: Table) -> str:
         groups = [(name, len(list(found))) for name, found in groupby(table.columns, key=lambda column: column.group)]
         lines.append(_row([*[""] * words, *(rf"\multicolumn{{{n}}}{{c}}{{{tex(name)}}}" for name, n in groups)]))
     lines += [_row([tex(name) for name in (*headings(table), *(c.name for c in table.columns))]), r"\midrule"]
-    for line in _printed_lines(table, "\x02{}\x03"):
+    for line in _printed_lines(table, BOLD):
         lines += [r"\midrule"] if line.ruled else []
-        cells = [(tex(text).replace("\x02", r"\textbf{").replace("\x03", "}"), span) for text, span in line.entries]
+        cells = [(tex(text), span) for text, span in line.entries]
         spanned = [text if span == 1 else rf"\multicolumn{{{span}}}{{c}}{{{text}}}" for text, span in cells]
         lines.append(_row([*map(tex, line.words), *spanned]))
     lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table*}", "", r"{\footnotesize"]

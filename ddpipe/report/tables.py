@@ -185,11 +185,11 @@ def long(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 def markdown(frame: pd.DataFrame, title: str) -> str:
     """Both tables and the footnotes."""
     table = wide(frame)
-    rows = [[*line.names, *(_text(entry, "**{}**") for entry in line.entries)] for line in table.lines]
+    rows = [[*line.names, *(_text(entry, BOLD) for entry in line.entries)] for line in table.lines]
     parts = [
-        f"# {title}",
+        f"# {md(title)}",
         pipes([*table.headings, *map(heading, table.ipcs)], rows, len(table.headings)),
-        "\n".join(f"- {note}" for note in footnotes(frame)),
+        "\n".join(f"- {md(note)}" for note in footnotes(frame)),
         "## Every evaluation",
         pipes(*long(frame), 4),
     ]
@@ -197,10 +197,10 @@ def markdown(frame: pd.DataFrame, title: str) -> str:
 
 
 def pipes(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
-    """A Markdown table; the first `left` columns are words, the others numbers."""
+    """A Markdown table of plain text and BOLD; the first `left` columns are words, the others numbers."""
     rule = [":--"] * left + ["--:"] * (len(header) - left)
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in (header, rule, *rows)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in escaped)
+    lines = [header, rule, *rows]
+    return "\n".join("| " + " | ".join(md(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def comma_separated(frame: pd.DataFrame) -> str:
@@ -219,15 +219,31 @@ def comma_separated(frame: pd.DataFrame) -> str:
     return pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n")
 
 
+BOLD = "\x02{}\x03"  # what `md` and `tex` make bold: no character that they would escape
+MARKDOWN = str.maketrans({c: "\\" + c for c in "\\`*[]"} | {"<": "&lt;", "&": "&amp;", "\x02": "**", "\x03": "**"})
+
+
+def md(text: str) -> str:
+    """Plain text on one line as Markdown: names and notes bring no links, tags or columns of their own."""
+    return " ".join(text.split()).translate(MARKDOWN)
+
+
 LATEX = {c: "\\" + c for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
 LATEX |= {"|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", "²": r"\textsuperscript{2}", "–": "--"}
 LATEX |= {"▲": r"$\uparrow$", "▼": r"$\downarrow$", "◇": r"$\diamond$"}
-LATEX |= {"^": r"\textasciicircum{}", "±": r"$\pm$", ALTERED: r"\dag{}", DOUBTFUL: r"\ddag{}"}
+LATEX |= {
+    "\x02": r"\textbf{",
+    "\x03": "}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    ALTERED: r"\dag{}",
+    DOUBTFUL: r"\ddag{}",
+}
 
 
 def tex(text: str) -> str:
-    """Plain text as LaTeX source."""
-    return "".join(LATEX.get(character, character) for character in text)
+    """Plain text on one line as LaTeX source."""
+    return "".join(LATEX.get(character, character) for character in " ".join(text.split()))
 
 
 def latex(frame: pd.DataFrame, caption: str) -> str:
@@ -236,8 +252,7 @@ def latex(frame: pd.DataFrame, caption: str) -> str:
     header = [*table.headings, *map(heading, table.ipcs)]
     rows = [[tex(cell) for cell in header]]
     for line in table.lines:
-        entries = (tex(_text(entry, "\x02{}\x03")) for entry in line.entries)
-        rows.append([*map(tex, line.names), *(e.replace("\x02", r"\textbf{").replace("\x03", "}") for e in entries)])
+        rows.append([*map(tex, line.names), *(tex(_text(entry, BOLD)) for entry in line.entries)])
     first, *body = ["  " + " & ".join(row) + r" \\" for row in rows]
     columns = "l" * len(table.headings) + "r" * len(table.ipcs)
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{tex(caption)}}}", rf"\begin{{tabular}}{{{columns}}}"]

@@ -18,6 +18,7 @@ from ddpipe.objectives import OBJECTIVES
 from tests.unit.small_project import ROOT, STAGES, Project, arrays
 
 DM, DATA = "ddpipe/methods/dm.yaml", "data/prepared/tiny/data.safetensors"
+RESULT = "data/results/tiny/dm-tiny-1"
 
 
 class Bad(NamedTuple):
@@ -79,6 +80,24 @@ def pipe(file: str) -> Callable[[Project], object]:
         os.mkfifo(project.root / file)
 
     return make
+
+
+def linked(file: str) -> Callable[[Project], object]:
+    """The file itself lies beside the project, and a link to it in its place."""
+
+    def make(project: Project) -> None:
+        away = project.root.parent / "away"
+        (project.root / file).rename(away)
+        (project.root / file).symlink_to(away)
+
+    return make
+
+
+def gif(project: Project) -> None:
+    """A picture in a format that a browser would show as well."""
+    stream = io.BytesIO()
+    Image.new("L", (8, 8)).save(stream, "GIF")
+    (project.root / f"{RESULT}.png").write_bytes(stream.getvalue())
 
 
 def npz(**change: np.ndarray) -> Callable[[Project], object]:
@@ -266,6 +285,25 @@ TABLE = [
     Bad("no such set", lambda p: None, "export dm-tiny-1 out --set 4", ("dm-tiny-1 holds sets 0 to 0",)),
     Bad("export over", lambda p: None, "export dm-tiny-1 data", ("data exists", "name a new folder")),
     Bad("cut result", cut("data/results/tiny/dm-tiny-1.small.quick.json"), "report tiny", ("dm-tiny-1.small.quick.json", "evaluate")),
+    Bad("linked picture", linked(f"{RESULT}.png"), "report tiny", ("dm-tiny-1.png", "leads out of", "remove it")),
+    Bad("linked picture, page", linked(f"{RESULT}.png"), "page", ("dm-tiny-1.png", "leads out of", "remove it")),
+    Bad("linked result", linked(f"{RESULT}.small.quick.json"), "report tiny", ("quick.json", "leads out of", "remove it")),
+    Bad("linked losses", linked(f"{RESULT}.loss.csv"), "page", ("loss.csv", "leads out of", "remove it")),
+    Bad("no picture", write(f"{RESULT}.png", "root:x:0:0"), "report tiny", ("dm-tiny-1.png", "no PNG", "evaluate@dm-tiny-1")),
+    Bad("cut picture", cut(f"{RESULT}.png"), "page", ("dm-tiny-1.png", "damaged", "evaluate@dm-tiny-1")),
+    Bad("other picture", gif, "page", ("dm-tiny-1.png", "no PNG", "evaluate@dm-tiny-1")),
+    Bad("large picture", write(f"{RESULT}.png", "x" * 60_000), "page", ("dm-tiny-1.png", "more bytes", "evaluate@dm-tiny-1")),
+    Bad("pipe for a picture", pipe(f"{RESULT}.png"), "page", ("dm-tiny-1.png is no file", "remove it")),
+    Bad("pipe for a result", pipe(f"{RESULT}.small.quick.json"), "report tiny", ("quick.json is no file", "remove it")),
+    Bad("pipe for losses", pipe(f"{RESULT}.loss.csv"), "report tiny", ("loss.csv is no file", "remove it")),
+    Bad("pipe for printed values", pipe("data/published/table1.csv"), "report tiny", ("table1.csv is no file", "remove it")),
+    Bad("pipe for images", pipe("data/raw/tiny.npz"), "prepare tiny", ("tiny.npz does not exist", "name an .npz")),
+    Bad("pipe for data", pipe(DATA), "distill dm-tiny-1", (DATA, "is no file")),
+    Bad("pipe for data, check", pipe(DATA), "check", (DATA, "is no file")),
+    Bad("pipe for experts", pipe("data/experts/tiny/0.safetensors"), "distill herding-tiny-1", ("0.safetensors is no file",)),
+    Bad("pipe for a set", pipe("data/distilled/dm-tiny-1/0.safetensors"), "evaluate dm-tiny-1", ("0.safetensors is no file",)),
+    Bad("pipe for distilled.json", pipe("data/distilled/dm-tiny-1/distilled.json"), "export dm-tiny-1 out", ("distilled.json is no file",)),
+    Bad("pipe for a cost", pipe("data/costs/dm-tiny-1.json"), "evaluate dm-tiny-1", ("dm-tiny-1.json is no file",)),
     Bad("empty distilled.json", write("data/distilled/dm-tiny-1/distilled.json", "{}"), "evaluate dm-tiny-1", ("distilled.json", "distill@dm-tiny-1")),
     Bad("empty result", write("data/results/tiny/dm-tiny-1.small.quick.json", "{}"), "report tiny", ("dm-tiny-1.small.quick.json", "evaluate")),
     Bad("empty data.json", write("data/prepared/tiny/data.json", "[]"), "distill dm-tiny-1", ("data.json", "prepare@tiny")),
