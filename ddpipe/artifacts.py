@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ddpipe.advice import mend
 from ddpipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -98,17 +99,6 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], Any]":
             return {name: file.get_tensor(name) for name in file.keys()}, None if meta is None else json.loads(meta)  # noqa: SIM118
     except (SafetensorError, ValueError, OSError) as error:
         raise UserError(f"{path} is damaged or cut short ({error}); {mend(path)}") from error
-
-
-def mend(path: Path) -> str:
-    """What to do about a missing or damaged file, told by the folder of data/ in which it lies."""
-    stages = {"prepared": "prepare", "experts": "experts", "distilled": "distill"}
-    for part, child in zip(path.parts, path.parts[1:], strict=False):
-        if part in stages:
-            return (
-                f"fetch it with `dvc checkout` or `dvc pull`, or delete it and run `dvc repro {stages[part]}@{child}`"
-            )
-    return "put it back, or run the stage that writes it again"
 
 
 @contextlib.contextmanager
