@@ -83,19 +83,18 @@ def recorded(path: Path) -> Output | None:
 def advice(path: Path, output: Output) -> str:
     here, repro = Path(os.path.abspath(path)), f"`dvc repro {shlex.quote(output.stage)}`"
     objects = {md5: output.object(md5) for md5 in (output.md5, *output.files.values())}
-    damaged = {md5: file for md5, file in objects.items() if file.exists() and not fits(file, md5)}
+    damaged = [file for md5, file in objects.items() if file.exists() and not fits(file, md5)]
     changed = [file for file, md5 in output.files.items() if not fits(file, md5)]
     if output.files and not changed and not damaged:
         again = f"`dvc repro --force --single-item {shlex.quote(output.stage)}`"
         return f"DVC has the very same file, so have it written anew: {enter(output.root)}{again}"
-    alike = [file for file in changed if output.files[file] in damaged]
-    gone = [*([here] if here in changed or not output.files else changed), *alike]
-    gone = [file for file in dict.fromkeys([*gone, *damaged.values()]) if os.path.lexists(file)]
+    # all that DVC would ask about before it overwrites it, and all from which it would copy damage
+    gone = [file for file in (*(changed or [here]), *damaged) if os.path.lexists(file)]
     told = "run " + enter(output.root)
     if damaged:
         told = f"DVC's cache holds damage too; {told}"
     if gone:
-        told += f"`rm -f {' '.join(shown(file, output.root) for file in gone)}`, then "
+        told += f"`rm -f {' '.join(shown(file, output.root) for file in dict.fromkeys(gone))}`, then "
     if not damaged and all(file.exists() for file in objects.values()):
         return told + (f"`dvc checkout {shlex.quote(output.path)}`" if output.is_cached else repro)
     if output.is_cached and output.config.has_remote:
