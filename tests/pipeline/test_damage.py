@@ -17,6 +17,8 @@ import pytest
 from ddpipe.artifacts import mend
 from tests.pipeline.project import Project, folder_bytes
 
+SLOW = pytest.mark.slow  # each takes several commands of dvc
+
 
 class Output(NamedTuple):
     """An output, the damaged file in it, the stage that meets the damage, and the checkpoint behind it."""
@@ -87,7 +89,9 @@ def linked(project: Project, kind: str, output: Output) -> None:
     project.dvc("checkout", "--relink", str(Path(output.file).parent))
 
 
-@pytest.mark.parametrize("output", [EXPERT, SEALED, SET], ids=["expert", "json", "set"])
+@pytest.mark.parametrize(
+    "output", [EXPERT, pytest.param(SEALED, marks=SLOW), pytest.param(SET, marks=SLOW)], ids=["expert", "json", "set"]
+)
 def test_damage_in_the_workspace_alone(project: Project, output: Output) -> None:
     path = project.root / output.file
     whole = folder_bytes(path.parent)
@@ -108,8 +112,8 @@ def test_two_damaged_files_of_an_output(project: Project) -> None:
     right(project, EXPERT, whole)
 
 
-@pytest.mark.parametrize("output", [EXPERT, SET], ids=["expert", "set"])
-@pytest.mark.parametrize("kind", ["copy", "hardlink", "symlink"])
+@pytest.mark.parametrize("output", [EXPERT, pytest.param(SET, marks=SLOW)], ids=["expert", "set"])
+@pytest.mark.parametrize("kind", ["hardlink", pytest.param("copy", marks=SLOW), pytest.param("symlink", marks=SLOW)])
 def test_damage_in_the_cache_and_the_checkpoint_too(project: Project, output: Output, kind: str) -> None:
     path, checkpoint = project.root / output.file, project.root / output.checkpoint
     whole = folder_bytes(path.parent)
@@ -126,6 +130,7 @@ def test_damage_in_the_cache_and_the_checkpoint_too(project: Project, output: Ou
     assert "up to date" in project.dvc("status", repro.split()[-1])
 
 
+@SLOW
 def test_a_remote_has_a_whole_copy(project: Project, tmp_path: Path) -> None:
     project.dvc("remote", "add", "--default", "store", str(tmp_path / "store"))
     project.dvc("config", "--local", "cache.dir", "kept")  # another place for objects
@@ -142,16 +147,15 @@ def test_a_remote_has_a_whole_copy(project: Project, tmp_path: Path) -> None:
         "dvc pull data/experts/digits",
     ]
     right(project, EXPERT, whole)
+    # nothing in the cache
+    shutil.rmtree(project.root / "kept")
+    spoil(path)
+    assert follow(project, refused(project, *EXPERT.reader))[-1] == "dvc pull data/experts/digits"
+    right(project, EXPERT, whole)
     # the remote's copy is damaged as well: the other choice
     for file in (path, kept, tmp_path / "store" / kept.relative_to(project.root / "kept")):
         spoil(file)
     assert follow(project, refused(project, *EXPERT.reader), choice=1)[-1] == "dvc repro experts@digits"
-    right(project, EXPERT, whole)
-    # nothing in the cache
-    project.dvc("push", "experts@digits")
-    shutil.rmtree(project.root / "kept")
-    spoil(path)
-    assert follow(project, refused(project, *EXPERT.reader))[-1] == "dvc pull data/experts/digits"
     right(project, EXPERT, whole)
 
 
@@ -168,6 +172,7 @@ def damaged_listing(project: Project) -> None:
         spoil(listing)
 
 
+@SLOW
 @pytest.mark.parametrize("more", [no_lock, no_cache, damaged_listing])
 def test_without_a_record_or_a_whole_cache(project: Project, more: Callable[[Project], None]) -> None:
     path = project.root / EXPERT.file
@@ -192,6 +197,7 @@ def test_damage_that_dvc_recorded_is_made_anew(project: Project) -> None:
     right(project, EXPERT, whole)
 
 
+@SLOW
 def test_a_missing_file_is_fetched(project: Project) -> None:
     path = project.root / EXPERT.file
     whole = folder_bytes(path.parent)
