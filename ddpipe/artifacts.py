@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ddpipe.advice import mend
 from ddpipe.errors import UserError
 from ddpipe.regular import regular
 
@@ -144,17 +145,6 @@ def verify(path: Path, sha256: str) -> None:
         raise UserError(f"{path} does not exist; {mend(path)}")
     if file_digest(path) != sha256:
         raise UserError(f"{path} is damaged or cut short (its SHA-256 is not what was written); {mend(path)}")
-
-
-def mend(path: Path) -> str:
-    """What to do about a missing or damaged file, told by the folder of data/ in which it lies."""
-    stages = {"prepared": "prepare", "experts": "experts", "distilled": "distill"}
-    for part, child in zip(path.parts, path.parts[1:], strict=False):
-        if part in stages:
-            return (
-                f"fetch it with `dvc checkout` or `dvc pull`, or delete it and run `dvc repro {stages[part]}@{child}`"
-            )
-    return "put it back, or run the stage that writes it again"
 
 
 @contextlib.contextmanager

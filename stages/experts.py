@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ddpipe import config, networks
 from ddpipe.artifacts import digest, file_digest, new_folder, write_json
-from ddpipe.buffer import Snapshots, is_whole, whole_rows
+from ddpipe.buffer import Snapshots, Stored, holds, write_about
 from ddpipe.checkpoints import Checkpoints
 from ddpipe.config import did_you_mean
 from ddpipe.datasets.prepared import Prepared
@@ -31,6 +31,7 @@ from ddpipe.training import Diverged, passes
 from stages import key_of, run_command
 
 PARTIAL = "networks.partial"  # the piece of the group that is being trained
+LOST = "is not as it was written"
 TRIED = 8  # batches in a trial of how many networks at once are fastest
 MOST = 32  # of them that are tried at once
 
@@ -75,12 +76,13 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
         return meter.seconds()
 
     with store.locked():
-        left = [number for number in range(settings.networks) if not finished(store, number)]
+        left, again = unmade(store, settings, shape, params.run)
         begun = unfinished(store, left, settings, shape, params.run)
-        new = [number for number in left if number not in begun.group]
+        groups = [Begun(group) for group in again if not set(group) & set(begun.group)]
+        new = [number for number in left if not any(number in each.group for each in (begun, *groups))]
         with explained(buffer, 1):
             size = at_once(params.run, len(new), trial, device)
-        groups = [Begun(new[first : first + size]) for first in range(0, len(new), size)]
+        groups += [Begun(new[first : first + size]) for first in range(0, len(new), size)]
         done = (settings.networks - len(left)) * passes(settings) + begun.passes * len(set(begun.group) & set(left))
         with Progress(name, settings.networks * passes(settings), done, params.run.log_every) as progress:
             for each in [begun, *groups] if begun.group else groups:
@@ -93,12 +95,13 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
             "parameters": [[name, list(p.shape)] for name, p in network.named_parameters()],
             "data_checksum": prepared.checksum,
         }
+        pieces = [piece[1] for number in range(settings.networks) if (piece := store.read(str(number)))]
+        stored = Stored(shape=shape, dtype=settings.dtype, digests=[piece["digests"] for piece in pieces])
         with new_folder(Path("data/experts") / buffer) as folder:
             for number in range(settings.networks):
                 link(array(store, number), folder / f"{number}.safetensors")
-            write_json(folder / "experts.json", about | inputs)
-        costs = [piece[1]["cost"] for number in range(settings.networks) if (piece := store.read(str(number)))]
-        write_json(Path("data/costs") / f"experts.{buffer}.json", total_cost(costs))
+            write_about(folder, about | inputs, stored)
+        write_json(Path("data/costs") / f"experts.{buffer}.json", total_cost([piece["cost"] for piece in pieces]))
 
 
 @contextlib.contextmanager
@@ -124,23 +127,52 @@ class Begun:
     group: list[int]
     state: dict[str, Tensor] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)
+    digests: list[list[str]] = field(default_factory=list)  # of the snapshots so far, for each network
 
     @property
     def passes(self) -> int:
         return int(self.state["iteration"]) if self.state else 0
 
 
+def unmade(store: Checkpoints, config: Experts, shape: tuple[int, int], run: Run) -> tuple[list[int], list[list[int]]]:
+    """The experts to train, and those groups among them that have been trained once, but lost one of them to damage.
+
+    A group is trained again as a whole: the bits of each depend on its company.
+    """
+    companies = [company(store, number, shape, config.dtype) for number in range(config.networks)]
+    lost = {number for number, group in enumerate(companies) if not group}
+    again = {tuple(group) for group in companies if lost & set(group) and max(group) < config.networks}
+    groups = [list(group) for group in sorted(again) if len(group) <= (run.together or len(group))]
+    return sorted(lost.union(*groups)), groups
+
+
+def company(store: Checkpoints, number: int, shape: tuple[int, int], dtype: str) -> list[int]:
+    """With whom a kept expert was trained; nobody where it is not as it was written, for which it is read whole."""
+    if (piece := store.read(str(number))) is None:
+        return []
+    if holds(array(store, number), shape, dtype, piece[1]["digests"]):
+        return piece[1]["group"]
+    say(f"{array(store, number)} {LOST}; network {number} is trained afresh")
+    return []
+
+
 def unfinished(store: Checkpoints, left: list[int], config: Experts, shape: tuple[int, int], run: Run) -> Begun:
     """The group in which an earlier process was stopped; it goes on in the same company, on which its bits depend.
 
-    None has been begun where a file of snapshots lost its end, or `run.together` is smaller now.
+    None has been begun where a file of snapshots is not as it was written, or `run.together` is smaller now.
     """
-    state, meta = store.read(PARTIAL) or ({}, {"group": []})
-    begun = Begun(meta["group"], state, meta.get("cost", {}))
-    kept = snapshots_after(config, begun.passes)
-    whole = all(whole_rows(array(store, number), shape, config.dtype) >= kept for number in begun.group)
+    if (piece := store.read(PARTIAL)) is None:
+        return Begun([])
+    state, meta = piece
+    begun = Begun(meta["group"], state, meta["cost"], meta["digests"])
     wanted = set(begun.group) & set(left) and max(begun.group) < config.networks
-    return begun if whole and wanted and len(begun.group) <= (run.together or len(begun.group)) else Begun([])
+    if not wanted or len(begun.group) > (run.together or len(begun.group)):
+        return Begun([])
+    for number, digests in zip(begun.group, begun.digests, strict=True):
+        if not holds(array(store, number), shape, config.dtype, digests):
+            say(f"{array(store, number)} {LOST}; network {', '.join(map(str, begun.group))} is trained afresh")
+            return Begun([])
+    return begun
 
 
 def at_once(run: Run, most: int, trial: Callable[[int], float], device: torch.device) -> int:
@@ -178,8 +210,11 @@ def train(
     meter = Meter(device, begun.cost.get("seconds", 0.0))
 
     with contextlib.ExitStack() as opened:
-        kept = snapshots_after(config, cohort.passes) if begun.state else 0
-        files = [opened.enter_context(Snapshots(array(store, each), shape, config.dtype, kept)) for each in group]
+        kept = begun.digests or [[] for _ in group]
+        files = [
+            opened.enter_context(Snapshots(array(store, number), shape, config.dtype, digests))
+            for number, digests in zip(group, kept, strict=True)
+        ]
 
         def append() -> None:
             for file, snapshot in zip(files, cohort.snapshots(), strict=True):
@@ -194,13 +229,14 @@ def train(
             if cohort.passes % interval == 0 or cohort.passes == total:
                 for file in files:
                     file.sync()
-                store.write(PARTIAL, cohort.state_dict(), group=group, cost=meter.record())
+                digests = [file.digests for file in files]
+                store.write(PARTIAL, cohort.state_dict(), group=group, cost=meter.record(), digests=digests)
             for _ in group:
                 progress.advance()
     cost = meter.record()
     cost |= {"seconds": round(cost["seconds"] / len(group), 3), "together": len(group)}
-    for number in group:
-        store.write(str(number), {}, cost=cost)
+    for number, file in zip(group, files, strict=True):
+        store.write(str(number), {}, cost=cost, group=group, digests=file.digests)
     store.remove(PARTIAL)
 
 
@@ -222,10 +258,6 @@ def snapshots_after(config: Experts, done: int) -> int:
 def array(store: Checkpoints, number: int) -> Path:
     """The snapshots of an expert. They count as far as the checkpoint or the finished piece beside them says."""
     return store.folder / f"{number}.snapshots"
-
-
-def finished(store: Checkpoints, number: int) -> bool:
-    return store.read(str(number)) is not None and is_whole(array(store, number))
 
 
 def link(path: Path, to: Path) -> None:

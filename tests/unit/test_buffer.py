@@ -7,29 +7,38 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddpipe.artifacts import write_json, write_tensors
-from ddpipe.buffer import Buffer, Snapshots, is_whole, whole_rows
+from ddpipe.artifacts import write_tensors
+from ddpipe.buffer import Buffer, Snapshots, Stored, holds, row_digest, write_about
 from ddpipe.errors import UserError
 from ddpipe.randomness import generator
 
 S, P = 4, 6
 ROWS = torch.randn(S, P, generator=generator("buffer"))
-ABOUT = {"buffer": "small", "networks": 2, "data_checksum": "a", "recipe": {"architecture": {"kind": "convnet"}}}
+DIGESTS = [row_digest(row) for row in ROWS]
+EXPERTS = 2
+ABOUT = {"buffer": "small", "data_checksum": "a", "recipe": {"architecture": {"kind": "convnet"}}}
 
 
-def grow(path: Path, rows: range, dtype: str = "float32", shape: tuple[int, int] = (S, P)) -> None:
-    with Snapshots(path, shape, dtype, rows.start) as file:
+def grow(path: Path, rows: range, dtype: str = "float32", shape: tuple[int, int] = (S, P)) -> list[str]:
+    with Snapshots(path, shape, dtype, DIGESTS[: rows.start]) as file:
         for number in rows:
             file.append(ROWS[number])
         file.sync()
+    return file.digests
 
 
-def folder(path: Path, about: dict = ABOUT) -> Path:
+def write_buffer(path: Path, arrays: list[torch.Tensor]) -> Path:
     path.mkdir()
-    for number in range(ABOUT["networks"]):
-        write_tensors(path / f"{number}.safetensors", {"snapshots": (ROWS + number).half()})
-    write_json(path / "experts.json", about)
+    for number, array in enumerate(arrays):
+        write_tensors(path / f"{number}.safetensors", {"snapshots": array})
+    dtype = str(arrays[0].dtype).removeprefix("torch.")
+    digests = [[row_digest(row) for row in array] for array in arrays]
+    write_about(path, ABOUT, Stored(shape=tuple(arrays[0].shape), dtype=dtype, digests=digests))
     return path
+
+
+def folder(path: Path) -> Path:
+    return write_buffer(path, [(ROWS + number).half() for number in range(EXPERTS)])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -45,11 +54,12 @@ def test_a_file_goes_on_behind_the_snapshots_that_count(tmp_path, kept):
     grow(path, range(S - 1))
     with open(path, "ab") as file:
         file.write(b"half a row")
-    assert whole_rows(path, (S, P), "float32") == S - 1 and not is_whole(path)
-    grow(path, range(kept, S))
-    grow(whole, range(S))
-    assert path.read_bytes() == whole.read_bytes() and is_whole(path)
-    assert whole_rows(path, (S, P), "float32") == S
+    assert holds(path, (S, P), "float32", DIGESTS[:-1]) and not holds(path, (S, P), "float32", DIGESTS)
+    assert grow(path, range(kept, S)) == grow(whole, range(S)) == DIGESTS
+    assert path.read_bytes() == whole.read_bytes() and holds(path, (S, P), "float32", DIGESTS)
+    with open(path, "ab") as file:
+        file.write(b"x")
+    assert not holds(path, (S, P), "float32", DIGESTS), "no other program would take it for whole"
 
 
 def test_a_new_file_leaves_the_old_one_to_its_other_name(tmp_path):
@@ -57,13 +67,14 @@ def test_a_new_file_leaves_the_old_one_to_its_other_name(tmp_path):
     os.link(tmp_path / "array", tmp_path / "finished")
     before = (tmp_path / "finished").read_bytes()
     grow(tmp_path / "array", range(2))
-    assert (tmp_path / "finished").read_bytes() == before and not is_whole(tmp_path / "array")
+    assert (tmp_path / "finished").read_bytes() == before
+    assert holds(tmp_path / "array", (S, P), "float32", DIGESTS[:2])
 
 
 def test_no_file_has_no_snapshots(tmp_path):
-    assert whole_rows(tmp_path / "none", (S, P), "float32") == 0 and not is_whole(tmp_path / "none")
+    assert not holds(tmp_path / "none", (S, P), "float32", [])
     (tmp_path / "none").write_bytes(b"shorter")
-    assert whole_rows(tmp_path / "none", (S, P), "float32") == 0
+    assert not holds(tmp_path / "none", (S, P), "float32", [])
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -90,10 +101,7 @@ def test_snapshots_are_float32_copies(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads a process's memory from /proc")
 def test_only_the_rows_asked_for_are_read(tmp_path):
     rows, floats = 64, 500_000
-    (tmp_path / "large").mkdir()
-    array = torch.arange(rows, dtype=torch.float32).expand(floats, rows).T
-    write_tensors(tmp_path / "large/0.safetensors", {"snapshots": array})
-    write_json(tmp_path / "large/experts.json", ABOUT | {"networks": 1})
+    write_buffer(tmp_path / "large", [torch.arange(rows, dtype=torch.float32).expand(floats, rows).T])
 
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
