@@ -10,6 +10,7 @@ import typer
 
 from ddpipe import config, distilled
 from ddpipe.artifacts import digest, file_digest, read_json, write_bytes, write_json, write_text
+from ddpipe.check_batches import lone
 from ddpipe.checkpoints import Checkpoints
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
@@ -95,6 +96,8 @@ def main(
                     continue
                 data = read_set(folder, number, prepared, device)
                 check_rate(data, rules, f"protocols.{protocol}", f"set {number} of {cell}")
+                if why := lone(architecture, prepared.resolution, data.n, rules.batch):
+                    raise UserError(f"protocols.{protocol}.{why}")
                 size = examination.at_once(params.run, data, free_memory(device))
                 for first in range(0, len(left), size):
                     group = left[first : first + size]
