@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ddpipe import settings
+from ddpipe.check_batches import batches
 from ddpipe.check_buffers import buffers
 from ddpipe.check_data import data
 from ddpipe.check_parts import parts
@@ -22,7 +23,21 @@ TABLES = range(1, 5)  # of the survey
 def problems(config: Config) -> list[str]:
     """One sentence a mistake, each once; [] when everything can run."""
     found: dict[str, None] = {}
-    for part in (names, protocols, experts, recipes, rows, parts, buffers, evaluations, reports, dvc_vars, links, data):
+    for part in (
+        names,
+        protocols,
+        experts,
+        recipes,
+        rows,
+        parts,
+        buffers,
+        evaluations,
+        reports,
+        dvc_vars,
+        links,
+        data,
+        batches,
+    ):
         found |= dict.fromkeys(part(config))
     return list(found)
 

@@ -1,62 +1,118 @@
-"""What only the images can tell about the rows, for data that is prepared already: class sizes and resolution.
+"""What only the images can tell about the rows: their resolution, as far as it is known, and prepared classes' sizes.
 
 Part of `ddpipe check`, so without torch: what the networks refuse is said here a second time (a test compares).
 """
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from ddpipe import settings
-from ddpipe.artifacts import mend, read_json
+from ddpipe.artifacts import mend
 from ddpipe.config import Config
 from ddpipe.errors import UserError
+from ddpipe.planning.shapes import data_of
 from ddpipe.regular import regular
 
 
+class Size(NamedTuple):
+    """What is known of a dataset: None is not."""
+
+    resolution: int
+    classes: int
+    train: int | None
+
+
+def size(config: Config, name: str) -> Size | None:
+    """Of images that are prepared, or as published; None where both are not at hand, or damaged."""
+    try:
+        found = data_of(config, name)
+    except UserError:
+        return None
+    prepared = (config.root / "data" / "prepared" / name / "data.json").exists()
+    whole = prepared or (found is not None and config.params.datasets[name].classes is None)
+    return None if found is None else Size(found.shape.resolution, found.shape.classes, found.train if whole else None)
+
+
 def data(config: Config) -> Iterator[str]:
-    for name in config.params.datasets:
-        folder = config.root / "data" / "prepared" / name
+    params = config.params
+    for name, chosen in params.datasets.items():
         users = {cell: row for cell, row in config.rows.items() if row.data == name}
-        if not users or not (folder / "data.json").exists():
-            continue
-        try:
-            resolution = read_json(folder / "data.json")["shape"][1]
-            counts = class_sizes(folder / "data.safetensors")
-        except (UserError, KeyError, TypeError) as error:
-            yield str(error) if isinstance(error, UserError) else f"{folder} is damaged; {mend(folder / 'data.json')}"
-            continue
-        smallest = min(counts)
-        for cell, row in users.items():
-            if row.ipc != "all" and row.ipc > smallest:
-                yield (
-                    f"grid.{cell}.ipc: {row.ipc}, but the smallest class of {name} (number {counts.index(smallest)}) "
-                    f"has {smallest} training images; use at most {smallest}"
-                )
-        further = [entry for entry in config.evaluations.values() if entry.data == name]
-        for network in dict.fromkeys([*(row.network for row in users.values()), *(entry.network for entry in further)]):
-            if network in config.params.networks and (why := misfit(config.params.networks[network], resolution)):
+        if users:
+            yield from classes(config, name, users)
+        known = size(config, name)
+        resolution = known.resolution if known else chosen.resolution
+        entries = [(row.data, row.network) for row in users.values()]
+        entries += [(entry.data, entry.network) for entry in config.evaluations.values()]
+        entries += [(buffer.data, buffer.network) for buffer in params.experts.values()]
+        for network in dict.fromkeys(network for data, network in entries if data == name):
+            if resolution and network in params.networks and (why := misfit(params.networks[network], resolution)):
                 yield f"networks.{network}.{why.format(f'{resolution}x{resolution} images of {name}')}"
+
+
+def classes(config: Config, name: str, users: dict[str, settings.Row]) -> Iterator[str]:
+    """That the classes of prepared data are large enough for their rows."""
+    folder = config.root / "data" / "prepared" / name
+    if not (folder / "data.json").exists():
+        return
+    try:
+        data_of(config, name)
+        counts = class_sizes(folder / "data.safetensors")
+    except UserError as error:
+        yield str(error)
+        return
+    smallest = min(counts)
+    for cell, row in users.items():
+        if row.ipc != "all" and row.ipc > smallest:
+            yield (
+                f"grid.{cell}.ipc: {row.ipc}, but the smallest class of {name} (number {counts.index(smallest)}) "
+                f"has {smallest} training images; use at most {smallest}"
+            )
+
+
+def last_map(network: settings.Network, resolution: int) -> int:
+    """Side of the last map of `network` that is normalised, for square images of this resolution."""
+    match network:
+        case settings.ConvNet():
+            padding = network.first_padding or (3 if resolution == 28 else 1)
+            return (resolution + 2 * padding - 2) >> (network.depth - 1)  # before the last pooling
+        case settings.DenseNet():
+            return resolution >> (len(network.blocks) - 1)
+        case settings.ResNet():
+            halvings = len(network.widths) - 1
+            return resolution >> halvings if network.downsampling == "avgpool" else -(-resolution >> halvings)
+    return resolution
 
 
 def misfit(network: settings.Network, resolution: int) -> str | None:
     """Why `network` does not take square images of this resolution, `{}` in place of their name; None where it does."""
+    side = last_map(network, resolution)
     match network:
         case settings.ConvNet():
-            padding = network.first_padding or (3 if resolution == 28 else 1)
-            if (resolution + 2 * padding - 2) >> network.depth == 0:
+            if side < 2:
                 return f"depth: {network.depth} halvings of the {{}} leave nothing; lower it"
         case settings.DenseNet():
-            if resolution >> (len(network.blocks) - 1) == 0:
+            if side == 0:
                 return f"blocks: {len(network.blocks)} blocks halve the {{}} to nothing; use fewer"
-        case settings.ResNet(downsampling="avgpool"):
-            if resolution >> (len(network.widths) - 1) == 0:
-                return (
-                    f"downsampling: {len(network.widths)} stages of avgpool halve the {{}} to nothing; set it to stride"
-                )
+            if side == 1 and network.norm == "instance":
+                return wiped_out(f"{len(network.blocks)} blocks")
+        case settings.ResNet():
+            stages = len(network.widths)
+            if side == 0:
+                return f"downsampling: {stages} stages of avgpool halve the {{}} to nothing; use fewer stages"
+            if side == 1 and network.norm == "instance":
+                return wiped_out(f"{stages} stages")
         case settings.LeNet():
             if resolution not in (28, 32):
                 return "kind: lenet takes images of 28x28 or 32x32, not the {}; use another network"
     return None
+
+
+def wiped_out(halvings: str) -> str:
+    return (
+        f"norm: {halvings} halve the {{}} to 1x1, of which instance norm leaves nothing, so no logit depends on the "
+        f"image; set it to batch, or use fewer {halvings.split()[1]}"
+    )
 
 
 def class_sizes(path: Path) -> list[int]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from ddpipe import config, coresets, distilled, networks
 from ddpipe.artifacts import digest, file_digest, new_folder, write_sealed
 from ddpipe.buffer import Buffer
+from ddpipe.check_batches import lone, trained
 from ddpipe.checkpoints import Checkpoints
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
@@ -56,6 +57,9 @@ def main(
     store = Checkpoints(Path("data/checkpoints/distill") / cell, digest(inputs))
     real = Resident(prepared.train_images, prepared.train_labels, prepared.preprocessing, device)
     network = networks.build(architecture, prepared.channels, prepared.resolution, len(prepared.classes), device)
+    for key, n, batch in trained(settings, row.ipc, len(prepared.classes)):
+        if why := lone(architecture, prepared.resolution, n, batch):
+            raise UserError(f"{cell}: {key}.{why}")
 
     with store.locked():
         pieces = []

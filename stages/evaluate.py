@@ -11,6 +11,7 @@ import typer
 
 from ddpipe import config, distilled, results
 from ddpipe.artifacts import digest, write_bytes, write_sealed
+from ddpipe.check_batches import lone
 from ddpipe.checkpoints import Checkpoints
 from ddpipe.config import Config
 from ddpipe.datasets.prepared import Prepared
@@ -98,6 +99,8 @@ def main(
                     continue
                 data = read_set(found, number, prepared, device)
                 check_rate(data, rules, f"protocols.{protocol}", f"set {number} of {cell}")
+                if why := lone(architecture, prepared.resolution, data.n, rules.batch):
+                    raise UserError(f"protocols.{protocol}.{why}")
                 size = examination.at_once(params.run, data, free_memory(device))
                 for first in range(0, len(left), size):
                     group = left[first : first + size]

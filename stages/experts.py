@@ -16,6 +16,7 @@ from torch import Tensor
 from ddpipe import config, networks
 from ddpipe.artifacts import digest, file_digest, new_folder, write_json
 from ddpipe.buffer import Snapshots, Stored, holds, write_about
+from ddpipe.check_batches import lone
 from ddpipe.checkpoints import Checkpoints
 from ddpipe.config import did_you_mean
 from ddpipe.datasets.prepared import Prepared
@@ -62,6 +63,8 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     code = file_digest(Path("ddpipe/experts.py"))  # DVC reruns the stage when it changed: no network is reused then
     store = Checkpoints(Path("data/checkpoints/experts") / buffer, digest(inputs | {"code": code}))
     n, weights = len(real.labels), sum(p.numel() for p in network.parameters())
+    if why := lone(architecture, prepared.resolution, n, settings.batch):
+        raise UserError(f"experts.{buffer}.{why}")
     shape = snapshots_after(settings, passes(settings)), weights
 
     def cohort(rngs: list[Streams], images: int) -> Cohort:

@@ -35,6 +35,8 @@ class DenseNet(Classifier):
     """Dense blocks of `blocks` layers; a transition between two of them halves the channels and the map.
 
     Features are the global average of the last map after normalisation and ReLU.
+
+    Raises UserError where the last map is nothing, or one pixel under instance norm, which leaves its shift alone.
     """
 
     def __init__(
@@ -47,10 +49,17 @@ class DenseNet(Classifier):
         norm: Norm = "batch",
     ):
         super().__init__()
-        if resolution >> (len(blocks) - 1) == 0:
+        side = resolution >> (len(blocks) - 1)
+        if side == 0:
             raise UserError(
                 f"{len(blocks)} blocks of the densenet halve {resolution}x{resolution} images to nothing: "
                 "use fewer blocks"
+            )
+        if side == 1 and norm == "instance":
+            raise UserError(
+                f"{len(blocks)} blocks of the densenet halve {resolution}x{resolution} images to 1x1, of which "
+                "instance norm leaves nothing, so no logit depends on the image: set its norm to batch, or use fewer "
+                "blocks"
             )
         width = 2 * growth
         layers: list[nn.Module] = [Conv2d(channels, width, 3, padding=1, bias=False)]

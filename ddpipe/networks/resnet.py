@@ -57,6 +57,9 @@ class ResNet(Classifier):
 
     "basic" blocks have two 3x3 convolutions, "bottleneck" blocks 1x1, 3x3, 1x1 with four times the width at the end.
     Features are the global average of the last map; with `downsampling="avgpool"` the flattened last map.
+
+    Raises UserError where the last map is nothing, or one pixel under instance norm: both ways of the last stage end in
+    a normalisation, which leaves of a single pixel its shift alone.
     """
 
     def __init__(
@@ -73,11 +76,17 @@ class ResNet(Classifier):
     ):
         super().__init__()
         pool = downsampling == "avgpool"
-        side = resolution >> (len(widths) - 1) if pool else 1
+        halvings = len(widths) - 1
+        side = resolution >> halvings if pool else -(-resolution >> halvings)  # strides round up
         if side == 0:
             raise UserError(
-                f"{len(widths)} stages of average pooling halve {resolution}x{resolution} images to nothing: "
-                "set downsampling of the resnet to stride"
+                f"{len(widths)} stages with downsampling avgpool of the resnet halve {resolution}x{resolution} "
+                "images to nothing: use fewer stages"
+            )
+        if side == 1 and norm == "instance":
+            raise UserError(
+                f"{len(widths)} stages of the resnet halve {resolution}x{resolution} images to 1x1, of which instance "
+                "norm leaves nothing, so no logit depends on the image: set its norm to batch, or use fewer stages"
             )
         self.initialisation = initialisation
         kernels, expansion = ((3, 3), 1) if block == "basic" else ((1, 3, 1), 4)
@@ -92,7 +101,7 @@ class ResNet(Classifier):
                 self.stages.append(Residual(inputs, width, width * expansion, kernels, halve, norm, pool))
                 inputs = width * expansion
         self.pooling = nn.Identity() if pool else nn.AdaptiveAvgPool2d(1)
-        self.classifier = Linear(inputs * side**2, classes)
+        self.classifier = Linear(inputs * side**2 if pool else inputs, classes)
 
     def embed(self, images: Tensor) -> Tensor:
         return self.pooling(self.stages(self.stem(images))).flatten(1)

@@ -133,7 +133,9 @@ def pull_back(bench: Bench, operation: Operation, n: int) -> Call:
 def unrolled(bench: Bench, operation: Operation, n: int) -> tuple[Gradient, Tensor, Batch]:
     network = bench.network(operation)
     theta = torch.cat([p.detach().flatten() for p in network.parameters()])
-    return Gradient(network), theta, Batch(bench.images(operation, n), bench.targets(operation, n))
+    gradient = Gradient(network)
+    network.eval()  # a single image may have no statistics
+    return gradient, theta, Batch(bench.images(operation, n), bench.targets(operation, n))
 
 
 def step(bench: Bench, operation: Operation, n: int) -> Call:

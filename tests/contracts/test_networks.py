@@ -242,6 +242,8 @@ def test_unknown_layers_are_refused():
         ({"kind": "convnet", "depth": 4}, "depth 4"),
         ({"kind": "resnet", "blocks": [1] * 5, "widths": [4] * 5, "downsampling": "avgpool"}, "downsampling"),
         ({"kind": "densenet", "blocks": [1] * 5}, "fewer blocks"),
+        ({"kind": "densenet", "blocks": [1] * 4, "norm": "instance"}, "norm to batch, or use fewer blocks"),
+        ({"kind": "resnet", "blocks": [1] * 4}, "norm to batch, or use fewer stages"),
         ({"kind": "lenet"}, "28x28 or 32x32, not 8x8"),
     ],
 )

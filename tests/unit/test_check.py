@@ -8,13 +8,18 @@ from typing import Literal
 
 import numpy as np
 import pytest
+import torch
 
 from ddpipe import augment, check, config, networks, older_augment, settings, strategy
+from ddpipe.check_batches import lone
 from ddpipe.check_data import class_sizes, misfit
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.errors import UserError
+from ddpipe.randomness import generator
 from tests.unit.small_project import ROOT, Project, arrays
 
+NORMS: tuple[Literal["instance", "batch"], ...] = ("instance", "batch")
+BLOCKS: tuple[Literal["basic", "bottleneck"], ...] = ("basic", "bottleneck")
 DOWNSAMPLING: tuple[Literal["stride", "avgpool"], ...] = ("stride", "avgpool")
 
 
@@ -41,7 +46,14 @@ OTHERS = [
     settings.ConvNet(kind="convnet", depth=2, width=(2, 4)),
     *(settings.ResNet(kind="resnet", blocks=(1, 1, 1, 1), widths=(2, 2, 2, 2), downsampling=d) for d in DOWNSAMPLING),
     settings.ResNet(kind="resnet", blocks=(1,), widths=(2,), downsampling="avgpool"),
-    *(settings.DenseNet(kind="densenet", blocks=(1,) * blocks, growth=2) for blocks in (1, 3, 4, 5)),
+    *(
+        settings.ResNet(kind="resnet", block=b, blocks=(1,) * n, widths=(2,) * n, downsampling=d, norm=norm)
+        for b, n, d, norm in product(BLOCKS, (1, 2, 4), DOWNSAMPLING, NORMS)
+    ),
+    *(
+        settings.DenseNet(kind="densenet", blocks=(1,) * blocks, growth=2, norm=norm)
+        for blocks, norm in product((1, 3, 4, 5), NORMS)
+    ),
     settings.LeNet(kind="lenet"),
     settings.AlexNet(kind="alexnet"),
 ]
@@ -56,6 +68,32 @@ def test_a_misfit_is_judged_as_the_network_does(chosen: settings.Network) -> Non
             assert misfit(chosen, resolution), resolution
         else:
             assert misfit(chosen, resolution) is None, resolution
+
+
+@pytest.mark.parametrize("chosen", [*CONVNETS, *OTHERS], ids=repr)
+def test_logits_of_every_network_that_is_not_refused_depend_on_the_image(chosen: settings.Network) -> None:
+    """Batch norm in training, and one image alone only where `lone` says nothing against it."""
+    for resolution in (2, 3, 4, 7, 8, 15, 16, 28):
+        if misfit(chosen, resolution):
+            continue
+        network = networks.create(chosen, 1, resolution, 3, generator("fresh")).double().train()
+        images = torch.randn(3, 1, resolution, resolution, generator=generator("images"), dtype=torch.float64)
+        logits = network(images).detach()
+        assert (logits[1:] - logits[0]).abs().max() > 1e-9, resolution
+        if lone(chosen, resolution, 7, 3):
+            with pytest.raises(ValueError, match="more than 1 value"):
+                network(images[:1])
+        else:
+            network(images[:1])
+
+
+@pytest.mark.parametrize(("n", "batch"), [(1297, 81), (9, 8), (9, 1), (7, 2), (7, 3), (2, 1)])
+def test_the_batch_that_is_advised_leaves_no_image_alone(n: int, batch: int) -> None:
+    network = settings.ResNet(kind="resnet", blocks=(1,) * 4, widths=(2,) * 4, norm="batch")
+    said = lone(network, 8, n, batch)
+    assert said and said.startswith(f"batch: {batch} ")
+    assert lone(network, 8, n, int(said.rpartition(" ")[2])) is None
+    assert lone(network, 9, n, batch) is None, "maps of 2x2 have a variance"
 
 
 def test_further_networks_are_judged_too(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@
 import errno
 import io
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -143,6 +144,24 @@ def all_of_dm(project: Project) -> None:
     project.set("params.yaml", "evaluations", {})
 
 
+def lone_image(key: str, value: object) -> Callable[[Project], object]:
+    """Batch norm on maps of 1x1, and a number that leaves a batch of one image."""
+
+    def make(project: Project) -> None:
+        params("networks.small", NARROW | {"norm": "batch"})(project)
+        params(key, value)(project)
+
+    return make
+
+
+def unprepared_digits(project: Project) -> None:
+    """Published images of 8x8 that nobody has prepared yet, for a network that they do not fit."""
+    shutil.rmtree(project.root / "data/prepared/tiny")
+    params("datasets.tiny", {"source": "digits"})(project)
+    params("networks.small", NARROW | {"norm": "instance"})(project)
+
+
+NARROW = {"kind": "resnet", "blocks": [1] * 4, "widths": [2] * 4}
 FURTHER = {"cell": "dm-tiny-1", "dataset": "tiny", "data": "tiny", "network": "other", "protocol": "quick"}
 CUT_SHORT = ("is damaged or cut short", "dvc repro distill@dm-tiny-1")
 CONSTANT = np.full_like(arrays()["train_images"], 7)
@@ -245,6 +264,15 @@ TABLE = [
     Bad("IPC too large, random", ipc(6, "random"), "distill random-tiny-6", ("ipc", "6", "5")),
     Bad("too deep", params("networks.small.depth", 9), "check", ("networks.small.depth", "8x8", "lower it")),
     Bad("too deep, stage", params("networks.small.depth", 9), "distill dm-tiny-1", ("depth 9", "8x8", "lower its depth")),
+    Bad("wiped out", params("networks.small", NARROW | {"norm": "instance"}), "check", ("networks.small.norm", "8x8 images of tiny", "1x1", "set it to batch")),
+    Bad("wiped out, stage", params("networks.small", NARROW | {"norm": "instance"}), "distill dm-tiny-1", ("resnet", "1x1", "norm to batch")),
+    Bad("unprepared", unprepared_digits, "check", ("networks.small.norm", "8x8 images of tiny", "set it to batch")),
+    Bad("lone image", lone_image("protocols.quick.batch", 2), "check", ("protocols.quick.batch", "of 3 images", "set it to 3")),
+    Bad("lone image, stage", lone_image("protocols.quick.batch", 2), "evaluate dm-tiny-1", ("protocols.quick.batch", "set it to 3")),
+    Bad("lone expert", lone_image("experts.tiny.batch", 7), "check", ("experts.tiny.batch", "of 29 images", "set it to 8")),
+    Bad("lone expert, stage", lone_image("experts.tiny.batch", 7), "experts tiny", ("experts.tiny.batch", "set it to 8")),
+    Bad("lone student", lone_image("methods.dc", {"students": {"batch": 2}}), "check", ("methods.dc.students.batch", "set it to 3")),
+    Bad("lone student, stage", lone_image("methods.dc", {"students": {"batch": 2}}), "distill dc-tiny-1", ("students.batch", "set it to 3")),
     Bad("no images", remove("data/raw/tiny.npz"), "prepare tiny", ("datasets.tiny.path", "does not exist", "name an .npz")),
     Bad("no downloads", params("datasets.tiny", {"source": "mnist"}), "prepare tiny", ("data/raw/mnist", "ubyte")),
     Bad("not an image", pictures(lambda data: b"hello"), "prepare tiny", ("class0/3.png is not a readable image", "replace")),
