@@ -29,7 +29,7 @@ def read_yaml(path: Path) -> Any:
         return YAML(typ="safe").load(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; run inside a ddpipe project") from error
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError) as error:  # the latter: no UTF-8, or a number of thousands of digits
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = f"{path}, line {line + 1}" if line is not None else str(path)
         reason = " ".join(str(getattr(error, "problem", None) or error).split())
@@ -87,11 +87,12 @@ def did_you_mean(word: object, known: list[str]) -> str:
 def validate(kind: Any, value: Any, where: str) -> Any:
     """`value` as settings class `kind`; the first mistake becomes one sentence that starts with `where` and its key."""
     try:
-        return TypeAdapter(kind).validate_python(value)
+        return TypeAdapter(kind).validate_python(value, context=settings.FILE)
     except ValidationError as error:
         first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
-        missing = first["type"] == "missing"
-        path = [*_keys(value, first["loc"]), *([first["loc"][-1]] if missing else [])]
+        missing, unstated = first["type"] == "missing", first["type"] == settings.UNSTATED
+        absent = [first["loc"][-1]] if missing else [first["ctx"]["key"]] if unstated else []
+        path = [*_keys(value, first["loc"]), *absent]
         key = ".".join(map(str, [*([where] if where else []), *path]))
         if first["type"] == "extra_forbidden":
             raise UserError(f"{key}: unknown key{did_you_mean(path[-1], fields_at(kind, first['loc'][:-1]))}") from None
@@ -99,10 +100,19 @@ def validate(kind: Any, value: Any, where: str) -> Any:
             raise UserError(f"{key}: this key is missing; add it") from None
         if first["type"].startswith("union_tag"):
             raise UserError(f"{key}: {first['msg']}") from None
-        own_words = first["type"] == "value_error" or isinstance(first["input"], dict | list)
-        shown = "" if own_words else f", not {first['input']!r}"
+        own_words = first["type"] in ("value_error", settings.UNSTATED) or isinstance(first["input"], dict | list)
+        shown = "" if own_words else f", not {brief(first['input'])}"
         reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
         raise UserError(f"{key}: {reason}{shown}") from None
+
+
+def brief(value: object) -> str:
+    """`value` as Python writes it, cut where it is long; Python refuses to write numbers of thousands of digits."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:60]}..."
 
 
 def _keys(value: Any, location: tuple[Any, ...]) -> Iterator[Any]:
@@ -200,7 +210,9 @@ class Config:
         if name not in self.params.protocols:
             raise UserError(f"protocols.{name}: unknown protocol{did_you_mean(name, list(self.params.protocols))}")
         protocol = self.params.protocols[name]
-        changed = merge(protocol.model_dump(exclude={"exceptions"}), protocol.exceptions.get(dataset, {}))
+        changed = merge(
+            protocol.model_dump(exclude={"exceptions"}, exclude_unset=True), protocol.exceptions.get(dataset, {})
+        )
         return validate(settings.Protocol, changed, f"protocols.{name}.exceptions.{dataset}")
 
     def network(self, name: str) -> settings.Network:
