@@ -23,9 +23,9 @@ def classes(config: Config) -> Iterator[str]:
         except UserError:
             continue
         count, key = row.ipc, f"grid.{cell}.ipc"
-        if isinstance(resolved, settings.Distillation) and isinstance(resolved.synthetic, settings.Hallucinator):
-            if resolved.synthetic.bases is not None:
-                count, key = resolved.synthetic.bases, f"methods.{row.method} ({cell}): synthetic.bases"
+        synthetic = resolved.synthetic if isinstance(resolved, settings.Distillation) else None
+        if isinstance(synthetic, settings.Hallucinator) and synthetic.bases is not None:
+            count, key = synthetic.bases, f"methods.{row.method} ({cell}): synthetic.bases"
         if count > SMALLEST[data.source]:
             most = SMALLEST[data.source]
             yield f"{key}: {count}, but the smallest class of {row.data} has {most} training images; use at most {most}"

@@ -48,10 +48,11 @@ vars:
 """
 
 PARTS = {
-    "dm": """{kind: distillation, synthetic: {name: pixels, init: real}, objective: {name: distribution}, students: {name: fresh},
-      augment: color_crop, outer: {images: {lr: 1.0, momentum: 0.5}}, iterations: 3, real_batch: 4, sets: 1}""",
+    "dm": """{kind: distillation, synthetic: {name: pixels, init: real}, objective: {name: distribution},
+      students: {name: fresh}, augment: color_crop, outer: {images: {lr: 1.0, momentum: 0.5}}, iterations: 3, real_batch: 4, sets: 1}""",
     "dc": """{kind: distillation, synthetic: {name: pixels, init: noise}, objective: {name: gradient, metric: ours},
-      students: {name: trained, outer_loop: 1, inner_loop: 1, lr: 0.01, batch: 256}, outer: {images: {lr: 0.1}}, iterations: 3, real_batch: 4, sets: 1}""",
+      students: {name: trained, outer_loop: 1, inner_loop: 1, lr: 0.01, batch: 256},
+      outer: {images: {lr: 0.1}}, iterations: 3, real_batch: 4, sets: 1}""",
     "random": "{kind: selection, rule: random, sets: 2}",
     "herding": "{kind: selection, rule: herding, sets: 1}",
 }
