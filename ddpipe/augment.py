@@ -17,8 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddpipe.errors import UserError
-from ddpipe.strategy import IDC, OLDER, operations
+from ddpipe.strategy import IDC, OLDER, allowed
 
 BRIGHTNESS = 1.0  # width of the range of the shift
 SATURATION = 2.0  # largest factor
@@ -190,17 +189,6 @@ class Augment:
         if draw.operation == "none":
             return images
         return OPERATIONS[draw.operation](images, *draw.parameters)
-
-
-def allowed(strategy: str, flip: bool) -> tuple[str, ...]:
-    """The operations that `strategy` names, "flip" only where a mirrored image is of the same class."""
-    names = operations(strategy)
-    if flip or "flip" not in names:
-        return names
-    names = tuple(name for name in names if name != "flip")
-    if not names:
-        raise UserError(f'augment "{strategy}" is empty without flip, which this dataset forbids: use "none"')
-    return names
 
 
 def choice(names: Sequence[str], rng: torch.Generator) -> str:

@@ -9,8 +9,10 @@ from typing import Any
 from ddpipe import settings
 from ddpipe.check_batches import batches
 from ddpipe.check_buffers import buffers
+from ddpipe.check_classes import classes
 from ddpipe.check_data import data
 from ddpipe.check_parts import parts
+from ddpipe.check_training import trainings
 from ddpipe.config import Config, did_you_mean, read_yaml, resolve
 from ddpipe.errors import UserError
 from ddpipe.links import links
@@ -37,6 +39,8 @@ def problems(config: Config) -> list[str]:
         links,
         data,
         batches,
+        trainings,
+        classes,
     ):
         found |= dict.fromkeys(part(config))
     return list(found)
@@ -76,6 +80,8 @@ def protocols(config: Config) -> Iterator[str]:
         for dataset in protocol.exceptions:
             yield from known(dataset, config.params.datasets, f"protocols.{name}.exceptions", "datasets")
             yield from attempt(config.protocol, name, dataset)
+            if "exceptions" in protocol.exceptions[dataset]:
+                yield f"protocols.{name}.exceptions.{dataset}.exceptions: an exception has none of its own; remove it"
 
 
 def experts(config: Config) -> Iterator[str]:
@@ -125,7 +131,6 @@ def rows(config: Config) -> Iterator[str]:
             yield str(error)
             continue
         yield from pairing(config, where, row, resolved)
-        yield from step_size(config, f"{where}.protocol", row.protocol, row.dataset, resolved)
 
 
 def needs(config: Config, where: str, row: settings.Row) -> Iterator[str]:
@@ -150,6 +155,8 @@ def pairing(config: Config, where: str, row: settings.Row, resolved: Any) -> Ite
             yield f"{where}.ipc: {row.ipc}, but rule {resolved.rule!r} " + (
                 "takes all images: set it to all" if resolved.rule == "whole" else "needs a number of images per class"
             )
+        if resolved.rule == "whole" and resolved.sets > 1:
+            yield f"methods.{row.method} ({row.cell}): sets: {resolved.sets}, but all are the same images; set it to 1"
         buffer = config.params.experts.get(row.buffer or "")
         if resolved.rule in ("herding", "kcenter"):
             if row.buffer is None:
@@ -158,6 +165,11 @@ def pairing(config: Config, where: str, row: settings.Row, resolved: Any) -> Ite
                 yield (
                     f"{where}.network: {row.network!r}, but {row.needs} holds networks {buffer.network!r}; "
                     "name a buffer of this network"
+                )
+            elif buffer and buffer.networks < resolved.sets:
+                yield (
+                    f"experts.{row.buffer}.networks: {buffer.networks}, but {row.method} chooses {resolved.sets} sets, "
+                    f"each in the features of another network; set it to {resolved.sets} or more"
                 )
     else:
         expected = {
@@ -171,17 +183,6 @@ def pairing(config: Config, where: str, row: settings.Row, resolved: Any) -> Ite
             yield f"{where}.{part}: {getattr(row, part)!r}, but its resolved settings use {path}; name this file"
         elif not (config.root / path).is_file():
             yield f"{where}.{part}: {path} does not exist; add it or choose another part"
-
-
-def step_size(config: Config, where: str, protocol: str, dataset: str, resolved: settings.Cell) -> Iterator[str]:
-    """That a protocol that takes the learned step size is not asked to judge images that were only chosen."""
-    if protocol not in config.params.protocols or not isinstance(resolved, settings.Selection):
-        return
-    if config.protocol(protocol, dataset).learned_lr:
-        yield (
-            f"{where}: {protocol!r} trains with the step size that was learned with the set, but rule "
-            f"{resolved.rule!r} learns none; name a protocol without learned_lr"
-        )
 
 
 def evaluations(config: Config) -> Iterator[str]:
@@ -200,11 +201,6 @@ def evaluations(config: Config) -> Iterator[str]:
                 yield f"{where}.{field}: {theirs!r}, but the cell's is {own!r}; use the cell's"
         if (entry.network, entry.protocol) == (row.network, row.protocol):
             yield f"{where}: the cell's own row already measures it; remove it or name another network or protocol"
-        try:
-            resolved = config.resolved(entry.cell)
-        except UserError:
-            continue  # `rows` says it
-        yield from step_size(config, f"{where}.protocol", entry.protocol, row.dataset, resolved)
 
 
 def reports(config: Config) -> Iterator[str]:

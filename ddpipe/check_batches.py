@@ -10,7 +10,7 @@ from ddpipe import settings
 from ddpipe.check_data import last_map, size
 from ddpipe.config import Config
 from ddpipe.errors import UserError
-from ddpipe.planning.work import BASES, STYLES, batch_norm
+from ddpipe.planning.work import BASES, batch_norm
 
 
 def batches(config: Config) -> Iterator[str]:
@@ -62,6 +62,6 @@ def trained(chosen: settings.Cell, ipc: int | str, classes: int) -> Iterator[tup
         return
     bases = seen(chosen, ipc) * classes
     if isinstance(chosen.students, settings.TrainedStudents):
-        yield "students", bases * STYLES[type(chosen.synthetic)](chosen.synthetic), chosen.students.batch
+        yield "students", bases * chosen.synthetic.styles, chosen.students.batch
     if isinstance(chosen.objective, settings.TrajectoryMatching):
         yield "objective", bases, chosen.objective.batch or bases

@@ -7,7 +7,8 @@ it. DSA draws one single operation from the whole list.
 import torch
 from torch import Tensor
 
-from ddpipe.augment import INTEGER_DRAWS, OPERATIONS, UNIFORM_DRAWS, Draw, allowed, choice, parameters
+from ddpipe.augment import INTEGER_DRAWS, OPERATIONS, UNIFORM_DRAWS, Draw, choice, parameters
+from ddpipe.strategy import allowed
 
 BEFORE = ("flip", "color")  # always, in this order
 AFTER = ("cutout",)  # always

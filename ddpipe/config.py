@@ -74,11 +74,12 @@ def did_you_mean(word: object, known: list[str]) -> str:
 def validate(kind: Any, value: Any, where: str) -> Any:
     """`value` as settings class `kind`; the first mistake becomes one sentence that starts with `where` and its key."""
     try:
-        return TypeAdapter(kind).validate_python(value)
+        return TypeAdapter(kind).validate_python(value, context=settings.FILE)
     except ValidationError as error:
         first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
-        missing = first["type"] == "missing"
-        path = [*_keys(value, first["loc"]), *([first["loc"][-1]] if missing else [])]
+        missing, unstated = first["type"] == "missing", first["type"] == settings.UNSTATED
+        absent = [first["loc"][-1]] if missing else [first["ctx"]["key"]] if unstated else []
+        path = [*_keys(value, first["loc"]), *absent]
         key = ".".join([*([where] if where else []), *(shorten(str(step)) for step in path)])
         if first["type"] == "extra_forbidden":
             raise UserError(f"{key}: unknown key{did_you_mean(path[-1], fields_at(kind, first['loc'][:-1]))}") from None
@@ -86,7 +87,7 @@ def validate(kind: Any, value: Any, where: str) -> Any:
             raise UserError(f"{key}: this key is missing; add it") from None
         if first["type"].startswith("union_tag"):
             raise UserError(f"{key}: {first['msg']}") from None
-        own_words = first["type"] == "value_error" or isinstance(first["input"], dict | list)
+        own_words = first["type"] in ("value_error", settings.UNSTATED) or isinstance(first["input"], dict | list)
         shown = "" if own_words else f", not {shorten(repr(first['input']))}"
         reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
         raise UserError(f"{key}: {reason}{shown}") from None
@@ -192,7 +193,9 @@ class Config:
         if name not in self.params.protocols:
             raise UserError(f"protocols.{name}: unknown protocol{did_you_mean(name, list(self.params.protocols))}")
         protocol = self.params.protocols[name]
-        changed = merge(protocol.model_dump(exclude={"exceptions"}), protocol.exceptions.get(dataset, {}))
+        changed = merge(
+            protocol.model_dump(exclude={"exceptions"}, exclude_unset=True), protocol.exceptions.get(dataset, {})
+        )
         return validate(settings.Protocol, changed, f"protocols.{name}.exceptions.{dataset}")
 
     def network(self, name: str) -> settings.Network:

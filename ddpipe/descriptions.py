@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import ConfigDict, Field, model_validator
 
 from ddpipe import artifacts
+from ddpipe.bounds import Natural, Positive, PositiveInt, Seed
 from ddpipe.config import validate
 from ddpipe.errors import UserError
-from ddpipe.settings import Dataset, Natural, Positive, PositiveInt, Settings, Whitening
+from ddpipe.settings import Dataset, Settings, Whitening
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Key = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=200)]  # of params.yaml or of the grid: part of a path
@@ -86,7 +87,7 @@ class Distilled(Settings):
     data: Key
     ipc: IPC
     network: Key
-    seed: Natural
+    seed: Seed
     settings: dict[str, Any]  # of the method, resolved
     budget: Budget
     classes: Classes

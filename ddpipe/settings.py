@@ -4,20 +4,28 @@ No torch here: `ddpipe check` and the error messages must be quick. Numbers are 
 (config.py turns every refusal into a sentence that names the key).
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
 
 from ddpipe import strategy
+from ddpipe.bounds import (
+    Few,
+    FewOrNone,
+    Fraction,
+    Grey,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    Probability,
+    Seed,
+    Share,
+    Spread,
+    Switch,
+)
 from ddpipe.errors import UserError
 from ddpipe.names import Name, Needs, Program, name
-
-PositiveInt = Annotated[int, Field(gt=0, strict=True)]
-Natural = Annotated[int, Field(ge=0, strict=True)]
-Positive = Annotated[float, Field(gt=0, strict=True)]
-NonNegative = Annotated[float, Field(ge=0, strict=True)]
-Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
-Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 
 def _known_operations(augment: str) -> str:
@@ -34,12 +42,46 @@ def _differentiable(augment: str) -> str:
     return augment
 
 
+Layers = Annotated[tuple[Few, ...], Field(min_length=1)]  # one number a stage of a network
 Augmentation = Annotated[str, AfterValidator(_known_operations)]  # "none", or operations as in ddpipe/strategy.py
 Siamese = Annotated[Augmentation, AfterValidator(_differentiable)]
 
 
+FILE = object()  # the context in which config.py validates what files say
+UNSTATED = "unstated"  # the type of pydantic's error for a key that a file must name
+HANDWRITTEN = ("digits", "mnist", "svhn")  # sources of digits, where a mirrored image is another class
+OWN_KEYS = {
+    "test_path": ("npz",),
+    "test_fraction": ("folder", "npz"),
+    "resolution": ("folder",),
+    "grey": ("folder", "npz"),
+}
+CHANNELS = {"digits": 1, "mnist": 1, "fashionmnist": 1}  # of published sources; all others have 3
+
+
 class Settings(BaseModel):
+    """A block of settings. Read from a file (context FILE) it must name the keys of `stated`: what only looks like a
+    choice nobody made, because its line got lost, would change results in silence. Their defaults are for programs.
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def stated(self) -> dict[str, str]:
+        """The keys that a file must name, each with what there is to say about it."""
+        return {}
+
+    @model_validator(mode="after")
+    def names_its_choices(self, info: ValidationInfo) -> Self:
+        if info.context is FILE:
+            for key, about in self.stated().items():
+                if key not in self.model_fields_set:
+                    raise PydanticCustomError(UNSTATED, "{about}", {"key": key, "about": about})
+        return self
+
+
+def needed(*keys: str) -> dict[str, str]:
+    """`stated` for numbers without which nobody knows what was run."""
+    return dict.fromkeys(keys, "this key is missing; add it")
 
 
 # --- datasets ---------------------------------------------------------------------------------------------------------
@@ -49,8 +91,8 @@ class Whitening(Settings):
     """Regularised ZCA. Defaults are MTT's (kornia's) convention; `zca: kip | frepo | rfad | rtp` name the others."""
 
     regularisation: Positive = 0.1
-    relative: bool = False  # True: times the mean eigenvalue (kernel methods); False: added as it is
-    centred: bool = True  # subtract the per-feature mean of the training images
+    relative: Switch = False  # True: times the mean eigenvalue (kernel methods); False: added as it is
+    centred: Switch = True  # subtract the per-feature mean of the training images
     ddof: Literal[0, 1] = 1  # the covariance divides by n - ddof
 
 
@@ -64,14 +106,31 @@ class Dataset(Settings):
     test_path: str | None = None  # npz: the file of the test part, where it is one of its own
     classes: tuple[str, ...] | None = None  # only these, labelled in this order; left out: all
     standardise: Literal["given", "biased", "unbiased", "none"] = "biased"  # given: mean and std below
-    mean: tuple[float, ...] | None = None
-    std: tuple[Positive, ...] | None = None
-    per_image: bool = False  # subtract each image's own mean, divide by its L2 norm (KIP, RTP, RFAD on SVHN)
+    mean: tuple[Grey, ...] | None = None
+    std: tuple[Spread, ...] | None = None
+    per_image: Switch = False  # subtract each image's own mean, divide by its L2 norm (KIP, RTP, RFAD on SVHN)
     whitening: Whitening | None = None
-    flip: bool = True  # False: a mirrored image is another class (digits); augmentations then never flip
-    resolution: PositiveInt | None = None  # folder: resize once to this side; left out: all images must agree
-    grey: bool = False  # folder and JPEG containers: read as one channel
-    test_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None  # folder, npz without a test part: a stated split
+    # False: a mirrored image is another class; augmentations then never flip. Sources of digits: False unless stated
+    flip: Switch = True
+    resolution: Few | None = None  # folder: resize once to this side; left out: all images must agree
+    grey: Switch = False  # folder and JPEG containers: read as one channel
+    test_fraction: Share | None = None  # folder, npz without a test part: a stated split
+
+    @model_validator(mode="before")
+    @classmethod
+    def never_flips_digits(cls, given: Any) -> Any:
+        return {"flip": False} | given if isinstance(given, dict) and given.get("source") in HANDWRITTEN else given
+
+    def stated(self) -> dict[str, str]:
+        asked = {}
+        if self.source in ("folder", "npz"):
+            asked["flip"] = (
+                "say whether a mirrored image belongs to the same class: true, or false where it is another one, as "
+                "with the letters b and d"
+            )
+        if self.whitening is not None:
+            asked["standardise"] = "say what comes before the whitening: none as in MTT's code, biased or unbiased"
+        return asked
 
     @model_validator(mode="after")
     def consistent(self) -> "Dataset":
@@ -79,8 +138,16 @@ class Dataset(Settings):
             raise ValueError("mean and std must be set exactly when standardise is 'given'")
         if (self.source in ("folder", "npz")) != (self.path is not None):
             raise ValueError("path must be set for source folder and npz, and for no other")
-        if self.test_path is not None and self.source != "npz":
-            raise ValueError("test_path is for source npz only")
+        for key, sources in OWN_KEYS.items():
+            if getattr(self, key) and self.source not in sources:
+                raise ValueError(f"{key} is for source {' and '.join(sources)} only; leave it out")
+        if self.test_path is not None and self.test_fraction is not None:
+            raise ValueError("test_path is the test part, so test_fraction has nothing to split; leave one of them out")
+        channels = {len(self.mean or ()), len(self.std or ())}
+        if self.mean is not None and (len(channels) > 1 or 0 in channels):
+            raise ValueError("mean and std must have one number a channel each")
+        if self.mean is not None and self.path is None and channels != {CHANNELS.get(self.source, 3)}:
+            raise ValueError(f"mean and std must have one number a channel: {CHANNELS.get(self.source, 3)}")
         if self.classes is not None and len(set(self.classes)) < max(2, len(self.classes)):
             raise ValueError("classes must be at least two, and different from each other")
         return self
@@ -91,13 +158,16 @@ class Dataset(Settings):
 
 class ConvNet(Settings):
     kind: Literal["convnet"]
-    depth: PositiveInt = 3
-    width: PositiveInt | tuple[PositiveInt, ...] = 128  # a list: of each block (FRePo doubles it)
+    depth: Few = 3
+    width: Few | tuple[Few, ...] = 128  # a list: of each block (FRePo doubles it)
     norm: Literal["instance", "batch", "none"] = "instance"
-    first_padding: PositiveInt | None = None  # of the first convolution; left out: 3 for 28x28 images, else 1
-    prepended: bool = False  # one more convolution and ReLU in front of the blocks, without pooling (KIP)
+    first_padding: Few | None = None  # of the first convolution; left out: 3 for 28x28 images, else 1
+    prepended: Switch = False  # one more convolution and ReLU in front of the blocks, without pooling (KIP)
     # kernel: the Gaussian law of KIP's and RFAD's kernels; lecun: flax's default, FRePo
     initialisation: Literal["default", "lecun", "kernel"] = "default"
+
+    def stated(self) -> dict[str, str]:
+        return needed("depth", "width")
 
     @model_validator(mode="after")
     def consistent(self) -> "ConvNet":
@@ -123,8 +193,8 @@ class AlexNet(Settings):
 class ResNet(Settings):
     kind: Literal["resnet"]
     block: Literal["basic", "bottleneck"] = "basic"
-    blocks: tuple[PositiveInt, ...]
-    widths: tuple[PositiveInt, ...] = (64, 128, 256, 512)
+    blocks: Layers
+    widths: Layers = (64, 128, 256, 512)
     norm: Literal["instance", "batch"] = "instance"
     downsampling: Literal["stride", "avgpool"] = "stride"
     initialisation: Literal["default", "he"] = "default"
@@ -140,9 +210,12 @@ class ResNet(Settings):
 
 class DenseNet(Settings):
     kind: Literal["densenet"]
-    blocks: tuple[PositiveInt, ...] = (6, 12, 24, 16)
-    growth: PositiveInt = 12
+    blocks: Layers = (6, 12, 24, 16)
+    growth: Few = 12
     norm: Literal["batch", "instance"] = "batch"
+
+    def stated(self) -> dict[str, str]:
+        return needed("growth")
 
 
 Network = Annotated[ConvNet | ResNet | DenseNet | LeNet | AlexNet, Field(discriminator="kind")]
@@ -155,27 +228,35 @@ class Training(Settings):
     """How one network is trained; protocols and experts say it in the same words."""
 
     epochs: PositiveInt
-    extra_epoch: bool = False  # the DC family's loop runs epochs + 1 passes
+    extra_epoch: Switch = False  # the DC family's loop runs epochs + 1 passes
     lr: Positive = 0.01
     momentum: Fraction = 0.9
-    weight_decay: NonNegative = 5e-4
+    weight_decay: Probability = 5e-4
     batch: PositiveInt = 256
     # half: lr x 0.1 once pass number epochs // 2 + 2 has finished; staged: x 0.2 after 2/3 and again after 5/6 (IDC)
     drop: Literal["half", "staged", "never"] = "half"
-    drop_resets_momentum: bool = True  # the DC family builds a new optimiser there: the momentum buffer is forgotten
+    drop_resets_momentum: Switch = True  # the DC family builds a new optimiser there: the momentum buffer is forgotten
     augment: Augmentation = "none"
     cutmix: Probability = 0.0  # of mixing a batch (IDC); the share of each image is uniform
     precision: Literal["float32", "bfloat16"] = "float32"  # of forward and backward passes; weights stay float32
+
+    def stated(self) -> dict[str, str]:
+        return needed("lr", "momentum", "weight_decay", "batch")
 
 
 class Protocol(Training):
     """An evaluation protocol: frozen numbers under a name."""
 
     revision: PositiveInt = 1  # raise when shared code changes what these numbers mean
-    networks: PositiveInt = 5  # trained on each distilled set
-    learned_lr: bool = False  # the step size that was learned with the set takes the place of lr (MTT)
-    sets: PositiveInt | None = None  # only the first so many sets of a cell; left out: all
+    networks: Few = 5  # trained on each distilled set
+    learned_lr: Switch = False  # the step size that was learned with the set takes the place of lr (MTT)
+    sets: Few | None = None  # only the first so many sets of a cell; left out: all
     exceptions: dict[str, dict] = {}  # dataset -> the numbers that differ there
+
+    def stated(self) -> dict[str, str]:
+        resets = () if self.drop == "never" else ("drop_resets_momentum",)
+        asked = super().stated() | needed("drop", *resets, "networks")
+        return {key: about for key, about in asked.items() if key != "lr" or not self.learned_lr}
 
 
 class Flat(Settings):
@@ -183,7 +264,10 @@ class Flat(Settings):
 
     rho: Positive = 0.01  # radius of the perturbation
     alpha: NonNegative = 1.0  # weight of the surrogate gap
-    adaptive: bool = True  # the perturbation is scaled by the weights
+    adaptive: Switch = True  # the perturbation is scaled by the weights
+
+    def stated(self) -> dict[str, str]:
+        return needed("rho", "alpha", "adaptive")
 
 
 class Experts(Training):
@@ -191,11 +275,15 @@ class Experts(Training):
 
     data: Name
     network: Name
-    networks: PositiveInt
+    networks: Few
     keep: Literal["last", "all"] = "last"  # all: the start and every epoch, which trajectory matching needs
     dtype: Literal["float32", "float16"] = "float32"  # of the weights on disk
     flat: Flat | None = None
     revision: PositiveInt = 1
+
+    def stated(self) -> dict[str, str]:
+        """How the rate falls shapes the trajectories that cells imitate; pools of last networks may leave it out."""
+        return super().stated() | (needed("drop") if self.keep == "all" else {})
 
 
 # --- the parts of a method --------------------------------------------------------------------------------------------
@@ -203,6 +291,7 @@ class Experts(Training):
 
 class Part(Settings):
     learned: ClassVar[frozenset[str]] = frozenset()  # groups of what it learns: the keys of `outer`
+    draws_real: ClassVar[bool] = True  # batches of `real_batch` real images a class
 
 
 class Pixels(Part):
@@ -212,6 +301,9 @@ class Pixels(Part):
     name: Literal["pixels"]
     init: Literal["real", "noise"] = "real"
 
+    def stated(self) -> dict[str, str]:
+        return needed("init")
+
 
 class Hallucinator(Part):
     learned = frozenset({"bases", "hallucinators"})
@@ -220,7 +312,10 @@ class Hallucinator(Part):
     init: Literal["real"] = "real"  # random real images as bases
     bases: PositiveInt | None = None  # per class; left out: IPC
     channels: Literal[1] | None = None  # of a base; left out: those of the data; 1: at first the mean over them
-    hallucinators: PositiveInt = 5
+    hallucinators: Few = 5
+
+    def stated(self) -> dict[str, str]:
+        return needed("hallucinators")
 
     @property
     def styles(self) -> int:
@@ -231,6 +326,9 @@ class GradientMatching(Part):
     name: Literal["gradient"]
     metric: Literal["ours", "mse", "cos"] = "ours"
 
+    def stated(self) -> dict[str, str]:
+        return needed("metric")
+
 
 class DistributionMatching(Part):
     name: Literal["distribution"]
@@ -239,14 +337,18 @@ class DistributionMatching(Part):
 
 class TrajectoryMatching(Part):
     learned = frozenset({"lr"})
+    draws_real = False
     name: Literal["trajectory"]
-    steps: PositiveInt  # N: SGD steps of the student on the set
+    steps: Few  # N: SGD steps of the student on the set
     batch: PositiveInt | None = None  # images a step; left out: all
     lr: Positive = 0.01  # where the learned step size starts
     smallest_lr: Positive = 1e-4  # it never falls below
     gradient: Literal["exact", "full", "truncated"] = "exact"  # by reverse sweep, through one graph, TESLA's
     factor: Positive = 1.0  # of the images' gradient: TESLA's published code halves it
-    soft_labels: bool = False  # targets assigned by the expert in every iteration (TESLA)
+    soft_labels: Switch = False  # targets assigned by the expert in every iteration (TESLA)
+
+    def stated(self) -> dict[str, str]:
+        return needed("lr", "smallest_lr", "gradient")
 
 
 class Contrast(Settings):
@@ -261,6 +363,9 @@ class Contrast(Settings):
     lr: Positive = 0.001  # of the extractor
     momentum: Fraction = 0.9
 
+    def stated(self) -> dict[str, str]:
+        return needed("weight", "pull", "supervised", "temperature", "lr", "momentum")
+
 
 class FreshStudents(Settings):
     name: Literal["fresh"]  # a new random network every iteration
@@ -274,6 +379,9 @@ class TrainedStudents(Settings):
     momentum: Fraction = 0.0
     batch: PositiveInt = 256
     augment: Augmentation = "none"
+
+    def stated(self) -> dict[str, str]:
+        return needed("outer_loop", "inner_loop", "lr", "batch")
 
 
 class ExpertStudents(Settings):
@@ -311,8 +419,13 @@ class Distillation(Settings):
     average: Fraction | None = None  # decay of the set's moving average, which then is the result (FTD)
     iterations: PositiveInt
     real_batch: PositiveInt = 256  # per class
-    excess: bool = False  # the set may store more than its IPC in images (HaBa's published cells); the report shows it
-    sets: PositiveInt = 5
+    excess: Switch = (
+        False  # the set may store more than its IPC in images (HaBa's published cells); the report shows it
+    )
+    sets: Few = 5
+
+    def stated(self) -> dict[str, str]:
+        return needed("sets") | (needed("real_batch") if self.objective.draws_real else {})
 
 
 class Selection(Settings):
@@ -321,7 +434,10 @@ class Selection(Settings):
     kind: Literal["selection"] = "selection"
     revision: PositiveInt = 1
     rule: Literal["random", "herding", "kcenter", "whole"]
-    sets: PositiveInt = 5
+    sets: Few = 5
+
+    def stated(self) -> dict[str, str]:
+        return needed("sets")
 
 
 Cell = Annotated[Distillation | Selection, Field(discriminator="kind")]
@@ -381,29 +497,41 @@ class Run(Settings):
     """What changes no number beyond rounding; tracked by no stage."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: PositiveInt = 1
-    together: Natural = 0  # networks trained at once; 0: one on a CPU; on a GPU as many as fit, experts as are fastest
-    compile: bool = False  # torch.compile for evaluation and for trajectory matching; costs minutes at the start
+    threads: Few = 1
+    together: FewOrNone = (
+        0  # networks trained at once; 0: one on a CPU; on a GPU as many as fit, experts as are fastest
+    )
+    compile: Switch = False  # torch.compile for evaluation and for trajectory matching; costs minutes at the start
     checkpoint_every: PositiveInt = 50  # iterations
     log_every: PositiveInt = 50  # iterations between log lines when not on a terminal
 
 
 class ReportSettings(Settings):
-    dpi: PositiveInt = 120
-    images_per_class: PositiveInt = 10  # in the picture of a set
+    dpi: Few = 120
+    images_per_class: Few = 10  # in the picture of a set
+
+
+class Report(Settings):
+    """A dataset with a report. There is nothing to set."""
+
+
+def _named_base(change: dict) -> dict:
+    if not isinstance(change.get("base", ""), str):
+        raise ValueError("base must be the name of a recipe")
+    return change
 
 
 class Params(Settings):
-    seed: Natural
+    seed: Seed
     run: Run = Run()
     datasets: dict[Name, Dataset]
     networks: dict[Name, Network]
     experts: dict[Name, Experts] = {}
     protocols: dict[Name, Protocol]
-    methods: dict[Name, dict]
+    methods: dict[Name, Annotated[dict, AfterValidator(_named_base)]]
     grid: dict[str, Row] = {}  # config.py compares the keys of rows and evaluations with their names
     evaluations: dict[str, Evaluation] = {}
-    reports: dict[Name, dict] = {}
+    reports: dict[Name, Report] = {}
     report: ReportSettings = ReportSettings()
 
 

@@ -26,4 +26,17 @@ def operations(strategy: str) -> tuple[str, ...]:
             near = difflib.get_close_matches(name, known, n=1)
             mend = f'did you mean "{near[0]}"?' if near else f"use {', '.join(known)}, joined by _, or none"
             raise UserError(f'augment "{strategy}" has the unknown operation "{name}": {mend}')
+        if names.count(name) > 1:
+            raise UserError(f'augment "{strategy}" names "{name}" twice: name it once')
+    return names
+
+
+def allowed(strategy: str, flip: bool) -> tuple[str, ...]:
+    """The operations that `strategy` names, "flip" only where a mirrored image is of the same class."""
+    names = operations(strategy)
+    if flip or "flip" not in names:
+        return names
+    names = tuple(name for name in names if name != "flip")
+    if not names:
+        raise UserError(f'augment "{strategy}" is empty without flip, which this dataset forbids: use "none"')
     return names

@@ -28,10 +28,14 @@ networks:
   small: {kind: convnet, depth: 1, width: 4}
   other: {kind: convnet, depth: 2, width: 4}
 experts:
-  tiny: {data: tiny, network: small, networks: 1, epochs: 1, batch: 8}
+  tiny: {data: tiny, network: small, networks: 1, epochs: 1, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 8}
 protocols:
-  quick: {epochs: 1, batch: 8, networks: 1, augment: color_crop, exceptions: {tiny: {epochs: 2}}}
-  again: {epochs: 1, batch: 8, networks: 1}
+  quick:
+    {epochs: 1, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 8, drop: half, drop_resets_momentum: true,
+     networks: 1, augment: color_crop, exceptions: {tiny: {epochs: 2}}}
+  again:
+    {epochs: 1, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 8, drop: half, drop_resets_momentum: true,
+     networks: 1}
 methods: {dm: {}, dc: {}, random: {}, herding: {}}
 grid: {}
 evaluations:
@@ -48,10 +52,12 @@ vars:
 """
 
 PARTS = {
-    "dm": """{kind: distillation, synthetic: {name: pixels}, objective: {name: distribution}, students: {name: fresh},
-      augment: color_crop, outer: {images: {lr: 1.0, momentum: 0.5}}, iterations: 3, real_batch: 4, sets: 1}""",
-    "dc": """{kind: distillation, synthetic: {name: pixels, init: noise}, objective: {name: gradient},
-      students: {name: trained}, outer: {images: {lr: 0.1}}, iterations: 3, real_batch: 4, sets: 1}""",
+    "dm": """{kind: distillation, synthetic: {name: pixels, init: real}, objective: {name: distribution},
+      students: {name: fresh}, augment: color_crop, outer: {images: {lr: 1.0, momentum: 0.5}}, iterations: 3,
+      real_batch: 4, sets: 1}""",
+    "dc": """{kind: distillation, synthetic: {name: pixels, init: noise}, objective: {name: gradient, metric: ours},
+      students: {name: trained, outer_loop: 1, inner_loop: 1, lr: 0.01, batch: 256},
+      outer: {images: {lr: 0.1}}, iterations: 3, real_batch: 4, sets: 1}""",
     "random": "{kind: selection, rule: random, sets: 2}",
     "herding": "{kind: selection, rule: herding, sets: 1}",
 }

@@ -12,8 +12,10 @@ import torch
 
 from ddpipe import augment, check, config, networks, older_augment, settings, strategy
 from ddpipe.check_batches import lone
+from ddpipe.check_classes import SMALLEST
 from ddpipe.check_data import class_sizes, misfit
 from ddpipe.datasets.prepared import Prepared
+from ddpipe.datasets.readers import digits
 from ddpipe.errors import UserError
 from ddpipe.randomness import generator
 from tests.unit.small_project import ROOT, Project, arrays
@@ -131,21 +133,76 @@ def test_a_recipe_may_name_its_tables_and_unverified_cells(project: Project) -> 
     assert project.run("check") == 0
 
 
-@pytest.mark.parametrize("learns", [False, True])
-def test_chosen_images_have_no_learned_step_size(
-    learns: bool, project: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
-    cell = "dm-tiny-1" if learns else "random-tiny-1"
-    project.set("params.yaml", "protocols.mtt", {"epochs": 1, "exceptions": {"tiny": {"learned_lr": True}}})
+@pytest.mark.parametrize("cell", ["random-tiny-1", "dm-tiny-1"])
+def test_sets_without_a_learned_step_size(cell: str, project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    mtt = {"lr": None, "learned_lr": True}
+    project.edit(
+        "params.yaml", lambda p: p["protocols"].update(mtt=p["protocols"]["again"] | {"exceptions": {"tiny": mtt}})
+    )
     row = {"cell": cell, "dataset": "tiny", "data": "tiny", "network": "small", "protocol": "mtt"}
     project.set("params.yaml", f"evaluations.{cell}-small-mtt", row)
-    assert project.run("check") == (0 if learns else 2)
+    assert project.run("check") == 2
     said = f"evaluations.{cell}-small-mtt.protocol: 'mtt' trains with the step size that was learned with the set"
-    assert (said in capsys.readouterr().err) != learns
+    assert said in capsys.readouterr().err
     project.set(f"ddpipe/methods/{cell.partition('-')[0]}.yaml", f"grid.{cell}.protocol", "mtt")
     project.set("params.yaml", "evaluations", {})
-    assert project.run("check") == (0 if learns else 2)
-    assert (f"grid.{cell}.protocol: 'mtt' trains" in capsys.readouterr().err) != learns
+    assert project.run("check") == 2
+    assert f"grid.{cell}.protocol: 'mtt' trains" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "says"),
+    [
+        ("params.yaml", "protocols.again.augment", "flip", 'protocols.again.augment: augment "flip" is empty'),
+        ("params.yaml", "experts.tiny.augment", "flip", 'experts.tiny.augment: augment "flip" is empty'),
+        ("ddpipe/methods/dm.yaml", "dm.parts.augment", "flip", 'methods.dm.augment: augment "flip" is empty'),
+        ("ddpipe/methods/dc.yaml", "dc.parts.students.augment", "idc:flip", "methods.dc.students.augment"),
+        ("params.yaml", "protocols.again.augment", "color_color", 'names "color" twice'),
+        ("params.yaml", "experts.tiny.epochs", 10**30, "experts.tiny.epochs: must be less than or equal to 1000000000"),
+        ("params.yaml", "experts.tiny.lr", 1e-60, "experts.tiny.lr: must be at least 1e-37"),
+        ("params.yaml", "networks.small", {"kind": "densenet", "growth": 2, "blocks": []}, "networks.small.blocks"),
+        ("params.yaml", "datasets.tiny.resolution", 8, "datasets.tiny: resolution is for source folder only"),
+        ("params.yaml", "datasets.d", {"source": "digits", "grey": True}, "grey is for source folder and npz only"),
+        ("params.yaml", "datasets.d", {"source": "npz", "path": "x"}, "datasets.d.flip: say whether a mirrored image"),
+        ("params.yaml", "datasets.tiny.flip", "no", "datasets.tiny.flip: must be a valid boolean, not 'no'"),
+        ("params.yaml", "methods.dm", {"base": ["dm"]}, "methods.dm: base must be the name of a recipe"),
+        ("params.yaml", "reports.tiny", {"dpi": 3}, "reports.tiny.dpi: unknown key"),
+        ("ddpipe/methods/herding.yaml", "herding.parts.sets", 2, "experts.tiny.networks: 1, but herding chooses 2"),
+        ("params.yaml", "protocols.quick.exceptions.tiny", {"exceptions": {}}, "exceptions.tiny.exceptions"),
+    ],
+)  # fmt: skip
+def test_what_would_fail_or_mislead_later(
+    file: str, key: str, value: object, says: str, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.set(file, key, value)
+    assert project.run("check") == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["lr", "momentum", "weight_decay", "batch", "drop", "drop_resets_momentum", "networks"])
+def test_a_protocol_states_its_numbers(key: str, project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    project.edit("params.yaml", lambda params: params["protocols"]["again"].pop(key))
+    assert project.run("evaluate", "random-tiny-1") == 2
+    assert f"protocols.again.{key}: this key is missing; add it" in capsys.readouterr().err
+
+
+def test_sources_of_digits_never_flip_unless_told() -> None:
+    assert not settings.Dataset(source="mnist").flip and settings.Dataset(source="mnist", flip=True).flip
+    assert settings.Dataset(source="cifar10").flip
+
+
+def test_smallest_class_of_digits_and_of_published_rows(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    source = digits.read("digits", settings.Dataset(source="digits"), project.root)
+    assert int(source.train.labels.bincount().min()) == SMALLEST["digits"]
+
+    def large(content: dict) -> None:
+        row = content["grid"]["random-tiny-1"] | {"data": "d", "needs": "data/prepared/d", "ipc": 129}
+        content["grid"]["random-tiny-129"] = row
+
+    project.set("params.yaml", "datasets.d", {"source": "digits"})
+    project.edit("ddpipe/methods/random.yaml", large)
+    assert project.run("check") == 2
+    assert "grid.random-tiny-129.ipc: 129, but the smallest class of d has 128" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

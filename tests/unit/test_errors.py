@@ -119,7 +119,9 @@ def pictures(spoil: Callable[[bytes], bytes]) -> Callable[[Project], object]:
                 (folder / f"{i}.png").write_bytes(
                     spoil(stream.getvalue()) if (part, i) == ("train", 3) else stream.getvalue()
                 )
-        project.set("params.yaml", "datasets.tiny", {"source": "folder", "path": "data/raw/birds", "grey": True})
+        project.set(
+            "params.yaml", "datasets.tiny", {"source": "folder", "path": "data/raw/birds", "grey": True, "flip": True}
+        )
 
     return make
 
