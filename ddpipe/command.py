@@ -23,7 +23,7 @@ def guarded(function: Callable[[], Any]) -> None:
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        fail("out of memory; lower real_batch or objective.chunk of the method, or the protocol's batch")
+        fail("out of memory; use smaller images or a smaller network, or a machine with more memory")
 
 
 def fail(sentence: str, code: int = 2) -> None:
