@@ -76,8 +76,8 @@ class Distillation:
             raise UserError("the prepared images hold numbers that are not finite; prepare the data again")
         if part == "students" and isinstance(self.students, students.Experts):
             raise UserError(
-                f"needs: the experts hold weights that are not finite (met in iteration {when}); train them again with a "
-                "smaller lr"
+                f"needs: the experts hold weights that are not finite (met in iteration {when}); train them again "
+                "with a smaller lr"
             )
         rates = self.rates()
         own = f"outer.{part}.lr" if part in self.outer.optimizers else f"{part}.lr"  # the likeliest is named first

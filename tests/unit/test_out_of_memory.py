@@ -2,7 +2,7 @@
 
 import pytest
 
-from ddpipe import settings
+from ddpipe import settings, training
 from ddpipe.datasets import prepared
 from ddpipe.errors import UserError
 from stages.distill import smaller
@@ -38,6 +38,17 @@ def test_large_images_need_what_no_small_machine_has(monkeypatch):
 )
 def test_only_keys_of_the_cell_are_named(objective, pool, says):
     assert smaller(of(objective, pool)).startswith(says)
+
+
+def test_large_images_are_tested_in_smaller_batches():
+    assert [training.tested_at_once(3 * side**2) for side in (8, 28, 32, 64, 96, 4096)] == [
+        1024,
+        1024,
+        1024,
+        256,
+        113,
+        1,
+    ]
 
 
 def test_no_batch_is_set_to_nothing():
