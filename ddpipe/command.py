@@ -55,7 +55,7 @@ def told(function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
         fail(f"cannot use{name}: {error.strerror or error}; mend it and run the same command again")
     except Exception as error:
         if out_of_memory(error):
-            fail("out of memory; lower real_batch or objective.chunk of the method, or the protocol's batch")
+            fail("out of memory; use smaller images or a smaller network, or a machine with more memory")
         unexpected(error)
 
 

@@ -4,7 +4,7 @@ What a killed run needs lies in tensors: the set, the students, the objective, t
 generators and the losses so far. Nothing else is carried from one iteration to the next.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from ddpipe.average import Average
 from ddpipe.buffer import Buffer
 from ddpipe.datasets.resident import Resident
 from ddpipe.errors import UserError
+from ddpipe.finite import Watch
 from ddpipe.networks import Classifier
 from ddpipe.objectives import OBJECTIVES, Objective
 from ddpipe.objectives.contrast import Contrast
@@ -37,10 +38,15 @@ class Distillation:
     history: Tensor
     iteration: int = 0
     average: Average | None = None
+    watch: Watch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(["students", "loss", "regulariser", *self.outer.optimizers], self.history.device)
 
     def advance(self) -> None:
         """One iteration: the next student, then one outer step for every loss that the objective yields."""
         student = self.students.next(self.synthetic, self.rng)
+        self.watch.note("students", self.iteration, [] if student is None else student.tensors())
         for loss in self.objective.losses(self.synthetic, student, self.real, self.augment, self.rng):
             self.outer.step(loss)
             self.history[self.iteration] += loss.value
@@ -48,6 +54,11 @@ class Distillation:
         self.objective.project_()
         if self.average is not None:
             self.average.update()
+        self.watch.note("loss", self.iteration, [self.history[self.iteration]])
+        if isinstance(self.objective, Contrast):
+            self.watch.note("regulariser", self.iteration, list(self.objective.extractor.parameters()))
+        for group, optimizer in self.outer.optimizers.items():
+            self.watch.note(group, self.iteration, optimizer.parameters)
         self.iteration += 1
 
     def finish(self) -> None:
@@ -56,14 +67,32 @@ class Distillation:
             self.average.replace_()
 
     def check_finite(self) -> None:
-        """Refuse to go on, and to checkpoint, once a loss was not a number. Waits for the device: call it seldom."""
-        bad = (~self.history[: self.iteration].isfinite()).nonzero()
-        if len(bad):
-            group, optimizer = next(iter(self.outer.optimizers.items()))
-            first = int(bad[0])
+        """Refuse to go on, and to checkpoint, once a part lost its numbers. Waits for the device: call it seldom."""
+        found = self.watch.earliest()
+        if found is None:
+            return
+        part, when = found
+        if not (self.real is None or self.real.batch(torch.arange(1)).isfinite().all()):
+            raise UserError("the prepared images hold numbers that are not finite; prepare the data again")
+        if part == "students" and isinstance(self.students, students.Experts):
             raise UserError(
-                f"outer.{group}.lr: with {optimizer.lr} from iteration {first} the loss is not a number; lower it"
+                f"needs: the experts hold weights that are not finite (met in iteration {when}); train them again "
+                "with a smaller lr"
             )
+        rates = self.rates()
+        own = f"outer.{part}.lr" if part in self.outer.optimizers else f"{part}.lr"  # the likeliest is named first
+        named = " or ".join(f"{key} ({rates[key]:g})" for key in sorted(rates, key=lambda key: key != own))
+        what = "the loss is" if part == "loss" else f"what {part} hold is"
+        raise UserError(f"{named}: from iteration {when} on {what} not a number; lower it")
+
+    def rates(self) -> dict[str, float]:
+        """The step sizes that can make numbers overflow, by their keys."""
+        found = {f"outer.{group}.lr": optimizer.lr for group, optimizer in self.outer.optimizers.items()}
+        parts: dict[str, object] = {"students": self.students, "objective": self.objective}
+        if isinstance(self.objective, Contrast):
+            parts |= {"objective": self.objective.objective, "regulariser": self.objective}
+        rates = {f"{name}.lr": getattr(getattr(part, "config", None), "lr", None) for name, part in parts.items()}
+        return found | {key: rate for key, rate in rates.items() if rate is not None}
 
     def state_dict(self) -> dict[str, Tensor]:
         state = {"iteration": torch.tensor(self.iteration), "history": self.history}
@@ -85,6 +114,7 @@ class Distillation:
             "students": self.students,
             "outer": self.outer,
             "rng": self.rng,
+            "watch": self.watch,
         }
         return parts if self.average is None else parts | {"average": self.average}
 

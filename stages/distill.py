@@ -1,5 +1,6 @@
 """Stage `distill@<cell>`: learn or choose a cell's sets, write data/distilled/<cell> and data/costs/<cell>.json."""
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,13 +17,22 @@ from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
 from ddpipe.device import Meter, choose, describe, keep_freed_memory
 from ddpipe.distill import compose
-from ddpipe.errors import UserError
+from ddpipe.errors import UserError, out_of_memory
 from ddpipe.experts import features, restore_
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams, generator
-from ddpipe.settings import Distillation, ExpertStudents, Row, Run, Selection
+from ddpipe.settings import (
+    Distillation,
+    DistributionMatching,
+    ExpertStudents,
+    Row,
+    Run,
+    Selection,
+    TrajectoryMatching,
+)
 from stages import key_of, run_command
 
+CHECKED = 60.0  # seconds between two looks for numbers that were lost
 Piece = tuple[dict[str, Tensor], dict[str, Any]]  # one finished set and what it cost
 
 
@@ -78,6 +88,10 @@ def main(
                         piece = learn(run, settings, f"{cell} set {number}", store, number, params.run, device)
                 except UserError as error:
                     raise UserError(f"{cell}, set {number}: {error}") from error
+                except (RuntimeError, MemoryError) as error:
+                    if not out_of_memory(error):
+                        raise
+                    raise UserError(f"{cell}, set {number}: out of memory; {smaller(settings)}") from error
                 store.write(f"set-{number}", piece[0], **piece[1])
                 store.remove(f"set-{number}.partial")
             pieces.append(piece)
@@ -88,6 +102,21 @@ def main(
         with new_folder(Path("data/distilled") / cell) as folder:
             distilled.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
         write_sealed(Path("data/costs") / f"{cell}.json", total([meta["cost"] for _, meta in pieces]))
+
+
+def smaller(settings: Distillation | Selection) -> str:
+    """What takes less memory, by keys that the cell has."""
+    if isinstance(settings, Selection):
+        return "choose with a smaller network"
+    objective = settings.objective
+    if isinstance(objective, TrajectoryMatching):
+        if objective.gradient == "full":
+            return "set objective.gradient to exact, which holds one step instead of all"
+        return f"lower objective.batch (now {objective.batch or 'all'}) or objective.steps ({objective.steps})"
+    keys = {"real_batch": settings.real_batch}
+    if isinstance(objective, DistributionMatching):
+        keys["objective.chunk"] = objective.chunk
+    return "lower " + " or ".join(f"{key} ({value})" for key, value in keys.items())
 
 
 def learn(
@@ -104,6 +133,7 @@ def learn(
             say(f"{name}: begun on {earlier['device']}; going on here, the bits differ from those of an unbroken run")
     resumed = [*earlier["resumed_at"], *([run.iteration] if run.iteration else [])]
     meter = Meter(device, earlier["seconds"])
+    checked = time.monotonic()
 
     def cost() -> dict[str, Any]:
         return meter.record() | {"resumed_at": resumed, "iterations": settings.iterations}
@@ -111,6 +141,9 @@ def learn(
     with Progress(name, settings.iterations, run.iteration, how.log_every) as progress:
         while run.iteration < settings.iterations:
             run.advance()
+            if time.monotonic() - checked > CHECKED:
+                run.check_finite()
+                checked = time.monotonic()
             if run.iteration % how.checkpoint_every == 0 and run.iteration < settings.iterations:
                 run.check_finite()
                 store.write(f"set-{number}.partial", run.state_dict(), cost=cost())

@@ -187,6 +187,10 @@ def explanation(
         return f"run.together: out of memory with {together} networks at once; set it to {together // 2}, {KEPT}"
     if out_of_memory(error):
         images = min(rules.batch, data.n)
+        if images == 1:
+            return (
+                f"{key}: out of memory with one network and one image at once; evaluate with a smaller network, {KEPT}"
+            )
         return (
             f"{key}.batch: out of memory with one network and {images} images at once; set it to {images // 2}, {KEPT}"
         )

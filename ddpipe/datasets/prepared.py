@@ -1,5 +1,7 @@
 """The prepared form of a dataset: what the prepare stage writes and every later stage reads."""
 
+import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,8 @@ def prepare(name: str, settings: Dataset, raw: Path, folder: Path) -> dict[str, 
                 f"datasets.{name}.{key} has {len(values)} numbers but the images have {channels} channels; "
                 "give one number a channel"
             )
+    if settings.whitening is not None:
+        refuse_large_matrix(name, source.train.shape)
     with artifacts.new_folder(folder) as new:
         fitted, checksum = write(name, settings, source, new / "data.safetensors")
         about = {
@@ -185,6 +189,26 @@ def write(name: str, settings: Dataset, source: Source, path: Path) -> tuple[Pre
             file.write(key, tensor)
         labels = {"train_labels": source.train.labels, "test_labels": source.test.labels}
         return fitted, tensors_digest(tensors | labels | {"train_images": train, "test_images": test})
+
+
+def refuse_large_matrix(name: str, shape: tuple[int, int, int]) -> None:
+    """UserError where whitening needs more than the machine's memory: covariance, eigenvectors, workspace, float64."""
+    features = torch.Size(shape).numel()
+    needed, there = 4 * 8 * features**2, machine_memory()
+    if needed > there:
+        raise UserError(
+            f"datasets.{name}.whitening: images of {shape[1]}x{shape[2]} need matrices of {features} x {features}, "
+            f"{needed / 2**30:.0f} GiB, but there are {there / 2**30:.0f}; set it to null or use a smaller resolution"
+        )
+
+
+def machine_memory() -> int:
+    """Bytes of memory that this process may use: the machine's, or its container's."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):  # versions 2 and 1
+        with contextlib.suppress(OSError, ValueError):  # ValueError: "max"
+            limits.append(int(Path(path).read_text()))
+    return min(limits)
 
 
 def write_images(file: TensorFile, key: str, title: str, part: Part) -> tuple[Tensor, Tensor]:

@@ -110,9 +110,31 @@ def test_the_first_bad_iteration_is_named():
     for _ in range(3):
         run.advance()
     run.check_finite()
-    run.history[1:3] = torch.tensor([float("inf"), float("nan")])
-    with pytest.raises(UserError, match=r"^outer\.images\.lr: with 0\.1 .*iteration 1 "):
+    run.watch.note("loss", 1, [torch.tensor(float("inf"))])
+    run.watch.note("loss", 2, [torch.tensor(float("nan"))])
+    with pytest.raises(UserError, match=r"^outer\.images\.lr \(0\.1\): from iteration 1 on the loss is not a number"):
         run.check_finite()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"students": {"name": "trained", "lr": 1e38, "outer_loop": 9}}, r"students\.lr \(1e\+38\)"),
+        ({"outer": {"images": {"lr": 1e38}}}, r"outer\.images\.lr \(1e\+38\)"),
+    ],
+)
+def test_what_lost_its_numbers_first_is_named(changes, says):
+    real, network = images_and_network()
+    run = compose(config(iterations=6, **changes), 2, real, network, True, Streams("run"))
+    for _ in range(6):
+        run.advance()
+    with pytest.raises(UserError, match=says) as raised:
+        run.check_finite()
+    resumed = compose(config(iterations=6, **changes), 2, real, network, True, Streams("run"))
+    resumed.load_state_dict(run.state_dict())
+    with pytest.raises(UserError) as again:
+        resumed.check_finite()
+    assert str(again.value) == str(raised.value)
 
 
 # --- the outer optimiser ----------------------------------------------------------------------------------------------
