@@ -103,3 +103,14 @@ def test_every_published_cell_resolves() -> None:
     found = config.load(Path(__file__).parents[2])
     for cell in found.rows:
         assert found.resolved(cell)
+
+
+def test_a_stage_knows_rows_and_evaluations_apart_by_their_keys(project: Project) -> None:
+    entry = {"cell": "dm", "dataset": "tiny", "data": "tiny", "network": "tiny", "protocol": "1"}
+    project.set("params.yaml", "evaluations", {"dm-tiny-1": entry})
+    with pytest.raises(UserError, match=r"evaluations\.dm-tiny-1: a row of the grid has this name too"):
+        config.load(project.root)
+
+
+def test_what_a_terminal_would_obey_is_written_out() -> None:
+    assert str(UserError("a\x1b[2J\nb é")) == "a\\x1b[2J\\nb é"
