@@ -101,7 +101,8 @@ def shorten(word: str) -> str:
 def _keys(value: Any, location: tuple[Any, ...]) -> Iterator[Any]:
     """The parts of pydantic's location that are keys of the file: tags of unions and missing keys are not."""
     for step in location:
-        if isinstance(value, dict) and step in value or isinstance(value, list | tuple) and isinstance(step, int):
+        held = range(len(value)) if isinstance(value, list | tuple) else value if isinstance(value, dict) else ()
+        if step in held:
             yield step
             value = value[step]
 

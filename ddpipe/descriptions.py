@@ -19,6 +19,7 @@ from ddpipe.settings import Dataset, Settings, Whitening
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Key = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=200)]  # of params.yaml or of the grid: part of a path
+Flag = Annotated[bool, Field(strict=True)]
 Finite = Annotated[float, Field(strict=True)]
 Amount = Annotated[float, Field(ge=0, le=1e12, strict=True)]  # seconds, megabytes, numbers stored
 Percent = Annotated[float, Field(ge=0, le=100, strict=True)]
@@ -31,7 +32,7 @@ class Fitted(Settings):
     """The choices behind a fitted preprocessing, and the statistics of the channels on the scale 0..1."""
 
     standardise: Literal["given", "biased", "unbiased", "none"]
-    per_image: bool
+    per_image: Flag
     whitening: Whitening | None
     mean: tuple[Finite, ...]
     std: tuple[Positive, ...]
@@ -48,7 +49,7 @@ class Prepared(Settings):
     name: Key
     settings: dict[str, Any]  # the entry of params.yaml, but for where the files lay
     classes: Classes
-    flip: bool
+    flip: Flag
     source: dict[str, Any]  # where the images come from and how they were split
     preprocessing: Fitted
     checksum: Sha256
@@ -65,7 +66,10 @@ class Prepared(Settings):
     def made_with(self, settings: Dataset) -> bool:
         """Whether the entry of params.yaml still says what the data were prepared with, wherever the files lie."""
         where = settings.model_dump(include=PLACES)
-        return validate(Dataset, self.settings | where, "settings") == settings
+        try:
+            return validate(Dataset, self.settings | where, "") == settings and self.flip == settings.flip
+        except UserError:
+            return False
 
 
 PLACES = {"path", "test_path"}  # of a dataset's entry: they say nothing about the images

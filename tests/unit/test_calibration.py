@@ -134,7 +134,15 @@ def test_what_was_measured_is_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", '{"a": []}', '{"a": {"forward": {"one": 1}}}', '{"a": {"b": {"1": null}}}']
+    "content",
+    [
+        *("{", "[]", '{"a": []}', "[" * 100_000, '{"a": {"forward": {}}}', '{"a": {"forward": {"one": 1}}}'),
+        *(
+            f'{{"a": {{"b": {{"1": {said}}}}}}}'
+            for said in ("null", "NaN", "0", "-1.0", "1e300", "1e999", "true", '"1"')
+        ),
+        *(f'{{"a": {{"b": {{"{n}": 1.0}}}}}}' for n in ("0", "-1", "1.5", "9" * 400)),
+    ],
 )
 def test_a_damaged_file_is_measured_again(content: str, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     path = bench.root / calibration.FILE
