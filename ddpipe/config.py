@@ -247,7 +247,7 @@ def load(root: Path = Path(".")) -> Config:
         files[where] = content
         recipes[name] = validate(settings.Recipe, content[name], f"{where}:{name}")
         for table, kind, into in (("grid", settings.Row, rows), ("evaluations", settings.Evaluation, evaluations)):
-            for key, row in (content.get(table) or {}).items():
+            for key, row in validate(dict[str, dict], content.get(table) or {}, f"{where}:{table}").items():
                 if key in into:
                     raise UserError(f"{where}:{table}.{key}: this key exists twice; rename one of them")
                 into[key] = validate(kind, row, f"{where}:{table}.{key}")

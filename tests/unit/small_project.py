@@ -49,7 +49,8 @@ vars:
 
 PARTS = {
     "dm": """{kind: distillation, synthetic: {name: pixels, init: real}, objective: {name: distribution},
-      students: {name: fresh}, augment: color_crop, outer: {images: {lr: 1.0, momentum: 0.5}}, iterations: 3, real_batch: 4, sets: 1}""",
+      students: {name: fresh}, augment: color_crop,
+      outer: {images: {lr: 1.0, momentum: 0.5}}, iterations: 3, real_batch: 4, sets: 1}""",
     "dc": """{kind: distillation, synthetic: {name: pixels, init: noise}, objective: {name: gradient, metric: ours},
       students: {name: trained, outer_loop: 1, inner_loop: 1, lr: 0.01, batch: 256},
       outer: {images: {lr: 0.1}}, iterations: 3, real_batch: 4, sets: 1}""",

@@ -13,7 +13,7 @@ FILLED = {"1": 232, "2": 13, "3": 51, "4": 36}  # printed cells of each table
 
 PARAMS = """
 seed: 0
-datasets: {cifar10: {source: cifar10}, cifar10-jpeg75: {source: npz, path: x}}
+datasets: {cifar10: {source: cifar10}, cifar10-jpeg75: {source: npz, path: x, flip: true}}
 networks:
   convnet3: {kind: convnet}
   convnet3_w16: {kind: convnet, width: 16}
