@@ -15,8 +15,8 @@ PARAMS = """
 seed: 0
 datasets: {cifar10: {source: cifar10}, cifar10-jpeg75: {source: npz, path: x, flip: true}}
 networks:
-  convnet3: {kind: convnet}
-  convnet3_w16: {kind: convnet, width: 16}
+  convnet3: {kind: convnet, depth: 3, width: 128}
+  convnet3_w16: {kind: convnet, depth: 3, width: 16}
   plain18: {kind: resnet, blocks: [2, 2, 2, 2]}
   resnet18_bn: {kind: resnet, blocks: [2, 2, 2, 2], norm: batch}
   resnet152_in: {kind: resnet, block: bottleneck, blocks: [3, 8, 36, 3]}
@@ -25,7 +25,22 @@ networks:
   resnet10_bn: {kind: resnet, blocks: [1, 1, 1, 1], norm: batch, initialisation: he}
   densenet121_g12_bn: {kind: densenet, growth: 12}
   densenet121_g32_bn: {kind: densenet, growth: 32}
-protocols: {dc: {epochs: 2}, dsa: {epochs: 3}, dcbench: {epochs: 4}, idc: {epochs: 5}, short: {epochs: 1}}
+protocols:
+  dc:
+    {epochs: 2, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 256, drop: half, drop_resets_momentum: true,
+     networks: 5}
+  dsa:
+    {epochs: 3, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 256, drop: half, drop_resets_momentum: true,
+     networks: 5}
+  dcbench:
+    {epochs: 4, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 256, drop: half, drop_resets_momentum: true,
+     networks: 5}
+  idc:
+    {epochs: 5, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 256, drop: half, drop_resets_momentum: true,
+     networks: 5}
+  short:
+    {epochs: 1, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 256, drop: half, drop_resets_momentum: true,
+     networks: 5}
 methods: {random: {}, dm: {}, dsa: {}, kfs: {}, dm-short: {base: dm, iterations: 7}}
 grid:
   dm-short-cifar10-1: {method: dm-short, recipe: dm, cell: default, dataset: cifar10, data: cifar10, ipc: 1,
