@@ -47,7 +47,7 @@ grid:
     network: convnet3, protocol: dsa, needs: a, objective: a, synthetic: a}
 """
 PARTS = (
-    "{kind: distillation, synthetic: {name: pixels}, objective: {name: distribution}, students: {name: fresh}, "
+    "{kind: distillation, synthetic: {name: pixels, init: real}, objective: {name: distribution}, students: {name: fresh}, "
     "outer: {images: {lr: 1.0}}, iterations: 10}"
 )
 TABLES = {"random": "", "dm": "tables: {3: dcbench, 4: idc},", "dsa": "tables: {3: dcbench},", "kfs": ""}
@@ -55,7 +55,7 @@ TABLES = {"random": "", "dm": "tables: {3: dcbench, 4: idc},", "dsa": "tables: {
 
 def recipe(method: str) -> str:
     protocol = "dc" if method == "random" else "dsa"
-    parts = "{kind: selection, rule: random}" if method == "random" else PARTS
+    parts = "{kind: selection, rule: random, sets: 5}" if method == "random" else PARTS
     lines = [f"{method}: {{paper: x, protocol: {protocol}, {TABLES[method]} parts: {parts}, cells: {{default: {{}}}}}}"]
     lines.append("grid:")
     for dataset in ("cifar10", "cifar10-jpeg75"):
