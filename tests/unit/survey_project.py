@@ -41,14 +41,14 @@ protocols:
   short:
     {epochs: 1, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 256, drop: half, drop_resets_momentum: true,
      networks: 5}
-methods: {random: {}, dm: {}, dsa: {}, kfs: {}, dm-short: {base: dm, iterations: 7}}
+methods: {random: {}, dm: {}, dsa: {}, kfs: {}, dm-short: {base: dm, iterations: 7, real_batch: 256, sets: 5}}
 grid:
   dm-short-cifar10-1: {method: dm-short, recipe: dm, cell: default, dataset: cifar10, data: cifar10, ipc: 1,
     network: convnet3, protocol: dsa, needs: a, objective: a, synthetic: a}
 """
 PARTS = (
     "{kind: distillation, synthetic: {name: pixels, init: real}, objective: {name: distribution}, students: {name: fresh}, "
-    "outer: {images: {lr: 1.0}}, iterations: 10}"
+    "outer: {images: {lr: 1.0}}, iterations: 10, real_batch: 256, sets: 5}"
 )
 TABLES = {"random": "", "dm": "tables: {3: dcbench, 4: idc},", "dsa": "tables: {3: dcbench},", "kfs": ""}
 

@@ -29,7 +29,7 @@ NUMBERS = {
         "weight_decay": 0.0005,
         "batch": 8,
     },
-    **{"dtype": "float16", "augment": "color_crop", "flat": {"rho": 0.05}},
+    **{"dtype": "float16", "augment": "color_crop", "flat": {"rho": 0.05, "alpha": 1.0, "adaptive": True}},
 }
 PASSES = NUMBERS["networks"] * NUMBERS["epochs"]
 
