@@ -47,8 +47,8 @@ grid:
     network: convnet3, protocol: dsa, needs: a, objective: a, synthetic: a}
 """
 PARTS = (
-    "{kind: distillation, synthetic: {name: pixels, init: real}, objective: {name: distribution}, students: {name: fresh}, "
-    "outer: {images: {lr: 1.0}}, iterations: 10, real_batch: 256, sets: 5}"
+    "{kind: distillation, synthetic: {name: pixels, init: real}, objective: {name: distribution}, "
+    "students: {name: fresh}, outer: {images: {lr: 1.0}}, iterations: 10, real_batch: 256, sets: 5}"
 )
 TABLES = {"random": "", "dm": "tables: {3: dcbench, 4: idc},", "dsa": "tables: {3: dcbench},", "kfs": ""}
 
