@@ -73,7 +73,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
     params = config.read_yaml(ROOT / "params.yaml")
     params["run"] = {"device": "cpu", "threads": 1}
     params["datasets"] |= {
-        name: {"source": "npz", "path": str(root / f"data/raw/{name}.npz")} for name in ("grey28", "colour32")
+        name: {"source": "npz", "path": str(root / f"data/raw/{name}.npz"), "flip": True}
+        for name in ("grey28", "colour32")
     }
     params["protocols"]["short"] |= {
         "epochs": 60,

@@ -13,10 +13,10 @@ FILLED = {"1": 232, "2": 13, "3": 51, "4": 36}  # printed cells of each table
 
 PARAMS = """
 seed: 0
-datasets: {cifar10: {source: cifar10}, cifar10-jpeg75: {source: npz, path: x}}
+datasets: {cifar10: {source: cifar10}, cifar10-jpeg75: {source: npz, path: x, flip: true}}
 networks:
-  convnet3: {kind: convnet}
-  convnet3_w16: {kind: convnet, width: 16}
+  convnet3: {kind: convnet, depth: 3, width: 128}
+  convnet3_w16: {kind: convnet, depth: 3, width: 16}
   plain18: {kind: resnet, blocks: [2, 2, 2, 2]}
   resnet18_bn: {kind: resnet, blocks: [2, 2, 2, 2], norm: batch}
   resnet152_in: {kind: resnet, block: bottleneck, blocks: [3, 8, 36, 3]}
@@ -25,22 +25,37 @@ networks:
   resnet10_bn: {kind: resnet, blocks: [1, 1, 1, 1], norm: batch, initialisation: he}
   densenet121_g12_bn: {kind: densenet, growth: 12}
   densenet121_g32_bn: {kind: densenet, growth: 32}
-protocols: {dc: {epochs: 2}, dsa: {epochs: 3}, dcbench: {epochs: 4}, idc: {epochs: 5}, short: {epochs: 1}}
-methods: {random: {}, dm: {}, dsa: {}, kfs: {}, dm-short: {base: dm, iterations: 7}}
+protocols:
+  dc:
+    {epochs: 2, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 256, drop: half, drop_resets_momentum: true,
+     networks: 5}
+  dsa:
+    {epochs: 3, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 256, drop: half, drop_resets_momentum: true,
+     networks: 5}
+  dcbench:
+    {epochs: 4, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 256, drop: half, drop_resets_momentum: true,
+     networks: 5}
+  idc:
+    {epochs: 5, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 256, drop: half, drop_resets_momentum: true,
+     networks: 5}
+  short:
+    {epochs: 1, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 256, drop: half, drop_resets_momentum: true,
+     networks: 5}
+methods: {random: {}, dm: {}, dsa: {}, kfs: {}, dm-short: {base: dm, iterations: 7, real_batch: 256, sets: 5}}
 grid:
   dm-short-cifar10-1: {method: dm-short, recipe: dm, cell: default, dataset: cifar10, data: cifar10, ipc: 1,
     network: convnet3, protocol: dsa, needs: data/prepared/x, objective: ddpipe/a.py, synthetic: ddpipe/a.py}
 """
 PARTS = (
-    "{kind: distillation, synthetic: {name: pixels}, objective: {name: distribution}, students: {name: fresh}, "
-    "outer: {images: {lr: 1.0}}, iterations: 10}"
+    "{kind: distillation, synthetic: {name: pixels, init: real}, objective: {name: distribution}, "
+    "students: {name: fresh}, outer: {images: {lr: 1.0}}, iterations: 10, real_batch: 256, sets: 5}"
 )
 TABLES = {"random": "", "dm": "tables: {3: dcbench, 4: idc},", "dsa": "tables: {3: dcbench},", "kfs": ""}
 
 
 def recipe(method: str) -> str:
     protocol = "dc" if method == "random" else "dsa"
-    parts = "{kind: selection, rule: random}" if method == "random" else PARTS
+    parts = "{kind: selection, rule: random, sets: 5}" if method == "random" else PARTS
     lines = [f"{method}: {{paper: x, protocol: {protocol}, {TABLES[method]} parts: {parts}, cells: {{default: {{}}}}}}"]
     lines.append("grid:")
     for dataset in ("cifar10", "cifar10-jpeg75"):

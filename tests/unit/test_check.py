@@ -167,7 +167,7 @@ def test_sets_without_a_learned_step_size(cell: str, project: Project, capsys: p
         ("params.yaml", "datasets.tiny.flip", "no", "datasets.tiny.flip: must be a valid boolean, not 'no'"),
         ("params.yaml", "methods.dm", {"base": ["dm"]}, "methods.dm: base must be the name of a recipe"),
         ("params.yaml", "reports.tiny", {"dpi": 3}, "reports.tiny.dpi: unknown key"),
-        ("ddpipe/methods/herding.yaml", "herding.parts.sets", 2, "experts.tiny.networks: 1, but herding chooses 2"),
+        ("ddpipe/methods/herding.yaml", "herding.parts.sets", 2, "experts.tiny.networks: 1, but herding chooses"),
         ("params.yaml", "protocols.quick.exceptions.tiny", {"exceptions": {}}, "exceptions.tiny.exceptions"),
     ],
 )  # fmt: skip

@@ -28,7 +28,11 @@ def test_later_layers_win(project: Project) -> None:
 
 
 def test_another_part_forgets_the_numbers_of_the_old_one(project: Project) -> None:
-    project.set("ddpipe/methods/dc.yaml", "dc.parts.students", {"name": "trained", "outer_loop": 3})
+    project.set(
+        "ddpipe/methods/dc.yaml",
+        "dc.parts.students",
+        {"name": "trained", "outer_loop": 3, "inner_loop": 1, "lr": 0.1, "batch": 9},
+    )
     project.set("params.yaml", "methods.dc", {"students": {"name": "fresh"}})
     found = config.load(project.root)
     resolved = found.resolved("dc-tiny-1")

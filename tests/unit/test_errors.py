@@ -223,7 +223,7 @@ TABLE = [
     Bad("no iterations", params("methods.dm", {"iterations": 0}), "check", ("methods.dm.iterations", "greater than 0")),
     Bad("override NaN", params("methods.dm", {"outer": {"images": {"lr": float("nan")}}}), "check", ("outer.images.lr", "finite")),
     Bad("no objective", params("methods.dm", {"objective": {"name": "gradients"}}), "check", ("methods.dm.objective", "'gradient'")),
-    Bad("another file", params("methods.dm", {"objective": {"name": "gradient"}}), "check", ("grid.dm-tiny-1.objective", "name this file")),
+    Bad("another file", params("methods.dm", {"objective": {"name": "gradient", "metric": "ours"}}), "check", ("grid.dm-tiny-1.objective", "name this file")),
     Bad("not differentiable", params("methods.dm", {"augment": "older:crop"}), "check", ("methods.dm.augment", "gradient")),
     Bad("unknown base", params("methods.dm-short", {"base": "dn"}), "check", ("methods.dm-short.base", "did you mean 'dm'?")),
     Bad("recipe key", put(DM, "dm.parts.iteratons", 9), "check", ("dm.yaml:dm.parts.iteratons", "'iterations'?")),

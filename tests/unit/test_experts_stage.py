@@ -17,8 +17,19 @@ from stages import experts
 from tests.unit.small_project import Project
 
 NUMBERS = {
-    **{"data": "tiny", "network": "small", "networks": 2, "epochs": 4, "keep": "all", "momentum": 0.5, "batch": 8},
-    **{"dtype": "float16", "augment": "color_crop", "flat": {"rho": 0.05}},
+    **{
+        "data": "tiny",
+        "network": "small",
+        "networks": 2,
+        "epochs": 4,
+        "keep": "all",
+        "drop": "half",
+        "momentum": 0.5,
+        "lr": 0.01,
+        "weight_decay": 0.0005,
+        "batch": 8,
+    },
+    **{"dtype": "float16", "augment": "color_crop", "flat": {"rho": 0.05, "alpha": 1.0, "adaptive": True}},
 }
 PASSES = NUMBERS["networks"] * NUMBERS["epochs"]
 
