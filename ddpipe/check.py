@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ddpipe import settings
+from ddpipe import record, settings
 from ddpipe.check_buffers import buffers
 from ddpipe.check_data import data
 from ddpipe.check_parts import parts
@@ -23,7 +23,20 @@ TABLES = range(1, 5)  # of the survey
 def problems(config: Config) -> list[str]:
     """One sentence a mistake, each once; [] when everything can run."""
     found: dict[str, None] = {}
-    for part in (names, protocols, experts, recipes, rows, parts, buffers, evaluations, reports, dvc_vars, data):
+    for part in (
+        names,
+        protocols,
+        experts,
+        recipes,
+        rows,
+        parts,
+        buffers,
+        evaluations,
+        reports,
+        dvc_vars,
+        data,
+        dvc_files,
+    ):
         found |= dict.fromkeys(part(config))
     return list(found)
 
@@ -227,3 +240,9 @@ def dvc_vars(config: Config) -> Iterator[str]:
         if set(there) != listed.get(file, set()):
             mend = f"list it as `- {file}:{','.join(there)}`" if there else "remove its line"
             yield f"dvc.yaml, vars: {file} has {' and '.join(there) or 'no rows'}; {mend}"
+
+
+def dvc_files(config: Config) -> Iterator[str]:
+    """That DVC can read what it keeps; it says itself only that a validation failed."""
+    if sentence := record.trouble(config.root):
+        yield sentence

@@ -21,7 +21,7 @@ from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings import Distillation, ExpertStudents, Row, Run, Selection
 from ddpipe.synthetic import Factorised
-from stages import run_command
+from stages import claim, run_command
 
 Piece = tuple[dict[str, Tensor], dict[str, Any]]  # one finished set and what it cost
 
@@ -39,6 +39,9 @@ def main(
     params, row, settings = project.params, project.row(cell), project.resolved(cell)
     if ipc and ipc != str(row.ipc):
         raise UserError(f"--ipc: {ipc}, but grid.{cell}.ipc is {row.ipc}; leave the option to dvc.yaml")
+    output, costs = Path("data/distilled") / cell, Path("data/costs") / f"{cell}.json"
+    buffers = [f"experts@{row.buffer}"] if row.buffer else []
+    claim(f"distill@{cell}", [output, costs], [f"prepare@{row.data}", *buffers])
     device = choose(params.run)
     keep_freed_memory()
     prepared = Prepared.load(Path("data/prepared") / row.data)
@@ -61,33 +64,30 @@ def main(
     real = Resident(prepared.train_images, prepared.train_labels, prepared.preprocessing, device)
     network = networks.build(architecture, prepared.channels, prepared.resolution, len(prepared.classes), device)
 
-    with store.locked():
-        pieces = []
-        for number in range(settings.sets):
-            piece = store.read(f"set-{number}")
-            if piece is None:
-                try:
-                    if isinstance(settings, Selection):
-                        piece = choose_set(settings, row, number, params.seed, real, network, buffer)
-                    else:
-                        rng = Streams(params.seed, cell, number)
-                        run = compose(
-                            settings, int(row.ipc), real, network, prepared.flip, rng, buffer, params.run.compile
-                        )
-                        budget(run.synthetic.stored_floats(), prepared, row, settings)  # refused before the work
-                        piece = learn(run, settings, f"{cell} set {number}", store, number, params.run, device)
-                except UserError as error:
-                    raise UserError(f"{cell}, set {number}: {error}") from error
-                store.write(f"set-{number}", piece[0], **piece[1])
-                store.remove(f"set-{number}.partial")
-            pieces.append(piece)
-        info = {"cell": cell, "seed": params.seed}
-        info |= {"classes": list(prepared.classes), "data_checksum": prepared.checksum}
-        info |= row.model_dump(include={"method", "recipe", "dataset", "data", "ipc", "network"})
-        info |= {"settings": settings.model_dump(), "budget": budget(pieces[0][1]["floats"], prepared, row, settings)}
-        with new_folder(Path("data/distilled") / cell) as folder:
-            distilled.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
-        write_json(Path("data/costs") / f"{cell}.json", total([meta["cost"] for _, meta in pieces]))
+    pieces = []
+    for number in range(settings.sets):
+        piece = store.read(f"set-{number}")
+        if piece is None:
+            try:
+                if isinstance(settings, Selection):
+                    piece = choose_set(settings, row, number, params.seed, real, network, buffer)
+                else:
+                    rng = Streams(params.seed, cell, number)
+                    run = compose(settings, int(row.ipc), real, network, prepared.flip, rng, buffer, params.run.compile)
+                    budget(run.synthetic.stored_floats(), prepared, row, settings)  # refused before the work
+                    piece = learn(run, settings, f"{cell} set {number}", store, number, params.run, device)
+            except UserError as error:
+                raise UserError(f"{cell}, set {number}: {error}") from error
+            store.write(f"set-{number}", piece[0], **piece[1])
+            store.remove(f"set-{number}.partial")
+        pieces.append(piece)
+    info = {"cell": cell, "seed": params.seed}
+    info |= {"classes": list(prepared.classes), "data_checksum": prepared.checksum}
+    info |= row.model_dump(include={"method", "recipe", "dataset", "data", "ipc", "network"})
+    info |= {"settings": settings.model_dump(), "budget": budget(pieces[0][1]["floats"], prepared, row, settings)}
+    with new_folder(output) as folder:
+        distilled.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
+    write_json(costs, total([meta["cost"] for _, meta in pieces]))
 
 
 def learn(

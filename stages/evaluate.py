@@ -1,6 +1,5 @@
 """Stages `evaluate@<cell>` and `further@<cell>-<network>-<protocol>`: train networks on the sets, test them."""
 
-import contextlib
 import math
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +23,7 @@ from ddpipe.settings import Protocol, Row
 from ddpipe.styles import Styles
 from ddpipe.synthetic import Batch
 from ddpipe.training import Diverged, passes
-from stages import run_command
+from stages import claim, run_command
 
 POINTS = 200  # of a loss curve
 SLOWER = "distil the set again with a smaller learning rate of its step size"
@@ -46,15 +45,20 @@ def main(
     further = bool(network or protocol)
     network, protocol = network or row.network, protocol or row.protocol
     rules, architecture = project.protocol(protocol, row.dataset), project.network(network)
+    name, folder, results = (
+        f"{cell}.{network}.{protocol}",
+        Path("data/distilled") / cell,
+        Path("data/results") / row.dataset,
+    )
+    pictures = [] if further else [results / f"{cell}.png", results / f"{cell}.loss.csv"]
+    claim(f"evaluate@{name}", [results / f"{name}.json", *pictures], [f"prepare@{row.data}", f"distill@{cell}"])
     device = choose(params.run)
     keep_freed_memory()
     prepared = Prepared.load(Path("data/prepared") / row.data)
-    folder, results = Path("data/distilled") / cell, Path("data/results") / row.dataset
     info = distilled.read(folder, 0)[0]
     distilled.check_same_data(info, prepared, folder)
     test = Resident(prepared.test_images, prepared.test_labels, prepared.preprocessing, device)
     counted = min(info["sets"], rules.sets or info["sets"])
-    name = f"{cell}.{network}.{protocol}"
 
     try:
         examination = Examination(
@@ -81,26 +85,23 @@ def main(
         cost |= {"seconds": round(cost["seconds"] / len(group), 3), "together": len(group)}
         return [{"accuracy": value, "cost": cost} for value in values]
 
-    with contextlib.ExitStack() as locks:
-        for store in stores:
-            locks.enter_context(store.locked())
-        found = [[store.read(str(student)) for student in range(rules.networks)] for store in stores]
-        finished = sum(piece is not None for row in found for piece in row)
-        total = counted * rules.networks * passes(rules)
-        with Progress(f"evaluate {name}", total, start=finished * passes(rules)) as progress:
-            pieces = [[piece[1] if piece else {} for piece in row] for row in found]
-            for number, store in enumerate(stores):
-                left = [student for student, piece in enumerate(pieces[number]) if not piece]
-                if not left:
-                    continue
-                data = read_set(folder, number, prepared, device)
-                check_rate(data, rules, f"protocols.{protocol}", f"set {number} of {cell}")
-                size = examination.at_once(params.run, data, free_memory(device))
-                for first in range(0, len(left), size):
-                    group = left[first : first + size]
-                    for student, piece in zip(group, measure(number, data, group), strict=True):
-                        store.write(str(student), {}, **piece)
-                        pieces[number][student] = piece
+    found = [[store.read(str(student)) for student in range(rules.networks)] for store in stores]
+    finished = sum(piece is not None for row in found for piece in row)
+    total = counted * rules.networks * passes(rules)
+    with Progress(f"evaluate {name}", total, start=finished * passes(rules)) as progress:
+        pieces = [[piece[1] if piece else {} for piece in row] for row in found]
+        for number, store in enumerate(stores):
+            left = [student for student, piece in enumerate(pieces[number]) if not piece]
+            if not left:
+                continue
+            data = read_set(folder, number, prepared, device)
+            check_rate(data, rules, f"protocols.{protocol}", f"set {number} of {cell}")
+            size = examination.at_once(params.run, data, free_memory(device))
+            for first in range(0, len(left), size):
+                group = left[first : first + size]
+                for student, piece in zip(group, measure(number, data, group), strict=True):
+                    store.write(str(student), {}, **piece)
+                    pieces[number][student] = piece
 
     accuracies = [[piece["accuracy"] for piece in row] for row in pieces]
     costs = [piece["cost"] for row in pieces for piece in row]

@@ -28,7 +28,7 @@ from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams
 from ddpipe.settings import Experts, Run
 from ddpipe.training import Diverged, passes
-from stages import run_command
+from stages import claim, run_command
 
 PARTIAL = "networks.partial"  # the piece of the group that is being trained
 TRIED = 8  # batches in a trial of how many networks at once are fastest
@@ -50,6 +50,8 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     if buffer not in params.experts:
         raise UserError(f"experts.{buffer}: no such entry in params.yaml{did_you_mean(buffer, list(params.experts))}")
     settings = params.experts[buffer]
+    output, spent = Path("data/experts") / buffer, Path("data/costs") / f"experts.{buffer}.json"
+    claim(f"experts@{buffer}", [output, spent], [f"prepare@{settings.data}"])
     name, device = f"experts@{buffer}", choose(params.run)
     keep_freed_memory()
     prepared = Prepared.load(Path("data/prepared") / settings.data)
@@ -74,31 +76,30 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
         tried.advance()
         return meter.seconds()
 
-    with store.locked():
-        left = [number for number in range(settings.networks) if not finished(store, number)]
-        begun = unfinished(store, left, settings, shape, params.run)
-        new = [number for number in left if number not in begun.group]
-        with explained(buffer, 1):
-            size = at_once(params.run, len(new), trial, device)
-        groups = [Begun(new[first : first + size]) for first in range(0, len(new), size)]
-        done = (settings.networks - len(left)) * passes(settings) + begun.passes * len(set(begun.group) & set(left))
-        with Progress(name, settings.networks * passes(settings), done, params.run.log_every) as progress:
-            for each in [begun, *groups] if begun.group else groups:
-                rngs = [Streams(params.seed, "experts", buffer, number) for number in each.group]
-                with explained(buffer, len(each.group)):
-                    train(cohort(rngs, n), store, each, shape, params.run, device, progress)
-        about = {
-            "buffer": buffer,
-            "networks": settings.networks,
-            "parameters": [[name, list(p.shape)] for name, p in network.named_parameters()],
-            "data_checksum": prepared.checksum,
-        }
-        with new_folder(Path("data/experts") / buffer) as folder:
-            for number in range(settings.networks):
-                link(array(store, number), folder / f"{number}.safetensors")
-            write_json(folder / "experts.json", about | inputs)
-        costs = [piece[1]["cost"] for number in range(settings.networks) if (piece := store.read(str(number)))]
-        write_json(Path("data/costs") / f"experts.{buffer}.json", total_cost(costs))
+    left = [number for number in range(settings.networks) if not finished(store, number)]
+    begun = unfinished(store, left, settings, shape, params.run)
+    new = [number for number in left if number not in begun.group]
+    with explained(buffer, 1):
+        size = at_once(params.run, len(new), trial, device)
+    groups = [Begun(new[first : first + size]) for first in range(0, len(new), size)]
+    done = (settings.networks - len(left)) * passes(settings) + begun.passes * len(set(begun.group) & set(left))
+    with Progress(name, settings.networks * passes(settings), done, params.run.log_every) as progress:
+        for each in [begun, *groups] if begun.group else groups:
+            rngs = [Streams(params.seed, "experts", buffer, number) for number in each.group]
+            with explained(buffer, len(each.group)):
+                train(cohort(rngs, n), store, each, shape, params.run, device, progress)
+    about = {
+        "buffer": buffer,
+        "networks": settings.networks,
+        "parameters": [[name, list(p.shape)] for name, p in network.named_parameters()],
+        "data_checksum": prepared.checksum,
+    }
+    with new_folder(output) as folder:
+        for number in range(settings.networks):
+            link(array(store, number), folder / f"{number}.safetensors")
+        write_json(folder / "experts.json", about | inputs)
+    costs = [piece[1]["cost"] for number in range(settings.networks) if (piece := store.read(str(number)))]
+    write_json(spent, total_cost(costs))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from ddpipe.config import load
 from ddpipe.report import figures, tables
 from ddpipe.report.drawings import draw
 from ddpipe.report.frame import collect, losses
-from stages import run_command
+from stages import claim, run_command
 
 
 def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, for example digits.")]) -> None:
@@ -24,13 +24,14 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     the figures that have something to show, and a picture of each set under
     images/.
     """
-    config = load()
+    config, output = load(), Path("reports") / dataset
+    claim(f"report@{dataset}", [output])
     frame = collect(config, dataset)
     results = config.results / dataset
     curves = losses(results, frame)
     look, dpi = figures.styles(config.params.methods), config.params.report.dpi
     own = frame[frame["main"] & frame["mean"].notna()]
-    with new_folder(Path("reports") / dataset) as folder:
+    with new_folder(output) as folder:
         write_text(folder / "table.md", tables.markdown(frame, f"{dataset}: measured and published accuracy"))
         write_text(folder / "table.csv", tables.comma_separated(frame))
         write_text(folder / "table.tex", tables.latex(frame, f"Test accuracy on {dataset}, measured and published."))

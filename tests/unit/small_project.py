@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from ddpipe import cli, command
+import stages
+from ddpipe import cli
 
 ROOT = Path(__file__).parents[2]
 
@@ -122,7 +123,7 @@ class Project:
                 patch.chdir(self.root)
                 if name in STAGES:
                     module = importlib.import_module(f"stages.{name}")
-                    command.run(getattr(module, "main", None) or getattr(module, name))
+                    stages.run_command(getattr(module, "main", None) or getattr(module, name))
                 else:
                     cli.main()
         except SystemExit as end:
