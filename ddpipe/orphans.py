@@ -7,7 +7,7 @@ followed. What a killed writer left is an orphan too, once nobody holds its stag
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def alive(config: Config, owner: str) -> bool:
     """Whether the stage `owner` is one that the settings still ask for; stages that ddpipe does not know always are."""
     stage, _, key = owner.partition("@")
     params = config.params
-    tables = {
+    tables: dict[str, Collection[str]] = {
         "prepare": params.datasets,
         "experts": params.experts,
         "distill": config.rows,
