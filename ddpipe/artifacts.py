@@ -1,14 +1,16 @@
 """What lies between stages: safetensors and JSON, self-describing, never pickle, and never half-written.
 
 Everything is written under a temporary name beside its place and renamed when complete, so that a killed or failed
-writer (a full disk included) leaves either the old file or none. The temporary name is the same every time: the next
-writer clears what a killed one left. Two writers of one path must exclude each other, as the stages' locks do.
+writer (a full disk included) leaves either the old file or none. Temporary names are never shared: two writers of one
+path cannot mix what they write. What a killed one left is cleared by the next that holds its lock (stages/__init__.py).
 """
 
 import contextlib
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,11 +25,27 @@ if TYPE_CHECKING:
 
 
 DEPTH = 50  # of nested JSON; nothing that is written has more than ten
+TEMPORARY = re.compile(r"\.(?P<name>.+?)(\.\d+-[0-9a-f]{8})?(\.old)?\.tmp")
 
 
-def temporary_name(path: Path, kind: str = "tmp") -> Path:
-    """Beside `path`, on the same file system; git and DVC ignore it."""
-    return path.with_name(f".{path.name}.{kind}")
+def temporary_name(path: Path) -> Path:
+    """A name of this call's own beside `path`, on the same file system; git and DVC ignore it."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def temporaries(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """(temporary, path that it was to become) of everything that writers have begun in `folder` and not finished."""
+    for found in folder.iterdir() if folder.is_dir() else ():
+        if match := TEMPORARY.fullmatch(found.name):
+            yield found, folder / match["name"]
+
+
+def delete(path: Path) -> None:
+    """A file, a link or a folder with all that is in it, where there is one; links are not followed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -150,10 +168,9 @@ def verify(path: Path, sha256: str) -> None:
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A temporary sibling of `path` that takes its place when the block ends, and vanishes when it fails."""
-    temporary, old = temporary_name(path), temporary_name(path, "old.tmp")
+    temporary = temporary_name(path)
+    old = temporary.with_suffix(".old.tmp")
     try:
-        for left_behind in (temporary, old):
-            shutil.rmtree(left_behind, ignore_errors=True)
         temporary.mkdir(parents=True)
         yield temporary
         if path.exists():

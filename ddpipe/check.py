@@ -6,7 +6,7 @@ DVC's own messages for most of these are poor, and it deletes a stage's old outp
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ddpipe import settings
+from ddpipe import record, settings
 from ddpipe.check_batches import batches
 from ddpipe.check_buffers import buffers
 from ddpipe.check_classes import classes
@@ -41,6 +41,7 @@ def problems(config: Config) -> list[str]:
         batches,
         trainings,
         classes,
+        dvc_files,
     ):
         found |= dict.fromkeys(part(config))
     return list(found)
@@ -236,3 +237,9 @@ def dvc_vars(config: Config) -> Iterator[str]:
         if set(there) != listed.get(file, set()):
             mend = f"list it as `- {file}:{','.join(there)}`" if there else "remove its line"
             yield f"dvc.yaml, vars: {file} has {' and '.join(there) or 'no rows'}; {mend}"
+
+
+def dvc_files(config: Config) -> Iterator[str]:
+    """That DVC can read what it keeps; it says itself only that a validation failed."""
+    if sentence := record.trouble(config.root):
+        yield sentence

@@ -7,9 +7,7 @@ All carry a seal over whatever they say: a damaged piece is made again, with a s
 """
 
 import contextlib
-import fcntl
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +24,6 @@ class Checkpoints:
 
     def __init__(self, folder: Path, fingerprint: str):
         self.folder, self.fingerprint = folder, fingerprint
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder: a second process must not write the same output (DVC does not prevent it)."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UserError(
-                    f"{self.folder}: another run of this stage is using it; wait for it or stop it"
-                ) from error
-            yield
 
     def read(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The piece `name` if it is there, as it was written, and made from the same settings and inputs."""

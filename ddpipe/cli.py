@@ -116,6 +116,37 @@ def export(
     print(export(config.load(), folder, out, number))
 
 
+@app.command()
+def clean(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="list only")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="remove without asking")] = False,
+) -> None:
+    """List what rows, datasets, buffers and reports that are gone have left behind, and remove it when told to.
+
+    Sets, experts, prepared data, costs, results, checkpoints, reports and entries of dvc.lock. What other branches of
+    the repository ask for counts as gone too: DVC's cache still holds its outputs until `dvc gc`, its checkpoints are
+    lost. Nothing is removed while `ddpipe check` finds a mistake, nothing that a running stage uses, never data/raw.
+    """
+    from ddpipe import config, orphans
+    from ddpipe.check import problems
+    from ddpipe.errors import UserError
+
+    project = config.load()
+    if mistakes := problems(project):
+        raise UserError(f"{mistakes[0]} (rows would be taken for gone; mend what `ddpipe check` says, then clean)")
+    found = orphans.orphans(project)
+    for orphan in found:
+        size = f"{orphan.size / 2**20:10.2f} MB" if orphan.path else " " * 13
+        print(f"{size}  {orphan.path or f'dvc.lock: {orphan.owner}'}")
+    if not found:
+        print("nothing is left over")
+    elif dry_run or not yes and not sys.stdin.isatty():
+        print("nothing was removed; `ddpipe clean --yes` removes what is listed")
+    elif yes or typer.confirm(f"remove these {len(found)}?"):
+        orphans.remove(project, found)
+        print(f"removed {len(found)}")
+
+
 def main() -> None:
     guarded(app)
 

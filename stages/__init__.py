@@ -5,10 +5,39 @@ What a stage is about is its only argument: a key of params.yaml or a recipe, al
 write keys into a shell's line, where those of a hostile file would be obeyed.
 """
 
-from ddpipe.command import run as run_command
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ddpipe import artifacts, command, lock, record
 from ddpipe.errors import UserError
 
-__all__ = ["key_of", "run_command"]
+held = contextlib.ExitStack()  # the locks of the running command
+
+
+def run_command(main: Callable[..., Any]) -> None:
+    with held:
+        command.run(main)
+
+
+def claim(stage: str, outputs: Sequence[Path], inputs: Sequence[str] = ()) -> None:
+    """Hold the stage, and the stages `inputs` whose outputs it reads, until the command ends.
+
+    Called before anything is read or written. What killed writers left beside the outputs and among the checkpoints is
+    removed, and a whole dvc.lock is kept where a kill of DVC does not reach it.
+
+    Raises:
+        UserError: another process runs the stage, reads `outputs`, or writes what `inputs` write.
+    """
+    for name in inputs:
+        held.enter_context(lock.reading(name))
+    held.enter_context(lock.writing(stage))
+    folders = {path.parent for path in outputs}
+    left = [found for folder in folders for found, path in artifacts.temporaries(folder) if path in outputs]
+    for path in (*left, *lock.folder(stage).rglob(".*.tmp")):
+        artifacts.delete(path)
+    record.keep()
 
 
 def key_of(*stages: str, address: str) -> str:

@@ -30,7 +30,7 @@ from ddpipe.settings import (
     Selection,
     TrajectoryMatching,
 )
-from stages import key_of, run_command
+from stages import claim, key_of, run_command
 
 CHECKED = 60.0  # seconds between two looks for numbers that were lost
 Piece = tuple[dict[str, Tensor], dict[str, Any]]  # one finished set and what it cost
@@ -46,6 +46,9 @@ def main(
     """
     project, cell = config.load(), key_of("distill", address=cell)
     params, row, settings = project.params, project.row(cell), project.resolved(cell)
+    output, costs = Path("data/distilled") / cell, Path("data/costs") / f"{cell}.json"
+    buffers = [f"experts@{row.buffer}"] if row.buffer else []
+    claim(f"distill@{cell}", [output, costs], [f"prepare@{row.data}", *buffers])
     device = choose(params.run)
     keep_freed_memory()
     prepared = Prepared.of(project, row.data)
@@ -71,37 +74,34 @@ def main(
         if why := lone(architecture, prepared.resolution, n, batch):
             raise UserError(f"{cell}: {key}.{why}")
 
-    with store.locked():
-        pieces = []
-        for number in range(settings.sets):
-            piece = store.read(f"set-{number}")
-            if piece is None:
-                try:
-                    if isinstance(settings, Selection):
-                        piece = choose_set(settings, row, number, params.seed, real, network, buffer)
-                    else:
-                        rng = Streams(params.seed, cell, number)
-                        run = compose(
-                            settings, int(row.ipc), real, network, prepared.flip, rng, buffer, params.run.compile
-                        )
-                        budget(run.synthetic.stored_floats(), prepared, row, settings)  # refused before the work
-                        piece = learn(run, settings, f"{cell} set {number}", store, number, params.run, device)
-                except UserError as error:
-                    raise UserError(f"{cell}, set {number}: {error}") from error
-                except (RuntimeError, MemoryError) as error:
-                    if not out_of_memory(error):
-                        raise
-                    raise UserError(f"{cell}, set {number}: out of memory; {smaller(settings)}") from error
-                store.write(f"set-{number}", piece[0], **piece[1])
-                store.remove(f"set-{number}.partial")
-            pieces.append(piece)
-        info = {"cell": cell, "seed": params.seed}
-        info |= {"classes": list(prepared.classes), "data_checksum": prepared.checksum}
-        info |= row.model_dump(include={"method", "recipe", "dataset", "data", "ipc", "network"})
-        info |= {"settings": settings.model_dump(), "budget": budget(pieces[0][1]["floats"], prepared, row, settings)}
-        with new_folder(Path("data/distilled") / cell) as folder:
-            distilled.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
-        write_sealed(Path("data/costs") / f"{cell}.json", total([meta["cost"] for _, meta in pieces]))
+    pieces = []
+    for number in range(settings.sets):
+        piece = store.read(f"set-{number}")
+        if piece is None:
+            try:
+                if isinstance(settings, Selection):
+                    piece = choose_set(settings, row, number, params.seed, real, network, buffer)
+                else:
+                    rng = Streams(params.seed, cell, number)
+                    run = compose(settings, int(row.ipc), real, network, prepared.flip, rng, buffer, params.run.compile)
+                    budget(run.synthetic.stored_floats(), prepared, row, settings)  # refused before the work
+                    piece = learn(run, settings, f"{cell} set {number}", store, number, params.run, device)
+            except UserError as error:
+                raise UserError(f"{cell}, set {number}: {error}") from error
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                raise UserError(f"{cell}, set {number}: out of memory; {smaller(settings)}") from error
+            store.write(f"set-{number}", piece[0], **piece[1])
+            store.remove(f"set-{number}.partial")
+        pieces.append(piece)
+    info = {"cell": cell, "seed": params.seed}
+    info |= {"classes": list(prepared.classes), "data_checksum": prepared.checksum}
+    info |= row.model_dump(include={"method", "recipe", "dataset", "data", "ipc", "network"})
+    info |= {"settings": settings.model_dump(), "budget": budget(pieces[0][1]["floats"], prepared, row, settings)}
+    with new_folder(output) as folder:
+        distilled.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
+    write_sealed(costs, total([meta["cost"] for _, meta in pieces]))
 
 
 def smaller(settings: Distillation | Selection) -> str:

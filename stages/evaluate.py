@@ -1,6 +1,5 @@
 """Stages `evaluate@<cell>` and `further@<cell>-<network>-<protocol>`: train networks on the sets, test them."""
 
-import contextlib
 import hashlib
 import math
 from pathlib import Path
@@ -29,7 +28,7 @@ from ddpipe.settings import Cell, Protocol, Row
 from ddpipe.styles import Styles
 from ddpipe.synthetic import Batch
 from ddpipe.training import Diverged, passes
-from stages import key_of, run_command
+from stages import claim, key_of, run_command
 
 POINTS = 200  # of a loss curve
 SLOWER = "distil the set again with a smaller learning rate of its step size"
@@ -50,15 +49,16 @@ def main(
     row = project.row(cell)
     network, protocol = (further or row).network, (further or row).protocol
     rules, architecture = project.protocol(protocol, row.dataset), project.network(network)
+    name, place = f"{cell}.{network}.{protocol}", Path("data/results") / row.dataset
+    pictures = [] if further else [place / f"{cell}.png", place / f"{cell}.loss.csv"]
+    claim(f"evaluate@{name}", [place / f"{name}.json", *pictures], [f"prepare@{row.data}", f"distill@{cell}"])
     device = choose(params.run)
     keep_freed_memory()
-    prepared = Prepared.of(project, row.data)
-    place, found = Path("data/results") / row.dataset, Distilled.open(Path("data/distilled") / cell)
+    prepared, found = Prepared.of(project, row.data), Distilled.open(Path("data/distilled") / cell)
     check_cell(found, project, cell)
     found.check_same_data(prepared)
     test = Resident(prepared.test_images, prepared.test_labels, prepared.preprocessing, device)
     counted = min(found.about.sets, rules.sets or found.about.sets)
-    name = f"{cell}.{network}.{protocol}"
 
     try:
         examination = Examination(
@@ -85,28 +85,25 @@ def main(
         cost |= {"seconds": round(cost["seconds"] / len(group), 3), "together": len(group)}
         return [{"accuracy": value, "cost": cost} for value in values]
 
-    with contextlib.ExitStack() as locks:
-        for store in stores:
-            locks.enter_context(store.locked())
-        kept = [[store.read(str(student)) for student in range(rules.networks)] for store in stores]
-        finished = sum(piece is not None for row in kept for piece in row)
-        total = counted * rules.networks * passes(rules)
-        with Progress(f"evaluate {name}", total, start=finished * passes(rules)) as progress:
-            pieces = [[piece[1] if piece else {} for piece in row] for row in kept]
-            for number, store in enumerate(stores):
-                left = [student for student, piece in enumerate(pieces[number]) if not piece]
-                if not left:
-                    continue
-                data = read_set(found, number, prepared, device)
-                check_rate(data, rules, f"protocols.{protocol}", f"set {number} of {cell}")
-                if why := lone(architecture, prepared.resolution, data.n, rules.batch):
-                    raise UserError(f"protocols.{protocol}.{why}")
-                size = examination.at_once(params.run, data, free_memory(device))
-                for first in range(0, len(left), size):
-                    group = left[first : first + size]
-                    for student, piece in zip(group, measure(number, data, group), strict=True):
-                        store.write(str(student), {}, **piece)
-                        pieces[number][student] = piece
+    kept = [[store.read(str(student)) for student in range(rules.networks)] for store in stores]
+    finished = sum(piece is not None for row in kept for piece in row)
+    total = counted * rules.networks * passes(rules)
+    with Progress(f"evaluate {name}", total, start=finished * passes(rules)) as progress:
+        pieces = [[piece[1] if piece else {} for piece in row] for row in kept]
+        for number, store in enumerate(stores):
+            left = [student for student, piece in enumerate(pieces[number]) if not piece]
+            if not left:
+                continue
+            data = read_set(found, number, prepared, device)
+            check_rate(data, rules, f"protocols.{protocol}", f"set {number} of {cell}")
+            if why := lone(architecture, prepared.resolution, data.n, rules.batch):
+                raise UserError(f"protocols.{protocol}.{why}")
+            size = examination.at_once(params.run, data, free_memory(device))
+            for first in range(0, len(left), size):
+                group = left[first : first + size]
+                for student, piece in zip(group, measure(number, data, group), strict=True):
+                    store.write(str(student), {}, **piece)
+                    pieces[number][student] = piece
 
     accuracies = [[piece["accuracy"] for piece in row] for row in pieces]
     costs = [piece["cost"] for row in pieces for piece in row]

@@ -14,7 +14,7 @@ import typer
 from torch import Tensor
 
 from ddpipe import config, networks
-from ddpipe.artifacts import digest, file_digest, new_folder, write_json
+from ddpipe.artifacts import digest, file_digest, new_folder
 from ddpipe.buffer import Snapshots, Stored, holds, write_about
 from ddpipe.check_batches import lone
 from ddpipe.checkpoints import Checkpoints
@@ -29,7 +29,7 @@ from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams
 from ddpipe.settings import Experts, Run
 from ddpipe.training import Diverged, passes
-from stages import key_of, run_command
+from stages import claim, key_of, run_command
 
 PARTIAL = "networks.partial"  # the piece of the group that is being trained
 LOST = "is not as it was written"
@@ -52,6 +52,8 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     if buffer not in params.experts:
         raise UserError(f"experts.{buffer}: no such entry in params.yaml{did_you_mean(buffer, list(params.experts))}")
     settings = params.experts[buffer]
+    output, spent = Path("data/experts") / buffer, Path("data/costs") / f"experts.{buffer}.json"
+    claim(f"experts@{buffer}", [output, spent], [f"prepare@{settings.data}"])
     name, device = f"experts@{buffer}", choose(params.run)
     keep_freed_memory()
     prepared = Prepared.of(project, settings.data)
@@ -78,33 +80,32 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
         tried.advance()
         return meter.seconds()
 
-    with store.locked():
-        left, again = unmade(store, settings, shape, params.run)
-        begun = unfinished(store, left, settings, shape, params.run)
-        groups = [Begun(group) for group in again if not set(group) & set(begun.group)]
-        new = [number for number in left if not any(number in each.group for each in (begun, *groups))]
-        with explained(buffer, 1):
-            size = at_once(params.run, len(new), trial, device)
-        groups += [Begun(new[first : first + size]) for first in range(0, len(new), size)]
-        done = (settings.networks - len(left)) * passes(settings) + begun.passes * len(set(begun.group) & set(left))
-        with Progress(name, settings.networks * passes(settings), done, params.run.log_every) as progress:
-            for each in [begun, *groups] if begun.group else groups:
-                rngs = [Streams(params.seed, "experts", buffer, number) for number in each.group]
-                with explained(buffer, len(each.group)):
-                    train(cohort(rngs, n), store, each, shape, params.run, device, progress)
-        about = {
-            "buffer": buffer,
-            "networks": settings.networks,
-            "parameters": [[name, list(p.shape)] for name, p in network.named_parameters()],
-            "data_checksum": prepared.checksum,
-        }
-        pieces = [piece[1] for number in range(settings.networks) if (piece := store.read(str(number)))]
-        stored = Stored(shape=shape, dtype=settings.dtype, digests=[piece["digests"] for piece in pieces])
-        with new_folder(Path("data/experts") / buffer) as folder:
-            for number in range(settings.networks):
-                link(array(store, number), folder / f"{number}.safetensors")
-            write_about(folder, about | inputs, stored)
-        write_json(Path("data/costs") / f"experts.{buffer}.json", total_cost([piece["cost"] for piece in pieces]))
+    left, again = unmade(store, settings, shape, params.run)
+    begun = unfinished(store, left, settings, shape, params.run)
+    groups = [Begun(group) for group in again if not set(group) & set(begun.group)]
+    new = [number for number in left if not any(number in each.group for each in (begun, *groups))]
+    with explained(buffer, 1):
+        size = at_once(params.run, len(new), trial, device)
+    groups += [Begun(new[first : first + size]) for first in range(0, len(new), size)]
+    done = (settings.networks - len(left)) * passes(settings) + begun.passes * len(set(begun.group) & set(left))
+    with Progress(name, settings.networks * passes(settings), done, params.run.log_every) as progress:
+        for each in [begun, *groups] if begun.group else groups:
+            rngs = [Streams(params.seed, "experts", buffer, number) for number in each.group]
+            with explained(buffer, len(each.group)):
+                train(cohort(rngs, n), store, each, shape, params.run, device, progress)
+    about = {
+        "buffer": buffer,
+        "networks": settings.networks,
+        "parameters": [[name, list(p.shape)] for name, p in network.named_parameters()],
+        "data_checksum": prepared.checksum,
+    }
+    pieces = [piece[1] for number in range(settings.networks) if (piece := store.read(str(number)))]
+    stored = Stored(shape=shape, dtype=settings.dtype, digests=[piece["digests"] for piece in pieces])
+    with new_folder(output) as folder:
+        for number in range(settings.networks):
+            link(array(store, number), folder / f"{number}.safetensors")
+        write_about(folder, about | inputs, stored)
+    write_sealed(spent, total_cost([piece["cost"] for piece in pieces]))
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from ddpipe.config import load
 from ddpipe.report import published, survey, survey_text
 from ddpipe.report.frame import collect_all
 from ddpipe.report.page import render
-from stages import run_command
+from stages import claim, run_command
 
 
 def page() -> None:
@@ -19,16 +19,17 @@ def page() -> None:
     Writes the survey's Tables 1-4, measured beside published, into the page
     and as reports/survey/table1.md, .csv and .tex to table4.
     """
-    config = load()
+    config, index, folder_of_tables = load(), Path("reports/index.html"), Path("reports/survey")
+    claim("page", [index, folder_of_tables])
     frames = collect_all(config)
     tables = survey.tables(published.read(config.root / "data" / "published"), frames)
     html = render(config, frames, tables)
-    with new_folder(Path("reports") / "survey") as folder:
+    with new_folder(folder_of_tables) as folder:
         for table in tables:
             write_text(folder / f"table{table.number}.md", survey_text.markdown(table))
             write_text(folder / f"table{table.number}.csv", survey_text.comma_separated(table))
             write_text(folder / f"table{table.number}.tex", survey_text.latex(table))
-    write_text(Path("reports") / "index.html", html)
+    write_text(index, html)
     print("the report: reports/index.html; the survey's tables: reports/survey")
 
 

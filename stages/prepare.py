@@ -10,7 +10,7 @@ from ddpipe.config import did_you_mean
 from ddpipe.datasets.prepared import prepare
 from ddpipe.errors import UserError
 from ddpipe.progress import say
-from stages import key_of, run_command
+from stages import claim, key_of, run_command
 
 
 def main(data: Annotated[str, typer.Argument(help="a key of `datasets:` in params.yaml")]) -> None:
@@ -22,9 +22,10 @@ def main(data: Annotated[str, typer.Argument(help="a key of `datasets:` in param
     datasets, data = config.load().params.datasets, key_of("prepare", address=data)
     if data not in datasets:
         raise UserError(f"datasets.{data}: no such entry in params.yaml{did_you_mean(data, list(datasets))}")
-    settings, raw = datasets[data], Path("data/raw")
+    settings, raw, folder = datasets[data], Path("data/raw"), Path("data/prepared") / data
+    claim(f"prepare@{data}", [folder])
     own = raw / data
-    about = prepare(data, settings, own if own.is_dir() else raw / settings.source, Path("data/prepared") / data)
+    about = prepare(data, settings, own if own.is_dir() else raw / settings.source, folder)
     shape, images = "x".join(map(str, about["shape"])), about["images"]
     counts = f"{images['train']} training and {images['test']} test images"
     say(f"{data}: {counts} of {shape}, {len(about['classes'])} classes")

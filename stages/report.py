@@ -11,7 +11,7 @@ from ddpipe.report import figures, tables
 from ddpipe.report.drawings import draw
 from ddpipe.report.frame import collect, losses
 from ddpipe.report.pictures import stored
-from stages import key_of, run_command
+from stages import claim, key_of, run_command
 
 
 def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, for example digits.")]) -> None:
@@ -26,11 +26,13 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     images/.
     """
     config, dataset = load(), key_of("report", address=dataset)
+    output = Path("reports") / dataset
+    claim(f"report@{dataset}", [output])
     frame = collect(config, dataset)
     curves = losses(config, frame)
     look, dpi = figures.styles(config.params.methods), config.params.report.dpi
     own = frame[frame["main"] & frame["mean"].notna()]
-    with new_folder(Path("reports") / dataset) as folder:
+    with new_folder(output) as folder:
         write_text(folder / "table.md", tables.markdown(frame, f"{dataset}: measured and published accuracy"))
         write_text(folder / "table.csv", tables.comma_separated(frame))
         write_text(folder / "table.tex", tables.latex(frame, f"Test accuracy on {dataset}, measured and published."))

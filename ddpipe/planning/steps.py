@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ddpipe import record
 from ddpipe.config import Config, did_you_mean
 from ddpipe.errors import UserError
 from ddpipe.regular import regular
@@ -61,18 +62,22 @@ def plan(config: Config, target: str = "") -> list[Step]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
+    if sentence := record.trouble(config.root):
+        raise UserError(sentence)
     logging.getLogger("dvc").setLevel(logging.ERROR)  # the plan says what DVC would log
     try:
         repo = Repo()
         graph = repo.index.graph
+    except DvcException as error:
+        said = " ".join(str(error).split())
+        if "dvc.lock" in said:
+            raise UserError(f"dvc.lock is damaged ({said}); {record.mend(config.root)}") from error
+        raise UserError(f"dvc.yaml: {said}; run inside a project, after `ddpipe check`") from error
+    try:
         wanted = {s for t in targets_of(config, target) for s in repo.stage.collect(t)} if target else set(graph)
     except DvcException as error:
-        if target:
-            names = [*config.params.reports, *config.rows, *(f"distill@{cell}" for cell in config.rows)]
-            raise UserError(f"no stage, dataset or cell {target!r}{nearest(target, names)} ({error})") from error
-        raise UserError(
-            f"dvc.yaml: {' '.join(str(error).split())}; run inside a project, after `ddpipe check`"
-        ) from error
+        names = [*config.params.reports, *config.rows, *(f"distill@{cell}" for cell in config.rows)]
+        raise UserError(f"no stage, dataset or cell {target!r}{nearest(target, names)} ({error})") from error
     needed = wanted.union(*(networkx.descendants(graph, stage) for stage in wanted))
     steps: dict[Any, Step] = {}
     for stage in reversed(list(networkx.topological_sort(graph.subgraph(needed)))):

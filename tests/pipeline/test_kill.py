@@ -217,5 +217,6 @@ def test_a_second_process_is_refused(project: Project) -> None:
         os.killpg(first.pid, signal.SIGKILL)
         first.communicate()
     assert second.returncode == 2
-    assert re.fullmatch(r"error: data/checkpoints/distill/dm-digits-1\b.* another run .*\n", message)
+    assert "error: distill@dm-digits-1: another process is running this stage; " in message
+    assert f"stop it (`kill {first.pid}`)" in message
     assert not (project.root / "data/distilled/dm-digits-1").exists()

@@ -12,7 +12,8 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from ddpipe import cli, command
+import stages
+from ddpipe import cli
 from ddpipe.artifacts import file_digest, read_json, write_sealed, write_tensors
 from ddpipe.datasets.preprocessing import Preprocessing, fit
 from ddpipe.settings import Dataset
@@ -153,7 +154,7 @@ class Project:
                 patch.chdir(self.root)
                 if name in STAGES:
                     module = importlib.import_module(f"stages.{name}")
-                    command.run(getattr(module, "main", None) or getattr(module, name))
+                    stages.run_command(getattr(module, "main", None) or getattr(module, name))
                 else:
                     cli.main()
         except SystemExit as end:

@@ -429,7 +429,7 @@ def test_every_stage_explains_itself(stage: str, project: Project, capsys: pytes
     assert "Usage:" in said and len(said.split()) > 30
 
 
-@pytest.mark.parametrize("command", ["methods", "explain", "check", "plan", "export"])
+@pytest.mark.parametrize("command", ["methods", "explain", "check", "plan", "export", "clean"])
 def test_every_command_explains_itself(command: str, project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     assert project.run(command, "--help") == 0
     said = capsys.readouterr().out

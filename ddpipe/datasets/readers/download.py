@@ -1,6 +1,7 @@
 """Official files: fetched whole or not at all, and used only when their MD5 is the official one."""
 
 import contextlib
+import fcntl
 import hashlib
 import http.client
 import os
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from ddpipe import lock
 from ddpipe.errors import UserError
 
 
@@ -18,16 +20,23 @@ def fetch(name: str, path: Path, md5: str, urls: Sequence[str], wanted: str) -> 
     """
     from torchvision.datasets import utils  # slow to import, and needed only here
 
-    part, reason = path.with_name(f"{path.name}.part"), ""
-    for url in urls:
+    reason = ""
+    part = path.with_name(f"{path.name}.part")  # locked while it grows: datasets of one source share their folder
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as held:
         try:
-            utils.download_url(url, str(path.parent), part.name, md5)
-            os.replace(part, path)
-            return
-        except (OSError, RuntimeError, http.client.HTTPException) as error:
-            reason = " ".join(str(error).split())
-            with contextlib.suppress(OSError):
-                part.unlink()
+            held.enter_context(lock.flocked(part, fcntl.LOCK_EX))
+        except lock.Held as error:
+            raise UserError(f"datasets.{name}: another process is downloading {path}; wait for it") from error
+        for url in urls:
+            try:
+                utils.download_url(url, str(path.parent), part.name, md5)
+                os.replace(part, path)
+                return
+            except (OSError, RuntimeError, http.client.HTTPException) as error:
+                reason = " ".join(str(error).split())
+                part.write_bytes(b"")
+        part.unlink(missing_ok=True)
     raise UserError(
         f"datasets.{name}: {path} is missing and cannot be downloaded ({reason}); put {wanted} into {path.parent}"
     )

@@ -1,0 +1,121 @@
+"""dvc.lock, DVC's record of what ran: whether it is whole, a copy to mend it from, and how entries leave it.
+
+DVC rewrites the file in place after every stage, so that a kill in this moment leaves it empty or cut.
+"""
+
+import contextlib
+import fcntl
+import json
+import re
+import subprocess
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from ddpipe import lock
+from ddpipe.artifacts import write_bytes
+from ddpipe.errors import UserError
+from ddpipe.progress import say
+
+FILE, COPY = Path("dvc.lock"), lock.CHECKPOINTS / "dvc.lock"
+HEADS = re.compile(r"(schema|stages|datasets):( .*)?|#.*|")
+
+
+@contextlib.contextmanager
+def undisturbed(root: Path) -> Iterator[None]:
+    """No DVC is at work, except that its stages may run; lock.Held where one is. It writes its files in this state."""
+    path = root / ".dvc/tmp/lock"
+    with lock.flocked(path, fcntl.LOCK_SH) if path.exists() else contextlib.nullcontext():
+        yield
+
+
+def fault(content: bytes) -> str | None:
+    """What is wrong with a dvc.lock, told from its outline (parsing takes 100 times as long); None if nothing."""
+    text = content.decode(errors="replace")
+    heads = [line for line in text.splitlines() if not line.startswith(" ")]
+    if not text.strip("\0\r\n "):
+        return "is empty (DVC was killed while it wrote it)"
+    if any(line.startswith(("<<<<<<<", ">>>>>>>")) for line in heads):
+        return "holds both sides of a merge"
+    if not all(HEADS.fullmatch(line) for line in heads):
+        return "is not what DVC writes"
+    if not text.endswith("\n") or text.rstrip().endswith(":") or not any(line.startswith("stages:") for line in heads):
+        return "is cut short (DVC was killed while it wrote it)"
+    return None
+
+
+def mend(root: Path) -> str:
+    """Ways to a whole dvc.lock that are known to work in the project at `root`."""
+    ways = []
+    with contextlib.suppress(OSError):
+        if fault((root / COPY).read_bytes()) is None:
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime((root / COPY).stat().st_mtime))
+            ways.append(f"`cp {COPY} {FILE}` puts back the copy of {when}")
+    with contextlib.suppress(OSError):
+        shown = subprocess.run(["git", "show", f"HEAD:./{FILE}"], cwd=root, capture_output=True)
+        if shown.returncode == 0 and fault(shown.stdout) is None:
+            ways.append(f"`git checkout HEAD -- {FILE}` puts back the committed one")
+    if not ways:
+        return f"delete it (`rm {FILE}`): DVC fetches from its cache what it finds there and runs the rest again"
+    return ", ".join(ways) + "; `dvc repro` then runs again what it does not name"
+
+
+def trouble(root: Path) -> str | None:
+    """The sentence about the first of DVC's files that a kill has left unreadable; None if all can be read."""
+    path, running = root / FILE, root / ".dvc/tmp/rwlock"
+    with contextlib.suppress(lock.Held, OSError), undisturbed(root):
+        if running.exists():
+            try:
+                json.loads(running.read_bytes())
+            except ValueError:
+                return ".dvc/tmp/rwlock is damaged (DVC was killed while it wrote it); delete it"
+        if reason := fault(path.read_bytes()):
+            return f"{FILE} {reason}; {mend(root)}"
+    return None
+
+
+def keep() -> None:
+    """Copy a whole dvc.lock to where no DVC writes; a damaged one is named, for a stage can do without."""
+    with contextlib.suppress(lock.Held, OSError), undisturbed(Path()):
+        content = FILE.read_bytes()
+        if reason := fault(content):
+            say(f"note: {FILE} {reason}; {mend(Path())}")
+        elif not COPY.exists() or COPY.read_bytes() != content:
+            write_bytes(COPY, content)
+
+
+def entries(text: str) -> dict[str, str]:
+    """The stages that a dvc.lock names, each with its lines."""
+    found: dict[str, str] = {}
+    _, marker, body = text.partition("\nstages:\n")
+    for line in body.splitlines(keepends=True) if marker else ():
+        if not line.startswith(" ") and line.strip():
+            break
+        if match := re.fullmatch(r"  (['\"]?)([^\s'\"]+)\1:\s*", line):
+            name = match[2]
+            found[name] = ""
+        if found:
+            found[name] += line
+    return found
+
+
+def forget(root: Path, names: Collection[str]) -> None:
+    """Take the stages `names` out of dvc.lock; every other byte stays.
+
+    Raises:
+        UserError: DVC is at work.
+    """
+    path = root / FILE
+    if not names:
+        return
+    try:
+        with undisturbed(root):
+            text = path.read_bytes().decode()
+            blocks = entries(text)
+            for name in names:
+                text = text.replace(blocks[name], "", 1)
+            if not blocks.keys() - names:
+                text = text.replace("\nstages:\n", "\nstages: {}\n", 1)
+            write_bytes(path, text.encode())
+    except lock.Held as error:
+        raise UserError(f"{FILE}: DVC is at work; wait for it, then run the same command again") from error
