@@ -14,7 +14,7 @@ import typer
 from torch import Tensor
 
 from ddpipe import config, networks
-from ddpipe.artifacts import digest, file_digest, new_folder
+from ddpipe.artifacts import digest, file_digest, new_folder, write_sealed
 from ddpipe.buffer import Snapshots, Stored, holds, write_about
 from ddpipe.check_batches import lone
 from ddpipe.checkpoints import Checkpoints
