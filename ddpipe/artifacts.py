@@ -159,7 +159,7 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], Any]":
 
 def verify(path: Path, sha256: str) -> None:
     """UserError unless the file's bytes have this digest, which was written beside it."""
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path} does not exist; {mend(path)}")
     if file_digest(path) != sha256:
         raise UserError(f"{path} is damaged or cut short (its SHA-256 is not what was written); {mend(path)}")

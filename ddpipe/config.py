@@ -88,9 +88,17 @@ def validate(kind: Any, value: Any, where: str) -> Any:
         if first["type"].startswith("union_tag"):
             raise UserError(f"{key}: {first['msg']}") from None
         own_words = first["type"] in ("value_error", settings.UNSTATED) or isinstance(first["input"], dict | list)
-        shown = "" if own_words else f", not {shorten(repr(first['input']))}"
+        shown = "" if own_words else f", not {brief(first['input'])}"
         reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
         raise UserError(f"{key}: {reason}{shown}") from None
+
+
+def brief(value: object) -> str:
+    """`value` as Python writes it, short enough for a sentence."""
+    try:
+        return shorten(repr(value))
+    except ValueError:  # Python refuses to write numbers of thousands of digits
+        return "a number of thousands of digits"
 
 
 def shorten(word: str) -> str:

@@ -128,7 +128,7 @@ def test_a_growing_file_is_held_against_every_row(tmp_path: Path) -> None:
         assert not holds(path, (3, 5), "float32", DIGESTS[:2]), where
 
 
-class Stop(Exception):
+class Stop(BaseException):
     pass
 
 

@@ -39,9 +39,11 @@ def test_constant_images_are_counted_beyond_the_first_chunk(tmp_path):
     refused("training image number 1500 ", "mine", source="npz", path=str(tmp_path / "a.npz"), per_image=True)
 
 
-def test_one_number_a_channel():
-    given = {"standardise": "given", "mean": (0.5, 0.5, 0.5), "std": (0.2,)}
-    refused(r"datasets\.digits\.mean has 3 numbers but the images have 1 channel", "digits", source="digits", **given)
+def test_one_number_a_channel(tmp_path):
+    np.savez(tmp_path / "a.npz", **arrays())
+    given = {"standardise": "given", "mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}
+    source = {"source": "npz", "path": str(tmp_path / "a.npz")}
+    refused(r"datasets\.mine\.mean has 3 numbers but the images have 1 channel", "mine", **source, **given)
 
 
 def test_unknown_classes_are_named(tmp_path):

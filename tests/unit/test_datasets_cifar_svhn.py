@@ -69,7 +69,10 @@ def test_cifar_that_cannot_be_downloaded(tmp_path, monkeypatch, source):
     no_network(monkeypatch)
     path = re.escape(str(tmp_path / cifar.RELEASES[source].archive))
     refused(
-        f"datasets.c: {path} is missing and cannot be downloaded; put .* or the files", "c", tmp_path, source=source
+        rf"datasets.c: {path} is missing and cannot be downloaded \(.*\); put .* or the files",
+        "c",
+        tmp_path,
+        source=source,
     )
     assert not list(tmp_path.iterdir())
 
@@ -162,7 +165,7 @@ def test_svhn_label_10_is_the_digit_0(tmp_path, monkeypatch):
 
 def test_missing_and_damaged_svhn(tmp_path, monkeypatch):
     no_network(monkeypatch)
-    match = "train_32x32.mat is missing and cannot be downloaded; put train_32x32.mat, test_32x32.mat into"
+    match = r"train_32x32.mat is missing and cannot be downloaded \(.*\); put train_32x32.mat, test_32x32.mat into"
     refused(match, "svhn", tmp_path, source="svhn")
     assert not list(tmp_path.iterdir())
     svhn_files(tmp_path, monkeypatch)

@@ -44,7 +44,7 @@ def test_missing_files_that_cannot_be_downloaded(tmp_path, monkeypatch, source):
     no_network(monkeypatch)
     raw = tmp_path / source
     every_name = ".*".join(f"{name}.gz" for name in idx.NAMES)
-    refused(f"{re.escape(str(raw))}.*cannot be downloaded; put {every_name} into", source, raw, source=source)
+    refused(rf"{re.escape(str(raw))}.*cannot be downloaded \(.*\); put {every_name} into", source, raw, source=source)
     assert not list(raw.iterdir())
 
 

@@ -100,7 +100,6 @@ def test_npz_test_part_in_a_file_of_its_own(tmp_path):
     data = prepared("mine", **one, **two)
     assert np.array_equal(data.test_images[:, 0].numpy(), arrays["test_images"])
     assert data.source["test_path"] == two["test_path"]
-    refused("test_fraction: .*b.npz has a test part", "mine", **one, **two, test_fraction=0.5)
     np.savez(tmp_path / "b.npz", **{key: value for key, value in arrays.items() if "test" in key}, classes=list("xyz"))
     refused("test_path: .*b.npz names other classes than .*a.npz", "mine", **one, **two)
     (tmp_path / "b.npz").unlink()

@@ -63,6 +63,7 @@ def test_a_learned_set_needs_nothing_but_its_folder(project: Project, tmp_path: 
 @pytest.mark.parametrize("whitened", [False, True])
 def test_its_preprocessing_travels_with_it(whitened: bool, project: Project, tmp_path: Path) -> None:
     if whitened:
+        project.set("params.yaml", "datasets.tiny.standardise", "biased")
         project.set("params.yaml", "datasets.tiny.whitening", {})
         assert project.run("prepare", "tiny") == project.run("distill", "dm-tiny-1") == 0
     data = Prepared.load(project.root / "data/prepared/tiny")

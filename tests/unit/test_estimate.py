@@ -262,6 +262,7 @@ def test_bytes_are_those_of_real_folders(project: Project, whitening: dict | Non
         test_images=rng.integers(0, 256, (30, *shape), dtype=np.uint8),
         test_labels=np.arange(30) % 3,
     )
+    project.set("params.yaml", "datasets.tiny.standardise", "biased")
     project.set("params.yaml", "datasets.tiny.whitening", whitening)
     project.set("params.yaml", "networks.small", {"kind": "convnet", "depth": 2, "width": 64})
     project.set("params.yaml", "experts.tiny.networks", 2)

@@ -34,7 +34,7 @@ NUMBERS = {
 PASSES = NUMBERS["networks"] * NUMBERS["epochs"]
 
 
-class Stop(Exception):
+class Stop(BaseException):
     pass
 
 

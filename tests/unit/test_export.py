@@ -114,7 +114,7 @@ def styled(project: Project) -> None:
 @pytest.mark.parametrize(
     "method, data, made",
     [
-        ("random", {"whitening": {}}, lambda project: None),
+        ("random", {"standardise": "biased", "whitening": {}}, lambda project: None),
         ("random", {"per_image": True}, lambda project: None),
         ("dm", {}, styled),
     ],

@@ -19,7 +19,7 @@ RUNS = {  # a run of every stage of dvc.yaml; "further" is the same command as e
     "experts": ("experts@tiny", "experts tiny"),
     "distill": ("distill@dm-tiny-1", "distill dm-tiny-1"),
     "evaluate": ("evaluate@dm-tiny-1.small.quick", "evaluate dm-tiny-1"),
-    "further": ("evaluate@dm-tiny-1.other.again", "evaluate dm-tiny-1 --network other --protocol again"),
+    "further": ("evaluate@dm-tiny-1.other.again", "evaluate dm-tiny-1-other-again"),
     "report": ("report@tiny", "report tiny"),
     "page": ("page", "page"),
 }

@@ -12,6 +12,7 @@ from tests.contracts.compositions import of
 
 def test_whitening_that_cannot_fit_is_refused_before_anything_is_written(monkeypatch, project, capsys):
     monkeypatch.setattr(prepared, "machine_memory", lambda: 32 * 64**2 - 1)
+    project.set("params.yaml", "datasets.tiny.standardise", "biased")
     project.set("params.yaml", "datasets.tiny.whitening", {})
     before = project.outputs()
     assert project.run("prepare", "tiny") == 2

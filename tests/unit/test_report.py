@@ -20,8 +20,10 @@ from ddpipe.report.published import COLUMNS
 PARAMS = """
 seed: 0
 datasets: {mnist: {source: mnist}, digits: {source: digits, flip: false}}
-networks: {convnet3: {kind: convnet}, resnet18_in: {kind: resnet, blocks: [2, 2, 2, 2]}}
-protocols: {dc: {epochs: 2}, dsa: {epochs: 3}}
+networks: {convnet3: {kind: convnet, depth: 3, width: 128}, resnet18_in: {kind: resnet, blocks: [2, 2, 2, 2]}}
+protocols:
+  dc: {epochs: 2, lr: 0.01, momentum: 0.9, weight_decay: 0.0, batch: 256, drop: never, networks: 2}
+  dsa: {epochs: 3, lr: 0.01, momentum: 0.9, weight_decay: 0.0, batch: 256, drop: never, networks: 2}
 methods: {random: {}, whole: {}, dm: {}, dsa: {iterations: 5}, dm-own: {base: dm, iterations: 7}}
 reports: {mnist: {}, digits: {}}
 grid:
@@ -29,8 +31,8 @@ grid:
     protocol: dsa, needs: data/prepared/x, objective: ddpipe/a.py, synthetic: ddpipe/a.py}
 """
 DISTILLED = (
-    "{kind: distillation, synthetic: {name: pixels}, objective: {name: distribution}, students: {name: fresh}, "
-    "outer: {images: {lr: 1.0}}, iterations: 10}"
+    "{kind: distillation, synthetic: {name: pixels, init: real}, objective: {name: distribution}, "
+    "students: {name: fresh}, outer: {images: {lr: 1.0}}, iterations: 10, real_batch: 256, sets: 5}"
 )
 ROW = (
     "{{method: {m}, recipe: {m}, cell: default, dataset: {d}, data: {d}, ipc: {ipc}, network: convnet3, protocol: {p}, "

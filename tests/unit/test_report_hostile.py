@@ -61,5 +61,7 @@ def test_the_mark_of_an_objection_is_a_number(root: Path) -> None:
     fields = lines[1].split(",")
     fields[published.COLUMNS.index("doubtful")] = "<b>"
     path.write_text("\n".join([lines[0], ",".join(fields), *lines[2:]]) + "\n")
-    with pytest.raises(UserError, match=r"table1\.csv, line 2: doubtful must be a number, not '<b>'"):
+    with pytest.raises(
+        UserError, match=r"table1\.csv, line 2: doubtful must be the number of an objection, or nothing, not '<b>'"
+    ):
         published.read(root / "data/published")

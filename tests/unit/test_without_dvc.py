@@ -17,7 +17,7 @@ for words in {stages!r}:
         assert not end.code, words
 print("all stages ran")
 """
-STAGES = ["prepare tiny", "experts tiny", "distill dm-tiny-1 --ipc 1", "distill herding-tiny-1", "evaluate dm-tiny-1"]
+STAGES = ["prepare tiny", "experts tiny", "distill dm-tiny-1", "distill herding-tiny-1", "evaluate dm-tiny-1"]
 
 
 def test_stages_need_neither_dvc_nor_the_c_parser(project):
