@@ -80,8 +80,9 @@ def plan(config: Config, target: str = "") -> list[Step]:
         raise UserError(f"no stage, dataset or cell {target!r}{nearest(target, names)} ({error})") from error
     needed = wanted.union(*(networkx.descendants(graph, stage) for stage in wanted))
     steps: dict[Any, Step] = {}
-    for stage in reversed(list(networkx.topological_sort(graph.subgraph(needed)))):
-        steps[stage] = judge(stage, [(before, steps[before]) for before in graph.successors(stage)])
+    with repo:  # its databases are closed at the end
+        for stage in reversed(list(networkx.topological_sort(graph.subgraph(needed)))):
+            steps[stage] = judge(stage, [(before, steps[before]) for before in graph.successors(stage)])
     return list(steps.values())
 
 
