@@ -51,7 +51,7 @@ def test_tinyimagenet_labels_are_sorted_wnids(tmp_path, monkeypatch, packed):
 def test_tinyimagenet_missing_and_damaged_archive(tmp_path, monkeypatch):
     no_network(monkeypatch)
     path = re.escape(str(tmp_path / "tiny-imagenet-200.zip"))
-    match = rf"{path} is missing and cannot be downloaded \(.*\); put tiny-imagenet-200.zip or the unpacked folder tiny-imagenet"
+    match = rf"{path} is missing and cannot be downloaded \(.*\); put tiny-imagenet-200.zip or the unpacked folder"
     refused(match, "t", tmp_path, source="tinyimagenet")
     assert not list(tmp_path.iterdir())
     tinyimagenet_files(tmp_path, monkeypatch)
