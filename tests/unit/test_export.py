@@ -87,6 +87,7 @@ def test_export_of_what_was_never_measured(project: Project) -> None:
 def digits(project: Project, **data: object) -> None:
     """The project's cells on the digits of scikit-learn, ten images a class, judged well enough to tell."""
     rules = {"epochs": 60, "batch": 64, "lr": 0.03, "networks": 3, "augment": "color_crop_cutout_flip_scale_rotate"}
+    rules |= {"momentum": 0.9, "weight_decay": 0.0005, "drop": "half", "drop_resets_momentum": True}
     project.set("params.yaml", "datasets.tiny", {"source": "digits", "flip": False, **data})
     project.set("params.yaml", "protocols.quick", rules)
     project.set("params.yaml", "networks.small", {"kind": "convnet", "depth": 2, "width": 16})

@@ -188,7 +188,8 @@ def test_more_than_the_budget_is_refused_unless_said(factorised: Project, capsys
 
 
 def test_check_says_what_does_not_fit(factorised: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    factorised.set("params.yaml", "methods.dm.regulariser", {"name": "contrast"})
+    contrast = {"name": "contrast", "weight": 0.1, "pull": 0.1, "supervised": 0.1, "temperature": 0.07}
+    factorised.set("params.yaml", "methods.dm.regulariser", contrast | {"lr": 0.001, "momentum": 0.9})
     assert factorised.run("check") == 0
     factorised.set("params.yaml", "methods.dm.synthetic.hallucinators", 1)
     factorised.set("params.yaml", "methods.dm.students", {"name": "experts", "starts": 1, "span": 1})

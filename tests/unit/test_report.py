@@ -67,7 +67,7 @@ def put(root: Path, cell: str, protocol: str, mean: float, network: str = "convn
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     for method, (protocol, ipcs) in GRID.items():
-        parts = DISTILLED if method in ("dm", "dsa") else f"{{kind: selection, rule: {method}}}"
+        parts = DISTILLED if method in ("dm", "dsa") else f"{{kind: selection, rule: {method}, sets: 5}}"
         lines = [f"{method}: {{paper: x, protocol: {protocol}, parts: {parts}, cells: {{default: {{}}}}}}", "grid:"]
         for dataset in ("mnist", "digits") if method == "dm" else ("mnist",):
             lines += [
