@@ -14,6 +14,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+import stages
 from ddpipe import config, device
 from ddpipe.artifacts import read_json
 from ddpipe.config import Config
@@ -105,24 +106,24 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
         patch.setattr(device, "time", SimpleNamespace(monotonic=time.process_time))  # what the stages record
         torch.set_num_threads(1)
         for data in ("digits", "grey28", "colour32"):
-            prepare.main(data)
+            with stages.held:
+                prepare.main(data)
         yield config.load()
 
 
 def measured(project: Config, stage: str, key: str) -> float:
     """Run a stage; the seconds that it records."""
+    command = {"experts": experts, "distill": distill}.get(stage, evaluate)
+    with stages.held:
+        command.main(key)
     if stage == "experts":
-        experts.main(key)
         return read_json(project.root / "data/costs" / f"experts.{key}.json")["seconds"]
     if stage == "distill":
-        distill.main(key)
         return read_json(project.root / "data/costs" / f"{key}.json")["seconds"]
     if stage == "further":
         entry = project.evaluations[key]
         key, network, protocol = entry.cell, entry.network, entry.protocol
-        evaluate.main(key, network, protocol)
     else:
-        evaluate.main(key, "", "")
         network, protocol = project.row(key).network, project.row(key).protocol
     path = project.results / project.row(key).dataset / f"{key}.{network}.{protocol}.json"
     return read_json(path)["seconds"]

@@ -243,9 +243,7 @@ def test_gradients_of_what_is_learned_agree_with_finite_differences(objective, a
 @every_combination
 def test_a_diverging_run_names_the_learning_rate(objective, pool):
     run = advanced(run_of(of(objective, pool, lr=1e38)), 4)
-    with pytest.raises(
-        UserError, match=r"outer\.images\.lr \(1e\+38\): from iteration \d.* not a number; lower it"
-    ) as error:
+    with pytest.raises(UserError, match=r"outer\.images\.lr \(1e\+38\).*: from iteration \d.* not a number") as error:
         run.check_finite()
     assert "\n" not in str(error.value)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import stages
 from stages import distill
 from tests.pipeline.project import Project, folder_bytes
 
@@ -26,7 +27,8 @@ def clone(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
 
 def run(capsys: pytest.CaptureFixture[str]) -> str:
     """The stage's log."""
-    distill.main(CELL)
+    with stages.held:
+        distill.main(CELL)
     return capsys.readouterr().err
 
 
@@ -41,7 +43,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with monkeypatch.context() as patch:
         patch.setattr(distill.Progress, "advance", stop)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt), stages.held:
             distill.main(CELL)
 
 
@@ -59,7 +61,8 @@ def unbroken(clone: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     other = clone.copy(tmp_path / "unbroken")
     with monkeypatch.context() as patch:
         patch.chdir(other.root)
-        distill.main(CELL)
+        with stages.held:
+            distill.main(CELL)
     return output(other)
 
 
@@ -144,5 +147,6 @@ def test_what_a_killed_process_left_neither_counts_nor_stays(clone: Project) -> 
     assert "up to date" in clone.dvc("status", "report@digits")
     untracked = clone.call("git", "status", "--porcelain", "--untracked-files=all", "data", "reports")
     assert untracked == ""
-    distill.main(CELL)
+    with stages.held:
+        distill.main(CELL)
     assert not list((root / "data/distilled").glob(".*"))
