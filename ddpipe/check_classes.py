@@ -25,11 +25,14 @@ def classes(config: Config) -> Iterator[str]:
         except UserError as error:
             yield str(error)
             continue
-        for cell, row in users.items() if found else ():
+        if found is None:
+            continue
+        most, which = found
+        for cell, row in users.items():
             count, key = taken(config, cell, row)
-            if count > found[0]:
-                told = f"{key}: {count}, but the smallest class of {name}{found[1]} has {found[0]} training images"
-                yield f"{told}; use at most {found[0]}"
+            if count > most:
+                told = f"{key}: {count}, but the smallest class of {name}{which} has {most} training images"
+                yield f"{told}; use at most {most}"
 
 
 def taken(config: Config, cell: str, row: settings.Row) -> tuple[int, str]:

@@ -132,7 +132,9 @@ class Dataset(Settings):
                 "with the letters b and d"
             )
         if self.standardise == "none" and not self.per_image:
-            asked["whitening"] = "say how pixels are preprocessed, as standardise is none: whitening: {}, or null for not"
+            asked["whitening"] = (
+                "say how pixels are preprocessed, as standardise is none: whitening: {}, or null for not"
+            )
         if self.per_image or "whitening" in self.model_fields_set:
             asked["standardise"] = "say what comes before: none as in MTT's code and for per_image, biased or unbiased"
         return asked

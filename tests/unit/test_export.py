@@ -89,7 +89,11 @@ def digits(project: Project, **data: object) -> None:
     rules = {"epochs": 60, "batch": 64, "lr": 0.03, "networks": 3, "augment": "color_crop_cutout_flip_scale_rotate"}
     project.set("params.yaml", "datasets.tiny", {"source": "digits", "flip": False, **data})
     project.set("params.yaml", "protocols.quick", rules)
-    project.set("params.yaml", "networks.small", {"kind": "convnet", "depth": 2, "width": 16})
+    project.set(
+        "params.yaml",
+        "networks.small",
+        {"kind": "convnet", "depth": 2, "width": 16, "norm": "instance", "initialisation": "default"},
+    )
     project.set("params.yaml", "evaluations", {})
     project.set("params.yaml", "methods.random", {"sets": 1})
     for method in ("random", "dm"):
