@@ -18,8 +18,8 @@ networks:
   convnet3: {kind: convnet, depth: 3, width: 128, norm: instance, initialisation: default}
   convnet3_w16: {kind: convnet, depth: 3, width: 16, norm: instance, initialisation: default}
   plain18:
-    {kind: resnet, block: basic, blocks: [2, 2, 2, 2], widths: [64, 128, 256, 512], norm: instance, downsampling: stride,
-     initialisation: default}
+    {kind: resnet, block: basic, blocks: [2, 2, 2, 2], widths: [64, 128, 256, 512], norm: instance,
+     downsampling: stride, initialisation: default}
   resnet18_bn:
     {kind: resnet, block: basic, blocks: [2, 2, 2, 2], widths: [64, 128, 256, 512], norm: batch, downsampling: stride,
      initialisation: default}
@@ -57,7 +57,8 @@ grid:
 """
 PARTS = (
     "{kind: distillation, synthetic: {name: pixels, init: real}, objective: {name: distribution}, "
-    "students: {name: fresh}, augment: none, outer: {images: {lr: 1.0, momentum: 0.0}}, iterations: 10, real_batch: 256, sets: 5}"
+    "students: {name: fresh}, augment: none, outer: {images: {lr: 1.0, momentum: 0.0}}, "
+    "iterations: 10, real_batch: 256, sets: 5}"
 )
 TABLES = {"random": "", "dm": "tables: {3: dcbench, 4: idc},", "dsa": "tables: {3: dcbench},", "kfs": ""}
 
