@@ -8,9 +8,11 @@ from typing import Any
 
 from ddpipe import record, settings
 from ddpipe.check_batches import batches
+from ddpipe.check_budget import budget
 from ddpipe.check_buffers import buffers
 from ddpipe.check_classes import classes
 from ddpipe.check_data import data
+from ddpipe.check_idle import idle
 from ddpipe.check_parts import parts
 from ddpipe.check_training import trainings
 from ddpipe.config import Config, did_you_mean, read_yaml, resolve
@@ -41,6 +43,8 @@ def problems(config: Config) -> list[str]:
         batches,
         trainings,
         classes,
+        budget,
+        idle,
         dvc_files,
     ):
         found |= dict.fromkeys(part(config))

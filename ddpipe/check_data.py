@@ -1,18 +1,15 @@
-"""What only the images can tell about the rows: their resolution, as far as it is known, and prepared classes' sizes.
+"""What only the images can tell about the networks: their resolution, as far as it is known.
 
 Part of `ddpipe check`, so without torch: what the networks refuse is said here a second time (a test compares).
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from ddpipe import settings
-from ddpipe.artifacts import mend
 from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.planning.shapes import data_of
-from ddpipe.regular import regular
 
 
 class Size(NamedTuple):
@@ -37,37 +34,15 @@ def size(config: Config, name: str) -> Size | None:
 def data(config: Config) -> Iterator[str]:
     params = config.params
     for name, chosen in params.datasets.items():
-        users = {cell: row for cell, row in config.rows.items() if row.data == name}
-        if users:
-            yield from classes(config, name, users)
+        users = [row for row in config.rows.values() if row.data == name]
         known = size(config, name)
         resolution = known.resolution if known else chosen.resolution
-        entries = [(row.data, row.network) for row in users.values()]
+        entries = [(row.data, row.network) for row in users]
         entries += [(entry.data, entry.network) for entry in config.evaluations.values()]
         entries += [(buffer.data, buffer.network) for buffer in params.experts.values()]
         for network in dict.fromkeys(network for data, network in entries if data == name):
             if resolution and network in params.networks and (why := misfit(params.networks[network], resolution)):
                 yield f"networks.{network}.{why.format(f'{resolution}x{resolution} images of {name}')}"
-
-
-def classes(config: Config, name: str, users: dict[str, settings.Row]) -> Iterator[str]:
-    """That the classes of prepared data are large enough for their rows."""
-    folder = config.root / "data" / "prepared" / name
-    if not (folder / "data.json").exists():
-        return
-    try:
-        data_of(config, name)
-        counts = class_sizes(folder / "data.safetensors")
-    except UserError as error:
-        yield str(error)
-        return
-    smallest = min(counts)
-    for cell, row in users.items():
-        if row.ipc != "all" and row.ipc > smallest:
-            yield (
-                f"grid.{cell}.ipc: {row.ipc}, but the smallest class of {name} (number {counts.index(smallest)}) "
-                f"has {smallest} training images; use at most {smallest}"
-            )
 
 
 def last_map(network: settings.Network, resolution: int) -> int:
@@ -113,15 +88,3 @@ def wiped_out(halvings: str) -> str:
         f"norm: {halvings} halve the {{}} to 1x1, of which instance norm leaves nothing, so no logit depends on the "
         f"image; set it to batch, or use fewer {halvings.split()[1]}"
     )
-
-
-def class_sizes(path: Path) -> list[int]:
-    """Training images of each class, from the labels alone: an .safetensors file is read in parts."""
-    import numpy as np
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(regular(path), framework="numpy") as file:
-            return np.bincount(file.get_tensor("train_labels")).tolist()
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged or missing ({error}); {mend(path)}") from error

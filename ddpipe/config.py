@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -74,7 +74,7 @@ def did_you_mean(word: object, known: list[str]) -> str:
 def validate(kind: Any, value: Any, where: str) -> Any:
     """`value` as settings class `kind`; the first mistake becomes one sentence that starts with `where` and its key."""
     try:
-        return TypeAdapter(kind).validate_python(value, context=settings.FILE)
+        return adapter(kind).validate_python(value, context=settings.FILE)
     except ValidationError as error:
         first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
         missing, unstated = first["type"] == "missing", first["type"] == settings.UNSTATED
@@ -91,6 +91,12 @@ def validate(kind: Any, value: Any, where: str) -> Any:
         shown = "" if own_words else f", not {brief(first['input'])}"
         reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
         raise UserError(f"{key}: {reason}{shown}") from None
+
+
+@cache
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    """pydantic's reader of a settings class, which takes longer to build than to use."""
+    return TypeAdapter(kind)
 
 
 def brief(value: object) -> str:

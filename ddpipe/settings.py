@@ -88,12 +88,15 @@ def needed(*keys: str) -> dict[str, str]:
 
 
 class Whitening(Settings):
-    """Regularised ZCA. Defaults are MTT's (kornia's) convention; `zca: kip | frepo | rfad | rtp` name the others."""
+    """Regularised ZCA. {} is MTT's (kornia's) convention; any other is stated whole."""
 
     regularisation: Positive = 0.1
     relative: Switch = False  # True: times the mean eigenvalue (kernel methods); False: added as it is
     centred: Switch = True  # subtract the per-feature mean of the training images
     ddof: Literal[0, 1] = 1  # the covariance divides by n - ddof
+
+    def stated(self) -> dict[str, str]:
+        return needed(*type(self).model_fields) if self.model_fields_set else {}
 
 
 class Dataset(Settings):
@@ -128,8 +131,12 @@ class Dataset(Settings):
                 "say whether a mirrored image belongs to the same class: true, or false where it is another one, as "
                 "with the letters b and d"
             )
-        if self.whitening is not None:
-            asked["standardise"] = "say what comes before the whitening: none as in MTT's code, biased or unbiased"
+        if self.standardise == "none" and not self.per_image:
+            asked["whitening"] = (
+                "say how pixels are preprocessed, as standardise is none: whitening: {}, or null for not"
+            )
+        if self.per_image or "whitening" in self.model_fields_set:
+            asked["standardise"] = "say what comes before: none as in MTT's code and for per_image, biased or unbiased"
         return asked
 
     @model_validator(mode="after")
@@ -167,7 +174,8 @@ class ConvNet(Settings):
     initialisation: Literal["default", "lecun", "kernel"] = "default"
 
     def stated(self) -> dict[str, str]:
-        return needed("depth", "width")
+        own = ("first_padding", "prepended") if self.initialisation == "kernel" else ()  # KIP's and RFAD's differ there
+        return needed("depth", "width", "norm", "initialisation", *own)
 
     @model_validator(mode="after")
     def consistent(self) -> "ConvNet":
@@ -182,12 +190,18 @@ class LeNet(Settings):
     kind: Literal["lenet"]
     initialisation: Literal["default", "xavier"] = "default"  # xavier: DD; default: LD
 
+    def stated(self) -> dict[str, str]:
+        return needed("initialisation")
+
 
 class AlexNet(Settings):
     """The network of DD's and LD's CIFAR-10 rows (their AlexCifarNet)."""
 
     kind: Literal["alexnet"]
     initialisation: Literal["default", "xavier"] = "default"
+
+    def stated(self) -> dict[str, str]:
+        return needed("initialisation")
 
 
 class ResNet(Settings):
@@ -198,6 +212,9 @@ class ResNet(Settings):
     norm: Literal["instance", "batch"] = "instance"
     downsampling: Literal["stride", "avgpool"] = "stride"
     initialisation: Literal["default", "he"] = "default"
+
+    def stated(self) -> dict[str, str]:
+        return needed("block", "widths", "norm", "downsampling", "initialisation")
 
     @model_validator(mode="after")
     def consistent(self) -> "ResNet":
@@ -215,7 +232,7 @@ class DenseNet(Settings):
     norm: Literal["batch", "instance"] = "batch"
 
     def stated(self) -> dict[str, str]:
-        return needed("growth")
+        return needed("blocks", "growth", "norm")
 
 
 Network = Annotated[ConvNet | ResNet | DenseNet | LeNet | AlexNet, Field(discriminator="kind")]
@@ -241,7 +258,9 @@ class Training(Settings):
     precision: Literal["float32", "bfloat16"] = "float32"  # of forward and backward passes; weights stay float32
 
     def stated(self) -> dict[str, str]:
-        return needed("lr", "momentum", "weight_decay", "batch")
+        resets = () if self.drop == "never" else ("drop_resets_momentum",)
+        mixes = ("cutmix",) if self.augment.startswith(strategy.IDC) else ()
+        return needed("lr", "momentum", "weight_decay", "batch", "drop", *resets, "augment", *mixes)
 
 
 class Protocol(Training):
@@ -254,9 +273,10 @@ class Protocol(Training):
     exceptions: dict[str, dict] = {}  # dataset -> the numbers that differ there
 
     def stated(self) -> dict[str, str]:
-        resets = () if self.drop == "never" else ("drop_resets_momentum",)
-        asked = super().stated() | needed("drop", *resets, "networks")
-        return {key: about for key, about in asked.items() if key != "lr" or not self.learned_lr}
+        asked = super().stated() | needed("extra_epoch", "networks")
+        if self.learned_lr:
+            return {key: about for key, about in asked.items() if key != "lr"}
+        return asked | {"lr": "this key is missing; add it, or learned_lr: true for the one learned with the set"}
 
 
 class Flat(Settings):
@@ -282,8 +302,7 @@ class Experts(Training):
     revision: PositiveInt = 1
 
     def stated(self) -> dict[str, str]:
-        """How the rate falls shapes the trajectories that cells imitate; pools of last networks may leave it out."""
-        return super().stated() | (needed("drop") if self.keep == "all" else {})
+        return super().stated() | needed("keep", *(("flat",) if self.keep == "all" else ()))  # null: plain SGD
 
 
 # --- the parts of a method --------------------------------------------------------------------------------------------
@@ -348,7 +367,8 @@ class TrajectoryMatching(Part):
     soft_labels: Switch = False  # targets assigned by the expert in every iteration (TESLA)
 
     def stated(self) -> dict[str, str]:
-        return needed("lr", "smallest_lr", "gradient")
+        teslas = ("factor", "soft_labels") if self.gradient == "truncated" else ()
+        return needed("lr", "smallest_lr", "gradient", *teslas)
 
 
 class Contrast(Settings):
@@ -381,7 +401,7 @@ class TrainedStudents(Settings):
     augment: Augmentation = "none"
 
     def stated(self) -> dict[str, str]:
-        return needed("outer_loop", "inner_loop", "lr", "batch")
+        return needed("outer_loop", "inner_loop", "lr", "momentum", "batch", "augment")
 
 
 class ExpertStudents(Settings):
@@ -404,6 +424,9 @@ class Sgd(Settings):
     lr: Positive
     momentum: Fraction = 0.0
 
+    def stated(self) -> dict[str, str]:
+        return needed("momentum")
+
 
 class Distillation(Settings):
     """Resolved settings of a cell that learns its set."""
@@ -425,7 +448,7 @@ class Distillation(Settings):
     sets: Few = 5
 
     def stated(self) -> dict[str, str]:
-        return needed("sets") | (needed("real_batch") if self.objective.draws_real else {})
+        return needed("augment", "sets", *(("real_batch",) if self.objective.draws_real else ()))
 
 
 class Selection(Settings):

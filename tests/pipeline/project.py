@@ -128,7 +128,13 @@ def shrink(project: Project) -> None:
     """
     with project.params() as params:
         params["run"] = {"device": "cpu", "threads": 1, "checkpoint_every": 1, "log_every": 1}
-        params["networks"]["small"] = {"kind": "convnet", "depth": 1, "width": 4}
+        params["networks"]["small"] = {
+            "kind": "convnet",
+            "depth": 1,
+            "width": 4,
+            "norm": "instance",
+            "initialisation": "default",
+        }
         params["experts"]["digits"] |= {"networks": 1, "epochs": 1}
         for protocol in params["protocols"].values():
             protocol |= {"epochs": 2, "networks": 1}

@@ -26,17 +26,19 @@ run: {device: cpu, threads: 1, checkpoint_every: 1}
 datasets:
   tiny: {source: npz, path: data/raw/tiny.npz, flip: false}
 networks:
-  small: {kind: convnet, depth: 1, width: 4}
-  other: {kind: convnet, depth: 2, width: 4}
+  small: {kind: convnet, depth: 1, width: 4, norm: instance, initialisation: default}
+  other: {kind: convnet, depth: 2, width: 4, norm: instance, initialisation: default}
 experts:
-  tiny: {data: tiny, network: small, networks: 1, epochs: 1, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 8}
+  tiny:
+    {data: tiny, network: small, networks: 1, keep: last, epochs: 1, lr: 0.01, momentum: 0.9, weight_decay: 0.0005,
+     batch: 8, drop: half, drop_resets_momentum: true, augment: none}
 protocols:
   quick:
     {epochs: 1, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 8, drop: half, drop_resets_momentum: true,
-     networks: 1, augment: color_crop, exceptions: {tiny: {epochs: 2}}}
+     extra_epoch: false, networks: 1, augment: color_crop, exceptions: {tiny: {epochs: 2}}}
   again:
     {epochs: 1, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 8, drop: half, drop_resets_momentum: true,
-     networks: 1}
+     extra_epoch: false, networks: 1, augment: none}
 methods: {dm: {}, dc: {}, random: {}, herding: {}}
 grid: {}
 evaluations:
@@ -57,8 +59,8 @@ PARTS = {
       students: {name: fresh}, augment: color_crop, outer: {images: {lr: 1.0, momentum: 0.5}}, iterations: 3,
       real_batch: 4, sets: 1}""",
     "dc": """{kind: distillation, synthetic: {name: pixels, init: noise}, objective: {name: gradient, metric: ours},
-      students: {name: trained, outer_loop: 1, inner_loop: 1, lr: 0.01, batch: 256},
-      outer: {images: {lr: 0.1}}, iterations: 3, real_batch: 4, sets: 1}""",
+      students: {name: trained, outer_loop: 1, inner_loop: 1, lr: 0.01, momentum: 0.0, batch: 256, augment: none},
+      augment: none, outer: {images: {lr: 0.1, momentum: 0.0}}, iterations: 3, real_batch: 4, sets: 1}""",
     "random": "{kind: selection, rule: random, sets: 2}",
     "herding": "{kind: selection, rule: herding, sets: 1}",
 }

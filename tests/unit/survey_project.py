@@ -15,32 +15,41 @@ PARAMS = """
 seed: 0
 datasets: {cifar10: {source: cifar10}, cifar10-jpeg75: {source: npz, path: x, flip: true}}
 networks:
-  convnet3: {kind: convnet, depth: 3, width: 128}
-  convnet3_w16: {kind: convnet, depth: 3, width: 16}
-  plain18: {kind: resnet, blocks: [2, 2, 2, 2]}
-  resnet18_bn: {kind: resnet, blocks: [2, 2, 2, 2], norm: batch}
-  resnet152_in: {kind: resnet, block: bottleneck, blocks: [3, 8, 36, 3]}
+  convnet3: {kind: convnet, depth: 3, width: 128, norm: instance, initialisation: default}
+  convnet3_w16: {kind: convnet, depth: 3, width: 16, norm: instance, initialisation: default}
+  plain18:
+    {kind: resnet, block: basic, blocks: [2, 2, 2, 2], widths: [64, 128, 256, 512], norm: instance,
+     downsampling: stride, initialisation: default}
+  resnet18_bn:
+    {kind: resnet, block: basic, blocks: [2, 2, 2, 2], widths: [64, 128, 256, 512], norm: batch, downsampling: stride,
+     initialisation: default}
+  resnet152_in:
+    {kind: resnet, block: bottleneck, blocks: [3, 8, 36, 3], widths: [64, 128, 256, 512], norm: instance,
+     downsampling: stride, initialisation: default}
   resnet10_w32_bn:
-    {kind: resnet, blocks: [1, 1, 1, 1], widths: [32, 64, 128, 256], norm: batch, initialisation: he}
-  resnet10_bn: {kind: resnet, blocks: [1, 1, 1, 1], norm: batch, initialisation: he}
-  densenet121_g12_bn: {kind: densenet, growth: 12}
-  densenet121_g32_bn: {kind: densenet, growth: 32}
+    {kind: resnet, block: basic, blocks: [1, 1, 1, 1], widths: [32, 64, 128, 256], norm: batch, downsampling: stride,
+     initialisation: he}
+  resnet10_bn:
+    {kind: resnet, block: basic, blocks: [1, 1, 1, 1], widths: [64, 128, 256, 512], norm: batch, downsampling: stride,
+     initialisation: he}
+  densenet121_g12_bn: {kind: densenet, blocks: [6, 12, 24, 16], growth: 12, norm: batch}
+  densenet121_g32_bn: {kind: densenet, blocks: [6, 12, 24, 16], growth: 32, norm: batch}
 protocols:
   dc:
     {epochs: 2, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 256, drop: half, drop_resets_momentum: true,
-     networks: 5}
+     extra_epoch: false, augment: none, networks: 5}
   dsa:
     {epochs: 3, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 256, drop: half, drop_resets_momentum: true,
-     networks: 5}
+     extra_epoch: false, augment: none, networks: 5}
   dcbench:
     {epochs: 4, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 256, drop: half, drop_resets_momentum: true,
-     networks: 5}
+     extra_epoch: false, augment: none, networks: 5}
   idc:
     {epochs: 5, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 256, drop: half, drop_resets_momentum: true,
-     networks: 5}
+     extra_epoch: false, augment: none, networks: 5}
   short:
     {epochs: 1, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 256, drop: half, drop_resets_momentum: true,
-     networks: 5}
+     extra_epoch: false, augment: none, networks: 5}
 methods: {random: {}, dm: {}, dsa: {}, kfs: {}, dm-short: {base: dm, iterations: 7, real_batch: 256, sets: 5}}
 grid:
   dm-short-cifar10-1: {method: dm-short, recipe: dm, cell: default, dataset: cifar10, data: cifar10, ipc: 1,
@@ -48,7 +57,8 @@ grid:
 """
 PARTS = (
     "{kind: distillation, synthetic: {name: pixels, init: real}, objective: {name: distribution}, "
-    "students: {name: fresh}, outer: {images: {lr: 1.0}}, iterations: 10, real_batch: 256, sets: 5}"
+    "students: {name: fresh}, augment: none, outer: {images: {lr: 1.0, momentum: 0.0}}, "
+    "iterations: 10, real_batch: 256, sets: 5}"
 )
 TABLES = {"random": "", "dm": "tables: {3: dcbench, 4: idc},", "dsa": "tables: {3: dcbench},", "kfs": ""}
 

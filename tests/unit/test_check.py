@@ -12,8 +12,8 @@ import torch
 
 from ddpipe import augment, check, config, networks, older_augment, settings, strategy
 from ddpipe.check_batches import lone
-from ddpipe.check_classes import SMALLEST
-from ddpipe.check_data import class_sizes, misfit
+from ddpipe.check_classes import SMALLEST, class_sizes
+from ddpipe.check_data import misfit
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.readers import digits
 from ddpipe.errors import UserError

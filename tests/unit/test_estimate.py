@@ -264,7 +264,11 @@ def test_bytes_are_those_of_real_folders(project: Project, whitening: dict | Non
     )
     project.set("params.yaml", "datasets.tiny.standardise", "biased")
     project.set("params.yaml", "datasets.tiny.whitening", whitening)
-    project.set("params.yaml", "networks.small", {"kind": "convnet", "depth": 2, "width": 64})
+    project.set(
+        "params.yaml",
+        "networks.small",
+        {"kind": "convnet", "depth": 2, "width": 64, "norm": "instance", "initialisation": "default"},
+    )
     project.set("params.yaml", "experts.tiny.networks", 2)
     project.set("ddpipe/methods/dm.yaml", "grid.dm-tiny-1.ipc", 5)
     project.edit(

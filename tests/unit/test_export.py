@@ -90,7 +90,11 @@ def digits(project: Project, **data: object) -> None:
     rules |= {"momentum": 0.9, "weight_decay": 0.0005, "drop": "half", "drop_resets_momentum": True}
     project.set("params.yaml", "datasets.tiny", {"source": "digits", "flip": False, **data})
     project.set("params.yaml", "protocols.quick", rules)
-    project.set("params.yaml", "networks.small", {"kind": "convnet", "depth": 2, "width": 16})
+    project.set(
+        "params.yaml",
+        "networks.small",
+        {"kind": "convnet", "depth": 2, "width": 16, "norm": "instance", "initialisation": "default"},
+    )
     project.set("params.yaml", "evaluations", {})
     project.set("params.yaml", "methods.random", {"sets": 1})
     for method in ("random", "dm"):

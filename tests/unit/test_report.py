@@ -20,10 +20,18 @@ from ddpipe.report.published import COLUMNS
 PARAMS = """
 seed: 0
 datasets: {mnist: {source: mnist}, digits: {source: digits, flip: false}}
-networks: {convnet3: {kind: convnet, depth: 3, width: 128}, resnet18_in: {kind: resnet, blocks: [2, 2, 2, 2]}}
+networks:
+  convnet3: {kind: convnet, depth: 3, width: 128, norm: instance, initialisation: default}
+  resnet18_in:
+    {kind: resnet, block: basic, blocks: [2, 2, 2, 2], widths: [64, 128, 256, 512], norm: instance,
+     downsampling: stride, initialisation: default}
 protocols:
-  dc: {epochs: 2, lr: 0.01, momentum: 0.9, weight_decay: 0.0, batch: 256, drop: never, networks: 2}
-  dsa: {epochs: 3, lr: 0.01, momentum: 0.9, weight_decay: 0.0, batch: 256, drop: never, networks: 2}
+  dc:
+    {epochs: 2, extra_epoch: false, lr: 0.01, momentum: 0.9, weight_decay: 0.0, batch: 256, drop: never, augment: none,
+     networks: 2}
+  dsa:
+    {epochs: 3, extra_epoch: false, lr: 0.01, momentum: 0.9, weight_decay: 0.0, batch: 256, drop: never, augment: none,
+     networks: 2}
 methods: {random: {}, whole: {}, dm: {}, dsa: {iterations: 5}, dm-own: {base: dm, iterations: 7}}
 reports: {mnist: {}, digits: {}}
 grid:
@@ -32,7 +40,8 @@ grid:
 """
 DISTILLED = (
     "{kind: distillation, synthetic: {name: pixels, init: real}, objective: {name: distribution}, "
-    "students: {name: fresh}, outer: {images: {lr: 1.0}}, iterations: 10, real_batch: 256, sets: 5}"
+    "students: {name: fresh}, augment: none, outer: {images: {lr: 1.0, momentum: 0.0}}, "
+    "iterations: 10, real_batch: 256, sets: 5}"
 )
 ROW = (
     "{{method: {m}, recipe: {m}, cell: default, dataset: {d}, data: {d}, ipc: {ipc}, network: convnet3, protocol: {p}, "
