@@ -130,6 +130,9 @@ DAMAGED = {
     "is cut short ": b"schema: '2.0'\nstages:\n",
     "holds both sides of a merge": WHOLE[:-1] + b"\n<<<<<<< HEAD\n",
     "is not what DVC writes": b"[1, 2\n",
+    "is damaged near line": WHOLE.replace(b"    deps:\n", b"    deps: }\n", 1),
+    "is damaged in what it says of": WHOLE.replace(b"    - path: ", b"    - pth: ", 1),
+    "is damaged in what it says of ": WHOLE.replace(b"    cmd: ", b"    cmmd: ", 1),
 }
 
 
