@@ -167,20 +167,24 @@ def verify(path: Path, sha256: str) -> None:
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A temporary sibling of `path` that takes its place when the block ends, and vanishes when it fails."""
+    """A temporary sibling of `path` that takes its place when the block ends, and vanishes when it fails.
+
+    A link that lies at `path` is replaced; what it leads to stays as it is.
+    """
     temporary = temporary_name(path)
     old = temporary.with_suffix(".old.tmp")
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        if path.exists():
+        if os.path.lexists(path):
             os.replace(path, old)  # at once: a kill while the old files are deleted must not leave some of them here
         os.replace(temporary, path)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
         for left_behind in (temporary, old):
-            shutil.rmtree(left_behind, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                delete(left_behind)
 
 
 def file_digest(path: Path) -> str:

@@ -118,6 +118,21 @@ class Stack:
         return self.size * F.cross_entropy(logits.flatten(0, 1).to(targets.dtype), targets.flatten(0, 1))
 
 
+def regroup(companies: Sequence[Sequence[int]], most: int | None) -> tuple[list[int], list[list[int]]]:
+    """The networks to train, and the groups of them that have been trained once, but lost a member to damage.
+
+    Such a group is trained again as a whole, as the bits of each depend on its company: unless it is larger than `most`
+    (None: no bound), or more networks than are wanted now belonged to it.
+
+    Args:
+        companies: for each network that is wanted with whom it was trained; nobody where it is still to be trained.
+    """
+    lost = {number for number, group in enumerate(companies) if not group}
+    again = {tuple(group) for group in companies if lost & set(group) and max(group) < len(companies)}
+    groups = [list(group) for group in sorted(again) if len(group) <= (most or len(group))]
+    return sorted(lost.union(*groups)), groups
+
+
 def together(network: networks.Classifier, size: int, precision: str = "float32") -> Single | Stack:
     """`size` networks like `network`, which is the first of them while it is the only one."""
     return Single(network, precision) if size == 1 else Stack(network, size, precision)

@@ -11,6 +11,10 @@ import subprocess
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from ddpipe import lock
 from ddpipe.artifacts import write_bytes
@@ -30,7 +34,7 @@ def undisturbed(root: Path) -> Iterator[None]:
 
 
 def fault(content: bytes) -> str | None:
-    """What is wrong with a dvc.lock, told from its outline (parsing takes 100 times as long); None if nothing."""
+    """What is wrong with a dvc.lock, as its outline or else a parser tells (0.2 s for 100 stages); None if nothing."""
     text = content.decode(errors="replace")
     heads = [line for line in text.splitlines() if not line.startswith(" ")]
     if not text.strip("\0\r\n "):
@@ -41,7 +45,33 @@ def fault(content: bytes) -> str | None:
         return "is not what DVC writes"
     if not text.endswith("\n") or text.rstrip().endswith(":") or not any(line.startswith("stages:") for line in heads):
         return "is cut short (DVC was killed while it wrote it)"
-    return None
+    try:
+        value = YAML(typ="safe").load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        return f"is damaged near line {mark.line + 1}" if mark else "is damaged"
+    except (ValueError, RecursionError):
+        return "is damaged"
+    stages = value.get("stages")
+    if value.get("schema") != "2.0" or not isinstance(stages, dict):
+        return "is not what DVC writes"
+    damaged = [str(name) for name, entry in stages.items() if not readable(entry)]
+    return f"is damaged in what it says of {', '.join(damaged)}" if damaged else None
+
+
+def readable(entry: Any) -> bool:
+    """Whether DVC can make sense of what stands under the name of a stage."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str | list):
+        return False
+    files = [entry.get(key, []) for key in ("deps", "outs")]
+    params = entry.get("params", {})
+    return (
+        entry.keys() <= {"cmd", "deps", "params", "outs"}
+        and all(isinstance(group, list) for group in files)
+        and all(isinstance(file, dict) and isinstance(file.get("path"), str) for group in files for file in group)
+        and isinstance(params, dict)
+        and all(isinstance(numbers, dict) for numbers in params.values())
+    )
 
 
 def mend(root: Path) -> str:
@@ -78,9 +108,11 @@ def keep() -> None:
     """Copy a whole dvc.lock to where no DVC writes; a damaged one is named, for a stage can do without."""
     with contextlib.suppress(lock.Held, OSError), undisturbed(Path()):
         content = FILE.read_bytes()
+        if COPY.exists() and COPY.read_bytes() == content:
+            return
         if reason := fault(content):
             say(f"note: {FILE} {reason}; {mend(Path())}")
-        elif not COPY.exists() or COPY.read_bytes() != content:
+        else:
             write_bytes(COPY, content)
 
 

@@ -21,6 +21,7 @@ from ddpipe.distilled import Distilled
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.evaluation import Examination, TrainingSet, mean_and_std
 from ddpipe.experts import real_batches
+from ddpipe.group import regroup
 from ddpipe.progress import Progress
 from ddpipe.randomness import Streams
 from ddpipe.report.pictures import image_grid
@@ -83,15 +84,15 @@ def main(
             raise
         cost = meter.record()
         cost |= {"seconds": round(cost["seconds"] / len(group), 3), "together": len(group)}
-        return [{"accuracy": value, "cost": cost} for value in values]
+        return [{"accuracy": value, "cost": cost, "group": group} for value in values]
 
     kept = [[store.read(str(student)) for student in range(rules.networks)] for store in stores]
-    finished = sum(piece is not None for row in kept for piece in row)
+    pieces = [[piece[1] if piece else {} for piece in row] for row in kept]
+    work = [regroup([piece.get("group", []) for piece in row], params.run.together) for row in pieces]
+    finished = len(stores) * rules.networks - sum(len(left) for left, _ in work)
     total = counted * rules.networks * passes(rules)
     with Progress(f"evaluate {name}", total, start=finished * passes(rules)) as progress:
-        pieces = [[piece[1] if piece else {} for piece in row] for row in kept]
-        for number, store in enumerate(stores):
-            left = [student for student, piece in enumerate(pieces[number]) if not piece]
+        for number, (store, (left, groups)) in enumerate(zip(stores, work, strict=True)):
             if not left:
                 continue
             data = read_set(found, number, prepared, device)
@@ -99,8 +100,8 @@ def main(
             if why := lone(architecture, prepared.resolution, data.n, rules.batch):
                 raise UserError(f"protocols.{protocol}.{why}")
             size = examination.at_once(params.run, data, free_memory(device))
-            for first in range(0, len(left), size):
-                group = left[first : first + size]
+            new = [student for student in left if not any(student in group for group in groups)]
+            for group in [*groups, *(new[first : first + size] for first in range(0, len(new), size))]:
                 for student, piece in zip(group, measure(number, data, group), strict=True):
                     store.write(str(student), {}, **piece)
                     pieces[number][student] = piece

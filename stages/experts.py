@@ -24,7 +24,7 @@ from ddpipe.datasets.resident import Resident
 from ddpipe.device import Meter, choose, describe, keep_freed_memory
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.experts import Cohort, real_batches
-from ddpipe.group import fastest
+from ddpipe.group import fastest, regroup
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams
 from ddpipe.settings import Experts, Run
@@ -80,7 +80,8 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
         tried.advance()
         return meter.seconds()
 
-    left, again = unmade(store, settings, shape, params.run)
+    companies = [company(store, number, shape, settings.dtype) for number in range(settings.networks)]
+    left, again = regroup(companies, params.run.together)
     begun = unfinished(store, left, settings, shape, params.run)
     groups = [Begun(group) for group in again if not set(group) & set(begun.group)]
     new = [number for number in left if not any(number in each.group for each in (begun, *groups))]
@@ -136,18 +137,6 @@ class Begun:
     @property
     def passes(self) -> int:
         return int(self.state["iteration"]) if self.state else 0
-
-
-def unmade(store: Checkpoints, config: Experts, shape: tuple[int, int], run: Run) -> tuple[list[int], list[list[int]]]:
-    """The experts to train, and those groups among them that have been trained once, but lost one of them to damage.
-
-    A group is trained again as a whole: the bits of each depend on its company.
-    """
-    companies = [company(store, number, shape, config.dtype) for number in range(config.networks)]
-    lost = {number for number, group in enumerate(companies) if not group}
-    again = {tuple(group) for group in companies if lost & set(group) and max(group) < config.networks}
-    groups = [list(group) for group in sorted(again) if len(group) <= (run.together or len(group))]
-    return sorted(lost.union(*groups)), groups
 
 
 def company(store: Checkpoints, number: int, shape: tuple[int, int], dtype: str) -> list[int]:

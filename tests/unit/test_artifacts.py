@@ -135,3 +135,20 @@ def test_file_digest(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
     assert artifacts.file_digest(tmp_path / "x") == expected
+
+
+@pytest.mark.parametrize("target", ["folder", "nothing", "file"])
+def test_a_new_folder_takes_the_place_of_a_link(tmp_path: Path, target: str) -> None:
+    """And of a file; what a link leads to stays."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/mine").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "output").symlink_to(target)
+    for text in "ab":
+        with artifacts.new_folder(tmp_path / "output") as folder:
+            artifacts.write_text(folder / "x", text)
+        assert (tmp_path / "output/x").read_text() == text and not (tmp_path / "output").is_symlink()
+    with artifacts.new_folder(tmp_path / "file"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "output", "file"}
+    assert (tmp_path / "folder/mine").read_text() == "mine"

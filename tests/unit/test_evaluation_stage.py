@@ -79,6 +79,30 @@ def test_only_unfinished_networks_are_trained_again(judged, trained):
     assert result(judged)["accuracies"] == whole["accuracies"]
 
 
+@pytest.mark.parametrize("lost", ["removed", "cut short"])
+def test_a_group_that_lost_a_network_is_trained_again_as_a_whole(judged, trained, lost):
+    """The bits of each depend on its company, and those of a whole group stay as they are."""
+    judged.set("params.yaml", f"{RULES}.networks", 5)
+    judged.set("params.yaml", "run.together", 3)
+    assert judged.run("evaluate", CELL) == 0
+    whole = result(judged)
+    path = judged.root / f"data/checkpoints/evaluate/{CELL}.small.quick/0/1.safetensors"
+    path.unlink() if lost == "removed" else path.write_bytes(path.read_bytes()[:-20])
+    judged.set("params.yaml", f"{RULES}.networks", 7)
+    assert judged.run("evaluate", CELL) == 0
+    assert trained == [[0, 1, 2], [3, 4], [0, 1, 2], [5, 6]]
+    assert result(judged)["accuracies"][0][:5] == whole["accuracies"][0]
+
+
+def test_a_smaller_group_than_before_is_what_was_asked_for(judged, trained):
+    judged.set("params.yaml", "run.together", 3)
+    assert judged.run("evaluate", CELL) == 0
+    (judged.root / f"data/checkpoints/evaluate/{CELL}.small.quick/0/1.safetensors").unlink()
+    judged.set("params.yaml", "run.together", 2)
+    assert judged.run("evaluate", CELL) == 0
+    assert trained == [[0, 1, 2], [1]]
+
+
 @pytest.mark.parametrize(
     ("together", "told"),
     [

@@ -122,7 +122,8 @@ def test_writers_that_know_nothing_of_each_other(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
-WHOLE = (ROOT / "dvc.lock").read_bytes()
+ENTRIES = record.entries((ROOT / "dvc.lock").read_text())
+WHOLE = ("schema: '2.0'\nstages:\n" + "".join(list(ENTRIES.values())[:3])).encode()
 DAMAGED = {
     "is empty": b"",
     "is empty ": b"\0" * 4096,
@@ -130,6 +131,9 @@ DAMAGED = {
     "is cut short ": b"schema: '2.0'\nstages:\n",
     "holds both sides of a merge": WHOLE[:-1] + b"\n<<<<<<< HEAD\n",
     "is not what DVC writes": b"[1, 2\n",
+    "is damaged near line": WHOLE.replace(b"    deps:\n", b"    deps: }\n", 1),
+    "is damaged in what it says of": WHOLE.replace(b"    - path: ", b"    - pth: ", 1),
+    "is damaged in what it says of ": WHOLE.replace(b"    cmd: ", b"    cmmd: ", 1),
 }
 
 
