@@ -19,6 +19,7 @@ from ddpipe.device import Meter, choose, describe, keep_freed_memory
 from ddpipe.distill import compose
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.experts import features, restore_
+from ddpipe.memory import images_at_once
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings import (
@@ -180,7 +181,8 @@ def choose_set(
         rows = coresets.random(real.class_index, row.ipc, generator(seed, "random", row.data, number)).flatten()
     else:
         assert buffer is not None, "`ddpipe check` demands a buffer"
-        embedded = features(restore_(network, buffer.snapshot(number % len(buffer), -1)), real)
+        expert = restore_(network, buffer.snapshot(number % len(buffer), -1))
+        embedded = features(expert, real, images_at_once(real.images[0].numel()))
         select = coresets.herding if settings.rule == "herding" else coresets.kcenter
         rows = select(embedded, real.class_index, row.ipc).flatten()
     cost = meter.record() | {"resumed_at": [], "iterations": 0}
