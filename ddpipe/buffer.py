@@ -3,7 +3,6 @@
 Every row has a digest, taken when it is written and held against it when it is read: a damaged row is never used.
 """
 
-import functools
 import hashlib
 import json
 import os
@@ -23,7 +22,6 @@ from ddpipe.errors import UserError
 from ddpipe.regular import regular
 
 NAMES = {"float32": "F32", "float16": "F16"}  # safetensors' names
-OPEN = 16  # files of a buffer that are kept open: fewer than any system allows
 
 
 class Snapshots:
@@ -152,13 +150,10 @@ class Buffer:
             raise UserError(f"{path} does not describe experts ({key}: {first['msg']}); {mend(path)}") from error
         self.name, self.stored, self.data_checksum = said.buffer, said.snapshots, said.data_checksum
         self.architecture = said.recipe.get("architecture")
-        for number in range(len(self)):
-            self.open(number)
-        self.file = functools.lru_cache(OPEN)(self.open)
+        self.files = [self.open(number) for number in range(len(self))]  # mapped: no descriptors are kept
         self.verified: set[tuple[int, int]] = set()  # rows that this process has held against their digests
 
     def open(self, number: int) -> Any:
-        """The array of an expert, which `[row]` reads; its file is open as long as this lives."""
         path = self.folder / f"{number}.safetensors"
         try:
             file = safe_open(regular(path), "pt").get_slice("snapshots")
@@ -181,11 +176,16 @@ class Buffer:
     def snapshot(self, expert: int, number: int) -> Tensor:
         """(P,) float32 copy on the device; `number` -1 is the last one. Only this row is read, and verified once."""
         number = range(self.stored.shape[0])[number]
-        row = self.file(expert)[number]
+        row = self.files[expert][number]
         if (expert, number) not in self.verified:
             if row_digest(row) != self.stored.digests[expert][number]:
                 path = self.folder / f"{expert}.safetensors"
                 raise UserError(f"{path} is damaged (snapshot {number} is not what was written); {mend(path)}")
+            if not row.isfinite().all():
+                raise UserError(
+                    f"{self.folder / f'{expert}.safetensors'}: snapshot {number} holds weights that are not finite; "
+                    f"lower experts.{self.name}.lr, or set dtype to float32, and train them again"
+                )
             self.verified.add((expert, number))
         return row.to(self.device, torch.float32, copy=True)
 

@@ -237,7 +237,7 @@ def whitening(
         total = total + chunk.sum(0)
         products = products + chunk.T @ chunk
     mean = total / n if centred else torch.zeros_like(total)
-    covariance = (products - n * mean.outer(mean)) / (n - ddof)
+    covariance = products.sub_(n * mean.outer(mean)).div_(n - ddof)  # in place: see MATRICES in ddpipe/memory.py
     s, u = torch.linalg.eigh(covariance)
     s = s.clamp(min=0)  # rounding makes some of them negative when there are fewer images than features
     r = regularisation * s.mean() if relative else regularisation
