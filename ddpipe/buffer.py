@@ -150,7 +150,7 @@ class Buffer:
             raise UserError(f"{path} does not describe experts ({key}: {first['msg']}); {mend(path)}") from error
         self.name, self.stored, self.data_checksum = said.buffer, said.snapshots, said.data_checksum
         self.architecture = said.recipe.get("architecture")
-        self.files = [self.open(number) for number in range(len(self))]
+        self.files = [self.open(number) for number in range(len(self))]  # mapped: no descriptors are kept
         self.verified: set[tuple[int, int]] = set()  # rows that this process has held against their digests
 
     def open(self, number: int) -> Any:
@@ -181,6 +181,11 @@ class Buffer:
             if row_digest(row) != self.stored.digests[expert][number]:
                 path = self.folder / f"{expert}.safetensors"
                 raise UserError(f"{path} is damaged (snapshot {number} is not what was written); {mend(path)}")
+            if not row.isfinite().all():
+                raise UserError(
+                    f"{self.folder / f'{expert}.safetensors'}: snapshot {number} holds weights that are not finite; "
+                    f"lower experts.{self.name}.lr, or set dtype to float32, and train them again"
+                )
             self.verified.add((expert, number))
         return row.to(self.device, torch.float32, copy=True)
 

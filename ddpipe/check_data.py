@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ddpipe import settings
 from ddpipe.config import Config
 from ddpipe.errors import UserError
+from ddpipe.memory import oversized_whitening
 from ddpipe.planning.shapes import data_of
 
 
@@ -31,10 +32,24 @@ def size(config: Config, name: str) -> Size | None:
     return None if found is None else Size(found.shape.resolution, found.shape.classes, found.train if whole else None)
 
 
+def unprepared(config: Config, name: str) -> tuple[int, int, int] | None:
+    """Shape (c, h, w) of images that are still to be prepared, as published or stated; None where nothing says it."""
+    chosen = config.params.datasets[name]
+    if (config.root / "data" / "prepared" / name / "data.json").exists():
+        return None
+    if (found := data_of(config, name)) is not None:
+        return found.shape.channels, found.shape.resolution, found.shape.resolution
+    side = chosen.resolution
+    return None if side is None else (1 if chosen.grey else 3, side, side)
+
+
 def data(config: Config) -> Iterator[str]:
     params = config.params
     for name, chosen in params.datasets.items():
         users = [row for row in config.rows.values() if row.data == name]
+        shape = unprepared(config, name) if chosen.whitening else None
+        if shape and (why := oversized_whitening(shape)):
+            yield f"datasets.{name}.{why}"
         known = size(config, name)
         resolution = known.resolution if known else chosen.resolution
         entries = [(row.data, row.network) for row in users]

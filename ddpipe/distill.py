@@ -16,6 +16,7 @@ from ddpipe.buffer import Buffer
 from ddpipe.datasets.resident import Resident
 from ddpipe.errors import UserError
 from ddpipe.finite import Watch
+from ddpipe.memory import images_at_once
 from ddpipe.networks import Classifier
 from ddpipe.objectives import OBJECTIVES, Objective
 from ddpipe.objectives.contrast import Contrast
@@ -41,12 +42,11 @@ class Distillation:
     watch: Watch = field(init=False)
 
     def __post_init__(self) -> None:
-        self.watch = Watch(["students", "loss", "regulariser", *self.outer.optimizers], self.history.device)
+        self.watch = Watch(list(self.watched()), self.history.device)
 
     def advance(self) -> None:
         """One iteration: the next student, then one outer step for every loss that the objective yields."""
         student = self.students.next(self.synthetic, self.rng)
-        self.watch.note("students", self.iteration, [] if student is None else student.tensors())
         for loss in self.objective.losses(self.synthetic, student, self.real, self.augment, self.rng):
             self.outer.step(loss)
             self.history[self.iteration] += loss.value
@@ -54,12 +54,19 @@ class Distillation:
         self.objective.project_()
         if self.average is not None:
             self.average.update()
-        self.watch.note("loss", self.iteration, [self.history[self.iteration]])
-        if isinstance(self.objective, Contrast):
-            self.watch.note("regulariser", self.iteration, list(self.objective.extractor.parameters()))
-        for group, optimizer in self.outer.optimizers.items():
-            self.watch.note(group, self.iteration, optimizer.parameters)
+        self.watch.note(self.iteration, list(self.watched().values()))
         self.iteration += 1
+
+    def watched(self) -> dict[str, list[Tensor]]:
+        """What can lose its numbers, in the order in which an iteration uses it: nothing that is drawn afresh or read.
+
+        Expert snapshots are looked at where they are read.
+        """
+        grown = list(self.students.network.parameters()) if isinstance(self.students, students.Trained) else []
+        second = list(self.objective.extractor.parameters()) if isinstance(self.objective, Contrast) else []
+        found = {"students": grown, "loss": [self.history[self.iteration]], "regulariser": second}
+        found |= {group: optimizer.parameters for group, optimizer in self.outer.optimizers.items()}
+        return {part: tensors for part, tensors in found.items() if tensors}
 
     def finish(self) -> None:
         """After the last iteration: `synthetic` becomes what the method hands over."""
@@ -72,18 +79,18 @@ class Distillation:
         if found is None:
             return
         part, when = found
-        if not (self.real is None or self.real.batch(torch.arange(1)).isfinite().all()):
+        if not all(self.real.batch(rows).isfinite().all() for rows in self.looks()):
             raise UserError("the prepared images hold numbers that are not finite; prepare the data again")
-        if part == "students" and isinstance(self.students, students.Experts):
-            raise UserError(
-                f"needs: the experts hold weights that are not finite (met in iteration {when}); train them again "
-                "with a smaller lr"
-            )
         rates = self.rates()
-        own = f"outer.{part}.lr" if part in self.outer.optimizers else f"{part}.lr"  # the likeliest is named first
-        named = " or ".join(f"{key} ({rates[key]:g})" for key in sorted(rates, key=lambda key: key != own))
+        own = f"outer.{part}.lr" if part in self.outer.optimizers else f"{part}.lr"
+        named = [f"{key} ({rates[key]:g})" for key in sorted(rates, key=lambda key: key != own)]  # the likeliest first
         what = "the loss is" if part == "loss" else f"what {part} hold is"
-        raise UserError(f"{named}: from iteration {when} on {what} not a number; lower it")
+        order = "lower it" if len(named) == 1 else "lower the first, and if that does not help the next"
+        raise UserError(f"{' or '.join(named)}: from iteration {when} on {what} not a number; {order}")
+
+    def looks(self) -> tuple[Tensor, ...]:
+        """All rows of the real images, as many a time as memory is meant to hold."""
+        return torch.arange(len(self.real.labels)).split(images_at_once(self.real.images[0].numel()))
 
     def rates(self) -> dict[str, float]:
         """The step sizes that can make numbers overflow, by their keys."""

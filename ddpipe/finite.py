@@ -7,27 +7,36 @@ from torch import Tensor
 
 
 class Watch:
-    """The first iteration after which each part held a number that is not finite."""
+    """The first iteration after which each part held a number that is not finite.
+
+    Args:
+        parts: in the order in which an iteration uses them.
+    """
 
     def __init__(self, parts: Sequence[str], device: torch.device):
-        self.first = {part: torch.full((), -1, dtype=torch.int64, device=device) for part in parts}
+        self.parts = list(parts)
+        self.first = torch.full((len(self.parts),), -1, dtype=torch.int64, device=device)
 
     @torch.no_grad()
-    def note(self, part: str, iteration: int, tensors: Sequence[Tensor]) -> None:
-        """Look at the tensors of `part`; only kernels are queued."""
-        for tensor in tensors:
-            lost = (self.first[part] < 0) & ~tensor.isfinite().all().to(self.first[part].device)
-            self.first[part].masked_fill_(lost, iteration)
+    def note(self, iteration: int, tensors: Sequence[Sequence[Tensor]]) -> None:
+        """Look at the tensors of each part; only kernels are queued, one a tensor and a few beside them.
+
+        A sum is finite exactly when all its terms are: float32 numbers cannot overflow one in float64.
+        """
+        sums = [tensor.sum(dtype=torch.float64).to(self.first.device) for own in tensors for tensor in own]
+        sizes = [len(own) for own in tensors]
+        lost = torch.stack([part.sum() if len(part) != 1 else part[0] for part in torch.stack(sums).split(sizes)])
+        self.first.masked_fill_((self.first < 0) & ~lost.isfinite(), iteration)
 
     def earliest(self) -> tuple[str, int] | None:
         """The part that was the first, and when; of several in one iteration the one that is used first."""
-        found = [(int(when), part) for part, when in self.first.items() if int(when) >= 0]
-        when, part = min(found, key=lambda pair: pair[0], default=(-1, ""))
-        return (part, when) if part else None
+        found = [(when, number) for number, when in enumerate(self.first.tolist()) if when >= 0]
+        when, number = min(found, default=(-1, -1))
+        return (self.parts[number], when) if found else None
 
     def state_dict(self) -> dict[str, Tensor]:
-        return dict(self.first)
+        return {"first": self.first}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        for part, when in state.items():  # of an older checkpoint: none
-            self.first[part].copy_(when)
+        if "first" in state:  # of an older checkpoint: nothing
+            self.first.copy_(state["first"])

@@ -308,9 +308,22 @@ class Experts(Training):
 # --- the parts of a method --------------------------------------------------------------------------------------------
 
 
+def halved(**numbers: int) -> dict[str, Any]:
+    """Half of each number that has one."""
+    return {key: number // 2 for key, number in numbers.items() if number > 1}
+
+
 class Part(Settings):
     learned: ClassVar[frozenset[str]] = frozenset()  # groups of what it learns: the keys of `outer`
     draws_real: ClassVar[bool] = True  # batches of `real_batch` real images a class
+
+    def lighter(self, shown: int) -> dict[str, Any]:
+        """Values of its keys with which an iteration takes less memory; the key that changes no number first.
+
+        Args:
+            shown: images of the set that one pass over it sees.
+        """
+        return {}
 
 
 class Pixels(Part):
@@ -353,6 +366,9 @@ class DistributionMatching(Part):
     name: Literal["distribution"]
     chunk: PositiveInt = 2560  # images embedded at once; only memory depends on it (batch-norm networks take all)
 
+    def lighter(self, shown: int) -> dict[str, Any]:
+        return halved(chunk=self.chunk)
+
 
 class TrajectoryMatching(Part):
     learned = frozenset({"lr"})
@@ -370,8 +386,13 @@ class TrajectoryMatching(Part):
         teslas = ("factor", "soft_labels") if self.gradient == "truncated" else ()
         return needed("lr", "smallest_lr", "gradient", *teslas)
 
+    def lighter(self, shown: int) -> dict[str, Any]:
+        if self.gradient == "full":
+            return {"gradient": "exact"}  # holds one step instead of all
+        return halved(batch=min(self.batch or shown, shown), steps=self.steps)
 
-class Contrast(Settings):
+
+class Contrast(Part):
     """HaBa's second player: an extractor of the student's architecture that is trained beside the set."""
 
     name: Literal["contrast"]
@@ -386,12 +407,15 @@ class Contrast(Settings):
     def stated(self) -> dict[str, str]:
         return needed("weight", "pull", "supervised", "temperature", "lr", "momentum")
 
+    def lighter(self, shown: int) -> dict[str, Any]:
+        return halved(batch=min(self.batch or shown, shown))
 
-class FreshStudents(Settings):
+
+class FreshStudents(Part):
     name: Literal["fresh"]  # a new random network every iteration
 
 
-class TrainedStudents(Settings):
+class TrainedStudents(Part):
     name: Literal["trained"]  # one network for outer_loop iterations, trained on the set between two of them
     outer_loop: PositiveInt = 1
     inner_loop: PositiveInt = 1  # epochs
@@ -403,8 +427,11 @@ class TrainedStudents(Settings):
     def stated(self) -> dict[str, str]:
         return needed("outer_loop", "inner_loop", "lr", "momentum", "batch", "augment")
 
+    def lighter(self, shown: int) -> dict[str, Any]:
+        return halved(batch=min(self.batch, shown))
 
-class ExpertStudents(Settings):
+
+class ExpertStudents(Part):
     name: Literal["experts"]  # a stretch of an expert's trajectory, out of the buffer that the row needs
     starts: PositiveInt  # T+: it begins at snapshot 0, ..., starts - 1
     span: PositiveInt  # M: epochs that it spans
@@ -449,6 +476,14 @@ class Distillation(Settings):
 
     def stated(self) -> dict[str, str]:
         return needed("augment", "sets", *(("real_batch",) if self.objective.draws_real else ()))
+
+    def lighter(self, shown: int) -> dict[str, Any]:
+        """As `Part.lighter`, of all parts."""
+        parts = {"objective": self.objective, "students": self.students, "regulariser": self.regulariser}
+        found = {
+            f"{name}.{key}": value for name, part in parts.items() if part for key, value in part.lighter(shown).items()
+        }
+        return found | (halved(real_batch=self.real_batch) if self.objective.draws_real else {})
 
 
 class Selection(Settings):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ddpipe import cutmix, settings
 from ddpipe.augment import Policy
 from ddpipe.errors import UserError
+from ddpipe.memory import images_at_once
 from ddpipe.sgd import Sgd
 from ddpipe.synthetic.batch import Batch
 
@@ -146,20 +147,15 @@ def train(
     yield from descend(network.parameters(), loss_of(network, config.precision), config, feed)
 
 
-def tested_at_once(values: int) -> int:
-    """Images of `values` numbers each in one pass of a test: the same on every machine, fewer of large ones."""
-    return max(1, min(1024, 1024 * 3 * 32**2 // values))
-
-
 @torch.no_grad()
 def accuracy(network: nn.Module, fetch: Callable[[Tensor], Tensor], labels: Tensor, batch: int = 0) -> float:
     """Percent of `labels` (N,) that the network, in evaluation mode, gives its highest logit.
 
     Args:
-        batch: images at once; 0: as `tested_at_once` says.
+        batch: images at once; 0: as `images_at_once` says.
     """
     network.eval()
     index = torch.arange(len(labels))
-    batch = batch or tested_at_once(fetch(index[:1]).numel())
+    batch = batch or images_at_once(fetch(index[:1]).numel())
     right = sum((network(fetch(part)).argmax(1) == labels[part.to(labels.device)]).sum() for part in index.split(batch))
     return 100 * float(right) / len(labels)

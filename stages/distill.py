@@ -19,16 +19,16 @@ from ddpipe.device import Meter, choose, describe, keep_freed_memory
 from ddpipe.distill import compose
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.experts import features, restore_
+from ddpipe.memory import images_at_once
+from ddpipe.planning.work import BASES
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings import (
     Distillation,
-    DistributionMatching,
     ExpertStudents,
     Row,
     Run,
     Selection,
-    TrajectoryMatching,
 )
 from stages import claim, key_of, run_command
 
@@ -91,7 +91,8 @@ def main(
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
-                raise UserError(f"{cell}, set {number}: out of memory; {smaller(settings)}") from error
+                told = smaller(row, settings, len(prepared.classes))
+                raise UserError(f"{cell}, set {number}: out of memory; {told}") from error
             store.write(f"set-{number}", piece[0], **piece[1])
             store.remove(f"set-{number}.partial")
         pieces.append(piece)
@@ -104,19 +105,14 @@ def main(
     write_sealed(costs, total([meta["cost"] for _, meta in pieces]))
 
 
-def smaller(settings: Distillation | Selection) -> str:
+def smaller(row: Row, settings: Distillation | Selection, classes: int) -> str:
     """What takes less memory, by keys that the cell has."""
-    if isinstance(settings, Selection):
-        return "choose with a smaller network"
-    objective = settings.objective
-    if isinstance(objective, TrajectoryMatching):
-        if objective.gradient == "full":
-            return "set objective.gradient to exact, which holds one step instead of all"
-        return f"lower objective.batch (now {objective.batch or 'all'}) or objective.steps ({objective.steps})"
-    keys = {"real_batch": settings.real_batch}
-    if isinstance(objective, DistributionMatching):
-        keys["objective.chunk"] = objective.chunk
-    return "lower " + " or ".join(f"{key} ({value})" for key, value in keys.items())
+    learned = isinstance(settings, Distillation)
+    lighter = (
+        settings.lighter(classes * BASES[type(settings.synthetic)](settings.synthetic, row.ipc)) if learned else {}
+    )
+    keys = [f"methods.{row.method}.{key} to {value}" for key, value in lighter.items()]
+    return f"set {' or '.join(keys)}" if keys else "use a smaller network"
 
 
 def learn(
@@ -180,7 +176,8 @@ def choose_set(
         rows = coresets.random(real.class_index, row.ipc, generator(seed, "random", row.data, number)).flatten()
     else:
         assert buffer is not None, "`ddpipe check` demands a buffer"
-        embedded = features(restore_(network, buffer.snapshot(number % len(buffer), -1)), real)
+        expert = restore_(network, buffer.snapshot(number % len(buffer), -1))
+        embedded = features(expert, real, images_at_once(real.images[0].numel()))
         select = coresets.herding if settings.rule == "herding" else coresets.kcenter
         rows = select(embedded, real.class_index, row.ipc).flatten()
     cost = meter.record() | {"resumed_at": [], "iterations": 0}

@@ -85,14 +85,14 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     begun = unfinished(store, left, settings, shape, params.run)
     groups = [Begun(group) for group in again if not set(group) & set(begun.group)]
     new = [number for number in left if not any(number in each.group for each in (begun, *groups))]
-    with explained(buffer, 1):
+    with explained(buffer, 1, min(n, settings.batch)):
         size = at_once(params.run, len(new), trial, device)
     groups += [Begun(new[first : first + size]) for first in range(0, len(new), size)]
     done = (settings.networks - len(left)) * passes(settings) + begun.passes * len(set(begun.group) & set(left))
     with Progress(name, settings.networks * passes(settings), done, params.run.log_every) as progress:
         for each in [begun, *groups] if begun.group else groups:
             rngs = [Streams(params.seed, "experts", buffer, number) for number in each.group]
-            with explained(buffer, len(each.group)):
+            with explained(buffer, len(each.group), min(n, settings.batch)):
                 train(cohort(rngs, n), store, each, shape, params.run, device, progress)
     about = {
         "buffer": buffer,
@@ -110,8 +110,8 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
 
 
 @contextlib.contextmanager
-def explained(buffer: str, together: int) -> Iterator[None]:
-    """What the user can do about an error met while `together` networks were trained."""
+def explained(buffer: str, together: int, batch: int) -> Iterator[None]:
+    """What the user can do about an error met while `together` networks were trained on batches of `batch` images."""
     try:
         yield
     except Diverged as error:
@@ -119,7 +119,9 @@ def explained(buffer: str, together: int) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        told = f"experts.{buffer}.batch: out of memory with one network; lower it"
+        told = f"experts.{buffer}.network: out of memory with one network and one image at once; name a smaller network"
+        if batch > 1:
+            told = f"experts.{buffer}.batch: out of memory with {batch} images at once; set it to {batch // 2}"
         if together > 1:
             told = f"run.together: out of memory with {together} networks at once; set it to {together // 2}"
         raise UserError(f"{told}, finished networks are kept") from error

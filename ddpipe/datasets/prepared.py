@@ -1,7 +1,5 @@
 """The prepared form of a dataset: what the prepare stage writes and every later stage reads."""
 
-import contextlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,11 @@ from ddpipe import artifacts, descriptions, layout
 from ddpipe.config import Config, did_you_mean
 from ddpipe.datasets import preprocessing
 from ddpipe.datasets.preprocessing import (
-    CHUNK,
     Images,
     Preprocessing,
     centred,
     fit,
+    pieces,
     shapes,
     standardisation,
     tensors_digest,
@@ -26,6 +24,7 @@ from ddpipe.datasets.readers import READERS
 from ddpipe.datasets.source import Part, Source, check, subset
 from ddpipe.datasets.storage import TensorFile
 from ddpipe.errors import UserError
+from ddpipe.memory import oversized_whitening
 from ddpipe.progress import Progress
 from ddpipe.settings import Dataset
 
@@ -147,8 +146,8 @@ def prepare(name: str, settings: Dataset, raw: Path, folder: Path) -> dict[str, 
                 f"datasets.{name}.{key} has {len(values)} numbers but the images have {channels} channels; "
                 "give one number a channel"
             )
-    if settings.whitening is not None:
-        refuse_large_matrix(name, source.train.shape)
+    if settings.whitening is not None and (why := oversized_whitening(source.train.shape)):
+        raise UserError(f"datasets.{name}.{why}")
     with artifacts.new_folder(folder) as new:
         fitted, checksum = write(name, settings, source, new / "data.safetensors")
         about = {
@@ -191,26 +190,6 @@ def write(name: str, settings: Dataset, source: Source, path: Path) -> tuple[Pre
         return fitted, tensors_digest(tensors | labels | {"train_images": train, "test_images": test})
 
 
-def refuse_large_matrix(name: str, shape: tuple[int, int, int]) -> None:
-    """UserError where whitening needs more than the machine's memory: covariance, eigenvectors, workspace, float64."""
-    features = torch.Size(shape).numel()
-    needed, there = 4 * 8 * features**2, machine_memory()
-    if needed > there:
-        raise UserError(
-            f"datasets.{name}.whitening: images of {shape[1]}x{shape[2]} need matrices of {features} x {features}, "
-            f"{needed / 2**30:.0f} GiB, but there are {there / 2**30:.0f}; set it to null or use a smaller resolution"
-        )
-
-
-def machine_memory() -> int:
-    """Bytes of memory that this process may use: the machine's, or its container's."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):  # versions 2 and 1
-        with contextlib.suppress(OSError, ValueError):  # ValueError: "max"
-            limits.append(int(Path(path).read_text()))
-    return min(limits)
-
-
 def write_images(file: TensorFile, key: str, title: str, part: Part) -> tuple[Tensor, Tensor]:
     """Append all images to the tensor `key`; the smallest and the largest value of every channel, (c,) each."""
     low, high = torch.full((part.shape[0],), 255), torch.zeros(part.shape[0], dtype=torch.long)
@@ -235,10 +214,12 @@ def refuse_constant_channel(name: str, low: Tensor, high: Tensor) -> None:
 
 def refuse_constant_image(name: str, part: str, images: Images, standardised: Preprocessing) -> None:
     """UserError for the first image of one single value: it has no norm to be divided by."""
-    for number, chunk in enumerate(images.split(CHUNK)):
+    first = 0
+    for chunk in pieces(images):
         norms = centred(standardised.apply(chunk))[1].flatten()
         for row in (norms < 1e-6).nonzero().flatten().tolist():  # one grey level in one pixel already gives 1e-3
             raise UserError(
-                f"datasets.{name}.per_image: {part} image number {number * CHUNK + row} (counting from 0) is constant, "
+                f"datasets.{name}.per_image: {part} image number {first + row} (counting from 0) is constant, "
                 "so it has no norm to be divided by; remove the image or set per_image: false"
             )
+        first += len(chunk)

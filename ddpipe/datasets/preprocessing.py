@@ -19,9 +19,9 @@ from torch import Tensor
 
 from ddpipe import layout
 from ddpipe.errors import UserError
+from ddpipe.memory import images_at_once
 from ddpipe.settings import Dataset
 
-CHUNK = 1024  # images converted to floating point at once while fitting
 LAYOUT = {  # of the fitted numbers on disk
     "scale": "float32 c 1 1",
     "shift": "float32 c 1 1",
@@ -38,6 +38,11 @@ class Images(Protocol):
     def shape(self) -> Sequence[int]: ...
 
     def split(self, n: int, /) -> Iterable[Tensor]: ...
+
+
+def pieces(images: Images) -> Iterable[Tensor]:
+    """The images, as many at a time as are converted to floating point at once."""
+    return images.split(images_at_once(math.prod(images.shape[1:])))
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,7 @@ def tensors_digest(tensors: Mapping[str, Tensor | Images]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]
-        chunks = [tensor] if isinstance(tensor, Tensor) else tensor.split(CHUNK)
+        chunks = [tensor] if isinstance(tensor, Tensor) else pieces(tensor)
         for number, chunk in enumerate(chunks):
             array = chunk.detach().cpu().contiguous().numpy()
             if number == 0:
@@ -159,10 +164,10 @@ def fit(images: Images, settings: Dataset, dtype: torch.dtype = torch.float32) -
     """
     fitted = standardisation(images, settings)
     if settings.per_image:
-        norms = [centred(fitted.apply(chunk))[1].flatten() for chunk in images.split(CHUNK)]
+        norms = [centred(fitted.apply(chunk))[1].flatten() for chunk in pieces(images)]
         fitted = replace(fitted, norm=torch.cat(norms).mean())
     if settings.whitening:
-        chunks = (fitted.apply(chunk).flatten(1) for chunk in images.split(CHUNK))
+        chunks = (fitted.apply(chunk).flatten(1) for chunk in pieces(images))
         centre, matrix = whitening(chunks, **settings.whitening.model_dump())
         fitted = replace(fitted, centre=centre, matrix=matrix)
     return fitted.to(dtype)
@@ -201,7 +206,7 @@ def channel_statistics(images: Images, settings: Dataset) -> tuple[Tensor, Tenso
         return torch.tensor(settings.mean, dtype=torch.float64), torch.tensor(settings.std, dtype=torch.float64)
     # From histograms: no floating-point copy of the images, and no sum of millions of rounded terms.
     counts = torch.zeros(channels, 256, dtype=torch.float64)
-    for chunk in images.split(CHUNK):
+    for chunk in pieces(images):
         counts += torch.stack([torch.bincount(chunk[:, c].flatten(), minlength=256) for c in range(channels)])
     grey = torch.arange(256, dtype=torch.float64) / 255
     total = counts[0].sum()
@@ -232,7 +237,7 @@ def whitening(
         total = total + chunk.sum(0)
         products = products + chunk.T @ chunk
     mean = total / n if centred else torch.zeros_like(total)
-    covariance = (products - n * mean.outer(mean)) / (n - ddof)
+    covariance = products.sub_(n * mean.outer(mean)).div_(n - ddof)  # in place: see MATRICES in ddpipe/memory.py
     s, u = torch.linalg.eigh(covariance)
     s = s.clamp(min=0)  # rounding makes some of them negative when there are fewer images than features
     r = regularisation * s.mean() if relative else regularisation

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ddpipe.datasets.preprocessing import CHUNK, Preprocessing
+from ddpipe.datasets.preprocessing import Preprocessing, pieces
 
 GIB = 2**30  # bytes
 
@@ -23,7 +23,7 @@ class Resident:
         self.images = images.to(device)
         if not preprocessing.pointwise or 4 * images.numel() <= GIB:
             ready = torch.empty(images.shape, dtype=self.preprocessing.scale.dtype, device=device)
-            for chunk, place in zip(self.images.split(CHUNK), ready.split(CHUNK), strict=True):
+            for chunk, place in zip(pieces(self.images), pieces(ready), strict=True):
                 place.copy_(self.preprocessing.apply(chunk))
             self.images = ready
         self.labels = labels.to(device)

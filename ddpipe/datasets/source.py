@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ddpipe.config import did_you_mean
-from ddpipe.datasets.preprocessing import CHUNK
 from ddpipe.errors import UserError
+from ddpipe.memory import images_at_once
 from ddpipe.randomness import generator
 
 
@@ -46,7 +46,8 @@ def lazy(labels: Tensor, shape: tuple[int, int, int], load: Callable[[Tensor], I
 def in_memory(images: Tensor, labels: Tensor) -> Part:
     """A part whose images, uint8 (n, c, h, w), are small enough to be held."""
     channels, height, width = images.shape[1:]
-    return lazy(labels, (channels, height, width), lambda rows: (images[chunk] for chunk in rows.split(CHUNK)))
+    some = images_at_once(channels * height * width)
+    return lazy(labels, (channels, height, width), lambda rows: (images[chunk] for chunk in rows.split(some)))
 
 
 def within(rows: Tensor, start: int, stop: int) -> Tensor:

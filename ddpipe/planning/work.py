@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddpipe import settings
+from ddpipe.memory import images_at_once
 from ddpipe.planning.shapes import Data, Shape
-
-TESTED = 1024  # images embedded at once in tests and for features
 
 
 @dataclass(frozen=True)
@@ -225,7 +224,7 @@ def training(rules: settings.Training, n: int, shape: Shape, network: settings.N
 def testing(n: int, shape: Shape, network: settings.Network) -> Work:
     """One look at n images."""
     work: Work = Counter()
-    for size, calls in parts(n, TESTED).items():
+    for size, calls in parts(n, images_at_once(shape.values)).items():
         work[Operation("gather", shape), size] += calls
         work[Operation("forward", shape, network), size] += calls
     return work

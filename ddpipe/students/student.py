@@ -21,7 +21,3 @@ class Student:
 
     network: Classifier
     segment: Segment | None = None  # with one, the network gives the architecture alone
-
-    def tensors(self) -> list[Tensor]:
-        """The weights that judge the set."""
-        return list(self.network.parameters() if self.segment is None else self.segment)

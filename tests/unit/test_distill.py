@@ -54,7 +54,8 @@ class Pull(Nothing):
 def run_of(objective: Nothing, lr: float = 0.1, momentum: float = 0.5) -> Distillation:
     synthetic = Pixels(torch.zeros(2, 1, 2, 2), torch.arange(2), 2)
     outer = Outer(synthetic.groups(), {"images": settings.Sgd(lr=lr, momentum=momentum)})
-    return Distillation(synthetic, objective, Nothing(), None, Augment("none"), outer, Streams("run"), torch.zeros(5))
+    real, _ = images_and_network()
+    return Distillation(synthetic, objective, Nothing(), real, Augment("none"), outer, Streams("run"), torch.zeros(5))
 
 
 def images_and_network() -> tuple[Resident, networks.Classifier]:
@@ -110,8 +111,8 @@ def test_the_first_bad_iteration_is_named():
     for _ in range(3):
         run.advance()
     run.check_finite()
-    run.watch.note("loss", 1, [torch.tensor(float("inf"))])
-    run.watch.note("loss", 2, [torch.tensor(float("nan"))])
+    run.watch.note(1, [[torch.tensor(float("inf"))], run.watched()["images"]])
+    run.watch.note(2, [[torch.tensor(float("nan"))], run.watched()["images"]])
     with pytest.raises(UserError, match=r"^outer\.images\.lr \(0\.1\): from iteration 1 on the loss is not a number"):
         run.check_finite()
 

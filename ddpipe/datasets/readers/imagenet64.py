@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddpipe.datasets.preprocessing import CHUNK
 from ddpipe.datasets.readers import pickled
 from ddpipe.datasets.readers.download import md5_of, verify
 from ddpipe.datasets.readers.folder import class_names, image_files
@@ -28,6 +27,7 @@ from ddpipe.datasets.readers.images import encoded, squashed
 from ddpipe.datasets.readers.npy import Npz
 from ddpipe.datasets.source import Part, Source, lazy, within
 from ddpipe.errors import UserError
+from ddpipe.memory import images_at_once
 from ddpipe.settings import Dataset
 
 CLASSES, SIDE = 1000, 64
@@ -121,8 +121,9 @@ class Batch:
             yield from self.npz().rows("data")
         else:
             data = self.unpickled()["data"]
-            for start in range(0, len(data), CHUNK):
-                yield data[start : start + CHUNK].copy()  # a view would keep this batch while the next one is read
+            some = images_at_once(data.shape[1])
+            for start in range(0, len(data), some):
+                yield data[start : start + some].copy()  # a view would keep this batch while the next one is read
 
 
 PUT = "put the official file there"

@@ -10,9 +10,9 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from ddpipe.datasets.preprocessing import CHUNK
 from ddpipe.datasets.source import Part, lazy
 from ddpipe.errors import UserError
+from ddpipe.memory import images_at_once
 from ddpipe.regular import regular
 
 # What an image may be, whatever its file is called: Pillow knows dozens more, and starts Ghostscript for one of them.
@@ -88,4 +88,5 @@ def encoded(
         arrays = np.stack([checked(row) for row in rows.tolist()])  # (n, h, w, c)
         return torch.from_numpy(arrays).permute(0, 3, 1, 2).contiguous()
 
-    return lazy(labels, (channels, height, width), lambda rows: (stacked(chunk) for chunk in rows.split(CHUNK)))
+    some = images_at_once(height * width * channels)
+    return lazy(labels, (channels, height, width), lambda rows: (stacked(chunk) for chunk in rows.split(some)))

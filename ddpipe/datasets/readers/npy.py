@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ddpipe.datasets.preprocessing import CHUNK
 from ddpipe.errors import UserError
+from ddpipe.memory import images_at_once
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -62,12 +62,13 @@ class Npz:
         """The array `key` some rows at a time."""
         with self.reading(), zipfile.ZipFile(self.path) as archive, archive.open(f"{key}.npy") as stream:
             shape, column_major, dtype = header(stream)
+            some = images_at_once(math.prod(shape[1:]))
             if column_major:  # its rows are scattered over the file
                 whole = self.array(key)
-                yield from (whole[start : start + CHUNK] for start in range(0, shape[0], CHUNK))
+                yield from (whole[start : start + some] for start in range(0, shape[0], some))
                 return
-            for start in range(0, shape[0], CHUNK):
-                n = min(CHUNK, shape[0] - start)
+            for start in range(0, shape[0], some):
+                n = min(some, shape[0] - start)
                 data = stream.read(n * math.prod(shape[1:]) * dtype.itemsize)
                 yield np.frombuffer(data, dtype).reshape(n, *shape[1:])
 

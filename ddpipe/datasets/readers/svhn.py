@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ddpipe.datasets.preprocessing import CHUNK
 from ddpipe.datasets.readers.download import fetch, verify
 from ddpipe.datasets.source import Part, Source, lazy
 from ddpipe.errors import UserError
+from ddpipe.memory import images_at_once
 from ddpipe.settings import Dataset
 
 
@@ -57,4 +57,5 @@ def part(name: str, raw: Path, file: File) -> Part:
     def chunk(rows: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(images[..., rows].transpose(3, 2, 0, 1)))
 
-    return lazy(digits, (3, 32, 32), lambda rows: (chunk(some.numpy()) for some in rows.split(CHUNK)))
+    several = images_at_once(3 * 32 * 32)
+    return lazy(digits, (3, 32, 32), lambda rows: (chunk(some.numpy()) for some in rows.split(several)))
