@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ddpipe import artifacts, command, lock, record
+from ddpipe.config import Config
 from ddpipe.errors import UserError
 
 held = contextlib.ExitStack()  # the locks of the running command
@@ -38,6 +39,22 @@ def claim(stage: str, outputs: Sequence[Path], inputs: Sequence[str] = ()) -> No
     for path in (*left, *lock.folder(stage).rglob(".*.tmp")):
         artifacts.delete(path)
     record.keep()
+
+
+def settled(config: Config, dataset: str | None = None) -> None:
+    """No process writes a result (of `dataset`).
+
+    DVC takes down what a report read when it ends: a result that an orphan changed meanwhile would count as read. It is
+    enough to look once, as DVC itself starts no evaluation while a report runs.
+
+    Raises:
+        UserError: an evaluation is running.
+    """
+    for path in sorted(lock.folder("evaluate").glob("*/lock")):
+        row = config.rows.get(path.parent.name.partition(".")[0])
+        if dataset is None or row is not None and row.dataset == dataset:
+            with lock.reading(f"evaluate@{path.parent.name}"):
+                pass
 
 
 def key_of(*stages: str, address: str) -> str:

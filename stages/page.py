@@ -7,7 +7,7 @@ from ddpipe.config import load
 from ddpipe.report import published, survey, survey_text
 from ddpipe.report.frame import collect_all
 from ddpipe.report.page import render
-from stages import claim, run_command
+from stages import claim, run_command, settled
 
 
 def page() -> None:
@@ -21,6 +21,7 @@ def page() -> None:
     """
     config, index, folder_of_tables = load(), Path("reports/index.html"), Path("reports/survey")
     claim("page", [index, folder_of_tables])
+    settled(config)
     frames = collect_all(config)
     tables = survey.tables(published.read(config.root / "data" / "published"), frames)
     html = render(config, frames, tables)

@@ -11,7 +11,7 @@ from ddpipe.report import figures, tables
 from ddpipe.report.drawings import draw
 from ddpipe.report.frame import collect, losses
 from ddpipe.report.pictures import stored
-from stages import claim, key_of, run_command
+from stages import claim, key_of, run_command, settled
 
 
 def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, for example digits.")]) -> None:
@@ -28,6 +28,7 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     config, dataset = load(), key_of("report", address=dataset)
     output = Path("reports") / dataset
     claim(f"report@{dataset}", [output])
+    settled(config, dataset)
     frame = collect(config, dataset)
     curves = losses(config, frame)
     look, dpi = figures.styles(config.params.methods), config.params.report.dpi

@@ -24,6 +24,8 @@ RUNS = {  # a run of every stage of dvc.yaml; "further" is the same command as e
     "page": ("page", "page"),
 }
 INPUTS = [
+    ("evaluate@dm-tiny-1.small.quick", "report tiny"),
+    ("evaluate@dm-tiny-1.other.again", "page"),
     ("prepare@tiny", "experts tiny"),
     ("prepare@tiny", "distill dm-tiny-1"),
     ("experts@tiny", "distill herding-tiny-1"),
