@@ -64,7 +64,11 @@ class Distillation:
         """
         grown = list(self.students.network.parameters()) if isinstance(self.students, students.Trained) else []
         second = list(self.objective.extractor.parameters()) if isinstance(self.objective, Contrast) else []
-        found = {"students": grown, "loss": [self.history[self.iteration]], "regulariser": second}
+        found: dict[str, list[Tensor]] = {
+            "students": grown,
+            "loss": [self.history[self.iteration]],
+            "regulariser": second,
+        }
         found |= {group: optimizer.parameters for group, optimizer in self.outer.optimizers.items()}
         return {part: tensors for part, tensors in found.items() if tensors}
 

@@ -62,9 +62,7 @@ def trained(project: Project) -> dict[Path, int]:
 def test_a_kill_while_dvc_writes_its_lock(project: Project, stage: str, kill: int, part: float) -> None:
     change(project)
     target = f"{stage}@{CELL}"
-    killed = attempt(
-        project, sys.executable, "-c", DVC, target, str(int(kill)), str(part), "repro", f"evaluate@{CELL}"
-    )
+    killed = attempt(project, sys.executable, "-c", DVC, target, str(int(kill)), str(part), "repro", f"evaluate@{CELL}")
     assert killed.returncode != 0 and f"Running stage '{target}'" in killed.stdout, killed.stdout
     content = (project.root / "dvc.lock").read_bytes()
     before = trained(project)

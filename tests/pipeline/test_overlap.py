@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,10 +116,8 @@ def orphan(project: Project, case: Case, output: str) -> Iterator["subprocess.Po
         os.kill(int((project.root / "held").read_text()), signal.SIGCONT)
         first.communicate()  # to the end of what it, and its stage, have to say
     finally:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(first.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 def up_to_date(project: Project, case: Case) -> bool:
