@@ -62,8 +62,12 @@ class Distillation:
 
         Expert snapshots are looked at where they are read.
         """
-        grown = list(self.students.network.parameters()) if isinstance(self.students, students.Trained) else []
-        second = list(self.objective.extractor.parameters()) if isinstance(self.objective, Contrast) else []
+        grown: list[Tensor] = (
+            list(self.students.network.parameters()) if isinstance(self.students, students.Trained) else []
+        )
+        second: list[Tensor] = (
+            list(self.objective.extractor.parameters()) if isinstance(self.objective, Contrast) else []
+        )
         found: dict[str, list[Tensor]] = {
             "students": grown,
             "loss": [self.history[self.iteration]],
