@@ -14,7 +14,7 @@ def buffers(config: Config) -> Iterator[str]:
     for cell, row, students in followers(config):
         name = row.buffer
         if name is None:
-            told = f"{row.method} follows experts: name data/experts/<buffer>, trained on {row.data!r}"
+            told = f"{row.method} (of {config.sources(row)}) follows experts: name data/experts/<buffer>, trained on {row.data!r}"
             yield f"grid.{cell}.needs: {told}"
             continue
         buffer = config.params.experts.get(name)
@@ -29,7 +29,8 @@ def buffers(config: Config) -> Iterator[str]:
             yield f"experts.{name}.keep: {buffer.keep!r}, but {cell} follows whole trajectories; set it to all"
         elif passes(buffer) < students.epochs:
             yield (
-                f"experts.{name}.epochs: {buffer.epochs}, but {cell} goes up to {students.epochs}; "
+                f"experts.{name}.epochs: {buffer.epochs}, but {cell} goes up to {students.epochs} by its students.starts "
+                f"and students.span ({config.sources(row)}); "
                 f"set it to {students.epochs} or more"
             )
 

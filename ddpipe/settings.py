@@ -472,6 +472,8 @@ Cell = Annotated[Distillation | Selection, Field(discriminator="kind")]
 class Row(Settings):
     """One cell of the grid: identity only. Its key is its `name`."""
 
+    form: ClassVar[str] = "<method>-<dataset>-<ipc>"
+
     method: Name
     recipe: Name
     cell: Name
@@ -491,7 +493,7 @@ class Row(Settings):
 
     @property
     def name(self) -> str:
-        """<method>-<dataset>-<ipc>"""
+        """As `form` says."""
         return f"{self.method}-{self.dataset}-{self.ipc}"
 
     @property
@@ -504,6 +506,8 @@ class Row(Settings):
 class Evaluation(Settings):
     """A further evaluation of a cell: another network or another protocol. Its key is its `name`."""
 
+    form: ClassVar[str] = "<cell>-<network>-<protocol>"
+
     cell: Name
     dataset: Name
     data: Name
@@ -512,7 +516,7 @@ class Evaluation(Settings):
 
     @property
     def name(self) -> str:
-        """<cell>-<network>-<protocol>"""
+        """As `form` says."""
         return f"{self.cell}-{self.network}-{self.protocol}"
 
 
