@@ -73,7 +73,11 @@ def flat(tree: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
 
 def over(base: Any, change: Any) -> Any:
     """`change` over `base`, as README explains it: a new name is a new part, a null takes a key out."""
-    if not isinstance(base, dict) or not isinstance(change, dict) or change.get("name", base.get("name")) != base.get("name"):
+    if (
+        not isinstance(base, dict)
+        or not isinstance(change, dict)
+        or change.get("name", base.get("name")) != base.get("name")
+    ):
         return change
     return base | {key: over(base.get(key), value) for key, value in change.items()}
 
