@@ -187,7 +187,8 @@ def pairing(config: Config, where: str, row: settings.Row, resolved: Any) -> Ite
             yield f"{where}.ipc: 'all' is for rule 'whole'; {row.method} (of {by}) needs a number of images per class"
     for part, path in expected.items():
         if getattr(row, part) != path:
-            yield f"{where}.{part}: {getattr(row, part)!r}, but its resolved settings (of {by}) use {path}; name this file"
+            told = f"but its resolved settings (of {by}) use {path}; name this file"
+            yield f"{where}.{part}: {getattr(row, part)!r}, {told}"
         elif not (config.root / path).is_file():
             yield f"{where}.{part}: {path} does not exist; add it or choose another part"
 

@@ -221,7 +221,15 @@ def test_smallest_class_of_digits_and_of_published_rows(project: Project, capsys
         ("networks.small.width", [4, 8], "networks.small: width must be one number, or one a block: 1, not 2"),
         (
             "networks.wide",
-            {"kind": "resnet", "blocks": [1, 1], "widths": [2]},
+            {
+                "kind": "resnet",
+                "block": "basic",
+                "blocks": [1, 1],
+                "widths": [2],
+                "norm": "batch",
+                "downsampling": "stride",
+                "initialisation": "he",
+            },
             "networks.wide: blocks and widths must have one",
         ),
         (

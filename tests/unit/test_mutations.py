@@ -245,7 +245,7 @@ def judge(files: Files, choose: random.Random) -> tuple[str, str]:
 
 
 def follow(files: Files, after: dict[tuple, Any], now: dict[tuple, Any], told: str) -> None:
-    """What was accepted is what the files say, and what they do not say is as it was, or as it is where nobody says it."""
+    """What was accepted is what the files say, and what they do not say is as it was, or what LEFT_OUT says."""
     changed = {p for p in after.keys() | files.said.keys() if not same(after.get(p, GONE), files.said.get(p, GONE))}
     for place, value in after.items():
         assert same(now.get(place, GONE), value), f"{told}: {place} was taken as {now.get(place)!r}, not {value!r}"
