@@ -113,7 +113,7 @@ def recipes(config: Config) -> Iterator[str]:
     for method, change in config.params.methods.items():
         base = change.get("base", method)
         if base not in config.recipes:
-            key = f"methods.{method}.base" if "base" in change else f"methods.{method}"
+            key = f"methods.{method}" + (".base" if "base" in change else ", which names no base")
             yield f"{key}: no recipe ddpipe/methods/{base}.yaml{did_you_mean(base, list(config.recipes))}"
             continue
         numbers = {key: value for key, value in change.items() if key != "base"}
@@ -154,10 +154,11 @@ def needs(config: Config, where: str, row: settings.Row) -> Iterator[str]:
 
 def pairing(config: Config, where: str, row: settings.Row, resolved: Any) -> Iterator[str]:
     """That the row names the files and inputs of its resolved parts."""
+    by = config.sources(row)
     if isinstance(resolved, settings.Selection):
         expected = {"objective": CORESETS, "synthetic": CORESETS}
         if (resolved.rule == "whole") != (row.ipc == "all"):
-            yield f"{where}.ipc: {row.ipc}, but rule {resolved.rule!r} " + (
+            yield f"{where}.ipc: {row.ipc}, but rule {resolved.rule!r} (of {by}) " + (
                 "takes all images: set it to all" if resolved.rule == "whole" else "needs a number of images per class"
             )
         if resolved.rule == "whole" and resolved.sets > 1:
@@ -165,7 +166,8 @@ def pairing(config: Config, where: str, row: settings.Row, resolved: Any) -> Ite
         buffer = config.params.experts.get(row.buffer or "")
         if resolved.rule in ("herding", "kcenter"):
             if row.buffer is None:
-                yield f"{where}.needs: {resolved.rule} chooses in the features of a network: name data/experts/<buffer>"
+                told = f"rule {resolved.rule} (of {by}) chooses in the features of a network"
+                yield f"{where}.needs: {told}: name data/experts/<buffer>"
             elif buffer and buffer.network != row.network:
                 yield (
                     f"{where}.network: {row.network!r}, but {row.needs} holds networks {buffer.network!r}; "
@@ -182,10 +184,11 @@ def pairing(config: Config, where: str, row: settings.Row, resolved: Any) -> Ite
             "synthetic": f"ddpipe/synthetic/{resolved.synthetic.name}.py",
         }
         if row.ipc == "all":
-            yield f"{where}.ipc: 'all' is for rule 'whole'; {row.method} needs a number of images per class"
+            yield f"{where}.ipc: 'all' is for rule 'whole'; {row.method} (of {by}) needs a number of images per class"
     for part, path in expected.items():
         if getattr(row, part) != path:
-            yield f"{where}.{part}: {getattr(row, part)!r}, but its resolved settings use {path}; name this file"
+            told = f"but its resolved settings (of {by}) use {path}; name this file"
+            yield f"{where}.{part}: {getattr(row, part)!r}, {told}"
         elif not (config.root / path).is_file():
             yield f"{where}.{part}: {path} does not exist; add it or choose another part"
 

@@ -14,8 +14,8 @@ def buffers(config: Config) -> Iterator[str]:
     for cell, row, students in followers(config):
         name = row.buffer
         if name is None:
-            told = f"{row.method} follows experts: name data/experts/<buffer>, trained on {row.data!r}"
-            yield f"grid.{cell}.needs: {told}"
+            told = f"{row.method} (of {config.sources(row)}) follows experts"
+            yield f"grid.{cell}.needs: {told}: name data/experts/<buffer>, trained on {row.data!r}"
             continue
         buffer = config.params.experts.get(name)
         if buffer is None:
@@ -29,7 +29,8 @@ def buffers(config: Config) -> Iterator[str]:
             yield f"experts.{name}.keep: {buffer.keep!r}, but {cell} follows whole trajectories; set it to all"
         elif passes(buffer) < students.epochs:
             yield (
-                f"experts.{name}.epochs: {buffer.epochs}, but {cell} goes up to {students.epochs}; "
+                f"experts.{name}.epochs: {buffer.epochs}, but {cell} goes up to {students.epochs} by its "
+                f"students.starts and students.span (of {config.sources(row)}); "
                 f"set it to {students.epochs} or more"
             )
 

@@ -29,14 +29,16 @@ def idle(config: Config) -> Iterator[str]:
             if "real_batch" in resolved.model_fields_set and not imitated.draws_real:
                 told = f"objective {imitated.name!r} draws no real images; remove it (null takes an inherited one out)"
                 yield f"methods.{row.method}.real_batch ({cell}): {told}"
-        if row.buffer is not None and not uses_experts(resolved):
-            yield f"grid.{cell}.needs: {row.needs}, but nothing of this row uses it; set it to data/prepared/{row.data}"
+        if row.buffer is not None and (idler := without_experts(resolved)):
+            told = f"{idler} (of {config.sources(row)}) uses no experts"
+            yield f"grid.{cell}.needs: {row.needs}, but {told}; set it to data/prepared/{row.data}"
 
 
-def uses_experts(chosen: settings.Cell) -> bool:
+def without_experts(chosen: settings.Cell) -> str:
+    """What of the settings could use a buffer of experts and does not; "" where it does."""
     if isinstance(chosen, settings.Selection):
-        return chosen.rule in EMBEDDED
-    return isinstance(chosen.students, settings.ExpertStudents)
+        return "" if chosen.rule in EMBEDDED else f"rule {chosen.rule}"
+    return "" if isinstance(chosen.students, settings.ExpertStudents) else f"students {chosen.students.name}"
 
 
 def unread(where: str, rules: settings.Training) -> Iterator[str]:

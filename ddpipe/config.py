@@ -82,15 +82,25 @@ def validate(kind: Any, value: Any, where: str) -> Any:
         path = [*_keys(value, first["loc"]), *absent]
         key = ".".join([*([where] if where else []), *(shorten(str(step)) for step in path)])
         if first["type"] == "extra_forbidden":
-            raise UserError(f"{key}: unknown key{did_you_mean(path[-1], fields_at(kind, first['loc'][:-1]))}") from None
+            near = did_you_mean(path[-1], fields_at(kind, first["loc"][:-1]))
+            raise UserError(f"{key}: unknown key{chosen(value, path)}{near}") from None
         if missing:
-            raise UserError(f"{key}: this key is missing; add it") from None
+            raise UserError(f"{key}: this key is missing{chosen(value, path)}; add it") from None
         if first["type"].startswith("union_tag"):
             raise UserError(f"{key}: {first['msg']}") from None
         own_words = first["type"] in ("value_error", settings.UNSTATED) or isinstance(first["input"], dict | list)
         shown = "" if own_words else f", not {brief(first['input'])}"
         reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-        raise UserError(f"{key}: {reason}{shown}") from None
+        because = chosen(value, path) if first["type"] == settings.UNSTATED else ""
+        raise UserError(f"{key}: {reason}{shown}{because}") from None
+
+
+def chosen(value: Any, path: list[Any]) -> str:
+    """What decides which keys stand beside the one at `path`: the name, kind or switch of their block."""
+    for step in path[:-1]:
+        value = value[step]
+    said = [f"{key} is {brief(value[key])}" for key in ("name", "kind") if isinstance(value, dict) and key in value]
+    return f" ({', '.join(said)})" if said else ""
 
 
 @cache
@@ -183,6 +193,10 @@ class Config:
             (f"params.yaml:methods.{row.method}", self.overrides(cell)),
         ]
 
+    def sources(self, row: settings.Row) -> str:
+        """Where the settings of a row may stand, for sentences about them."""
+        return f"{row.recipe}.parts, {row.recipe}.cells.{row.cell} and methods.{row.method}"
+
     def recipe(self, name: str) -> settings.Recipe:
         if name not in self.recipes:
             raise UserError(f"no recipe ddpipe/methods/{name}.yaml{did_you_mean(name, list(self.recipes))}")
@@ -263,7 +277,7 @@ def check_keys(where: str, table: Mapping[str, settings.Row | settings.Evaluatio
     """Whether every entry stands under its name: a stage is told nothing else."""
     for key, entry in table.items():
         if key != entry.name:
-            said = f"its name follows from what it says; rename it to {entry.name!r} or mend what it says"
+            said = f"its name is {entry.form} and so {entry.name!r}; rename it to that or mend what it says"
             raise UserError(f"{where}.{shorten(key)}: {said}")
 
 

@@ -507,6 +507,8 @@ Cell = Annotated[Distillation | Selection, Field(discriminator="kind")]
 class Row(Settings):
     """One cell of the grid: identity only. Its key is its `name`."""
 
+    form: ClassVar[str] = "<method>-<dataset>-<ipc>"
+
     method: Name
     recipe: Name
     cell: Name
@@ -526,7 +528,7 @@ class Row(Settings):
 
     @property
     def name(self) -> str:
-        """<method>-<dataset>-<ipc>"""
+        """As `form` says."""
         return f"{self.method}-{self.dataset}-{self.ipc}"
 
     @property
@@ -539,6 +541,8 @@ class Row(Settings):
 class Evaluation(Settings):
     """A further evaluation of a cell: another network or another protocol. Its key is its `name`."""
 
+    form: ClassVar[str] = "<cell>-<network>-<protocol>"
+
     cell: Name
     dataset: Name
     data: Name
@@ -547,7 +551,7 @@ class Evaluation(Settings):
 
     @property
     def name(self) -> str:
-        """<cell>-<network>-<protocol>"""
+        """As `form` says."""
         return f"{self.cell}-{self.network}-{self.protocol}"
 
 

@@ -25,7 +25,7 @@ def operations(strategy: str) -> tuple[str, ...]:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             mend = f'did you mean "{near[0]}"?' if near else f"use {', '.join(known)}, joined by _, or none"
-            raise UserError(f'augment "{strategy}" has the unknown operation "{name}": {mend}')
+            raise UserError(f'augment "{strategy[:100]}" has the unknown operation "{name[:100]}": {mend}')
         if names.count(name) > 1:
             raise UserError(f'augment "{strategy}" names "{name}" twice: name it once')
     return names

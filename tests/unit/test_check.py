@@ -1,5 +1,6 @@
 """`ddpipe check`: good projects pass, and what it knows agrees with the code. Its sentences: test_errors.py."""
 
+import shutil
 import subprocess
 import sys
 from itertools import product
@@ -12,12 +13,16 @@ import torch
 
 from ddpipe import augment, check, config, networks, older_augment, settings, strategy
 from ddpipe.check_batches import lone
+from ddpipe.check_budget import stored
 from ddpipe.check_classes import SMALLEST, class_sizes
 from ddpipe.check_data import misfit
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.readers import digits
 from ddpipe.errors import UserError
+from ddpipe.planning.shapes import Shape
 from ddpipe.randomness import generator
+from ddpipe.synthetic import hallucinator
+from ddpipe.synthetic.pixels import Pixels
 from tests.unit.small_project import ROOT, Project, arrays
 
 NORMS: tuple[Literal["instance", "batch"], ...] = ("instance", "batch")
@@ -99,7 +104,7 @@ def test_the_batch_that_is_advised_leaves_no_image_alone(n: int, batch: int) -> 
 
 
 def test_further_networks_are_judged_too(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    project.set("params.yaml", "networks.other", {"kind": "lenet"})
+    project.set("params.yaml", "networks.other", {"kind": "lenet", "initialisation": "default"})
     assert project.run("check") == 2
     assert (
         "networks.other.kind: lenet takes images of 28x28 or 32x32, not the 8x8 images of tiny; use another network"
@@ -179,7 +184,10 @@ def test_what_would_fail_or_mislead_later(
     assert says in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("key", ["lr", "momentum", "weight_decay", "batch", "drop", "drop_resets_momentum", "networks"])
+@pytest.mark.parametrize(
+    "key",
+    ["lr", "momentum", "weight_decay", "batch", "drop", "drop_resets_momentum", "networks", "augment", "extra_epoch"],
+)
 def test_a_protocol_states_its_numbers(key: str, project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     project.edit("params.yaml", lambda params: params["protocols"]["again"].pop(key))
     assert project.run("evaluate", "random-tiny-1") == 2
@@ -211,13 +219,29 @@ def test_smallest_class_of_digits_and_of_published_rows(project: Project, capsys
         ("datasets.tiny.classes", ["0"], "datasets.tiny: classes must be at least two, and different from each other"),
         ("datasets.tiny.classes", ["0", "1", "0"], "datasets.tiny: classes must be at least two, and different"),
         ("networks.small.width", [4, 8], "networks.small: width must be one number, or one a block: 1, not 2"),
-        ("networks.wide", {"kind": "resnet", "blocks": [1, 1]}, "networks.wide: blocks and widths must have one"),
+        (
+            "networks.wide",
+            {
+                "kind": "resnet",
+                "block": "basic",
+                "blocks": [1, 1],
+                "widths": [2],
+                "norm": "batch",
+                "downsampling": "stride",
+                "initialisation": "he",
+            },
+            "networks.wide: blocks and widths must have one",
+        ),
         (
             "networks.lenet",
             {"kind": "lenet", "initialisation": "he"},
             "networks.lenet.initialisation: must be 'default'",
         ),
-        ("networks.lenet", {"kind": "lenet", "width": 3}, "networks.lenet.width: unknown key; known are"),
+        (
+            "networks.lenet",
+            {"kind": "lenet", "width": 3},
+            "networks.lenet.width: unknown key (kind is 'lenet'); known are",
+        ),
     ],
 )
 def test_lists_are_as_long_as_they_must_be(
@@ -226,6 +250,145 @@ def test_lists_are_as_long_as_they_must_be(
     project.set("params.yaml", key, value)
     assert project.run("check") == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"mean": [0.5], "std": [0.1, 0.1]}, "mean and std must have one number a channel each"),
+        ({"mean": [], "std": []}, "mean and std must have one number a channel each"),
+        (
+            {"source": "cifar10", "path": None, "mean": [0.5], "std": [0.1]},
+            "mean and std must have one number a channel: 3",
+        ),
+        ({"standardise": "biased", "mean": [0.5]}, "mean and std must be set exactly when standardise is 'given'"),
+        (
+            {"test_path": "x.npz", "test_fraction": 0.5, "standardise": "biased"},
+            "test_path is the test part, so test_fr",
+        ),
+        ({"standardise": "none"}, "datasets.tiny.whitening: say how pixels are preprocessed"),
+        (
+            {"standardise": "none", "whitening": {"regularisation": 0.1}},
+            "datasets.tiny.whitening.relative: this key is",
+        ),
+        ({"whitening": {}}, "datasets.tiny.standardise: say what comes before"),
+    ],
+)
+def test_preprocessing_that_is_not_said_whole(
+    change: dict, says: str, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change = {"standardise": "given"} | change if "mean" in change else change
+    project.edit("params.yaml", lambda params: params["datasets"]["tiny"].update(change))
+    assert project.run("check") == 2
+    assert says in capsys.readouterr().err
+
+
+def test_whole_has_one_set(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    def whole(content: dict) -> None:
+        content["random"]["parts"] |= {"rule": "whole", "sets": 2}
+        content["grid"] = {"random-tiny-all": content["grid"]["random-tiny-1"] | {"ipc": "all"}}
+
+    project.edit("ddpipe/methods/random.yaml", whole)
+    assert project.run("check") == 2
+    assert "methods.random (tiny-1): sets: 2, but all are the same images; set it to 1" in capsys.readouterr().err
+    project.set("ddpipe/methods/random.yaml", "random.parts.sets", 1)
+    assert project.run("check") == 0
+
+
+HALLUCINATOR = {"name": "hallucinator", "hallucinators": 2}
+
+
+def hallucinate(project: Project, **synthetic: object) -> None:
+    """dm with bases and hallucinators."""
+
+    def change(content: dict) -> None:
+        groups = {key: {"lr": 0.1, "momentum": 0.0} for key in ("bases", "hallucinators")}
+        content["dm"]["parts"] |= {"synthetic": HALLUCINATOR | synthetic, "outer": groups, "excess": False}
+        content["grid"]["dm-tiny-1"]["synthetic"] = "ddpipe/synthetic/hallucinator.py"
+
+    shutil.copy(ROOT / "ddpipe/synthetic/hallucinator.py", project.root / "ddpipe/synthetic")
+    project.edit("ddpipe/methods/dm.yaml", change)
+
+
+def test_more_bases_than_the_smallest_class_has_images(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    hallucinate(project, bases=6)
+    project.set("ddpipe/methods/dm.yaml", "dm.parts.excess", True)
+    assert project.run("check") == 2
+    assert "methods.dm.synthetic.bases (dm-tiny-1): 6, but the smallest class of tiny" in capsys.readouterr().err
+    project.set("ddpipe/methods/dm.yaml", "dm.parts.synthetic.bases", 5)
+    assert project.run("check") == 0
+
+
+def test_a_set_that_stores_more_than_its_ipc(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    hallucinate(project)
+    assert project.run("check") == 2
+    assert "methods.dm.synthetic (dm-tiny-1): stores 376 floats, worth 1.96 images per class" in capsys.readouterr().err
+    project.set("ddpipe/methods/dm.yaml", "dm.parts.excess", True)
+    assert project.run("check") == 0
+
+
+@pytest.mark.parametrize("change", [{}, {"bases": 2}, {"channels": 1, "bases": 3}])
+def test_stored_floats_are_those_of_the_set(change: dict) -> None:
+    synthetic = settings.Hallucinator(name="hallucinator", hallucinators=3, **change)
+    count, inputs = synthetic.bases or 4, synthetic.channels or 3
+    weights = hallucinator.initial(3, inputs, 3, [8, 8], generator("weights"))
+    made = hallucinator.Hallucinator(
+        torch.zeros(5 * count, inputs, 8, 8), torch.arange(5).repeat_interleave(count), weights, 5
+    )
+    assert stored(synthetic, Shape(3, 8, 5), 4) == made.stored_floats()
+    pixels = Pixels(torch.zeros(20, 3, 8, 8), torch.arange(5).repeat_interleave(4), 5)
+    assert stored(settings.Pixels(name="pixels"), Shape(3, 8, 5), 4) == pixels.stored_floats()
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "says"),
+    [
+        ("params.yaml", "protocols.again.learned_lr", True, "protocols.again.lr: learned_lr takes its place"),
+        ("params.yaml", "protocols.again.drop", "never", "protocols.again.drop_resets_momentum: drop is never"),
+        ("params.yaml", "experts.tiny.drop", "never", "experts.tiny.drop_resets_momentum: drop is never"),
+        ("params.yaml", "protocols.quick.exceptions.tiny", {"drop": "never"}, "exceptions.tiny.drop_resets_momentum"),
+        ("ddpipe/methods/random.yaml", "grid.random-tiny-1.needs", "data/experts/tiny", "rule random (of random.parts"),
+        ("ddpipe/methods/dm.yaml", "grid.dm-tiny-1.needs", "data/experts/tiny", "students fresh (of dm.parts"),
+    ],
+)
+def test_what_nothing_reads(
+    file: str, key: str, value: object, says: str, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.set(file, key, value)
+    assert project.run("check") == 2
+    assert says in capsys.readouterr().err
+
+
+def test_real_batches_that_nobody_draws(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = {"name": "trajectory", "steps": 1, "lr": 0.1, "smallest_lr": 0.01, "gradient": "exact"}
+    outer = {key: {"lr": 0.1, "momentum": 0.0} for key in ("images", "lr")}
+    students = {"name": "experts", "starts": 1, "span": 1}
+    project.set("params.yaml", "methods.dm", {"objective": steps, "students": students, "outer": outer})
+    assert project.run("check") == 2
+    assert "methods.dm.real_batch (dm-tiny-1): objective 'trajectory' draws no real images" in capsys.readouterr().err
+    project.set("params.yaml", "methods.dm.real_batch", None)
+    assert project.run("check") == 2
+    assert "real_batch" not in capsys.readouterr().err
+
+
+STATED = [
+    ("networks.small.norm", {"kind": "convnet", "depth": 1, "width": 4, "initialisation": "default"}),
+    ("networks.small.initialisation", {"kind": "convnet", "depth": 1, "width": 4, "norm": "none"}),
+    ("networks.n.initialisation", {"kind": "lenet"}),
+    ("networks.n.initialisation", {"kind": "alexnet"}),
+    ("networks.n.widths", {"kind": "resnet", "block": "basic", "blocks": [1]}),
+    ("networks.n.blocks", {"kind": "densenet", "growth": 4, "norm": "batch"}),
+    ("networks.n.norm", {"kind": "densenet", "growth": 4, "blocks": [1]}),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), STATED)
+def test_a_network_states_its_choices(
+    key: str, value: dict, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.set("params.yaml", key.rpartition(".")[0], value)
+    assert project.run("check") == 2
+    assert f"{key}: this key is missing; add it (kind is '{value['kind']}')" in capsys.readouterr().err
 
 
 def test_class_sizes_are_those_of_the_training_images(project: Project) -> None:

@@ -12,7 +12,10 @@ from tests.unit.small_project import ROOT
 CELL, BUFFER = "ftd-digits-1", "digits-flat"
 SENTENCES = [
     ({"keep": "last"}, "experts.digits-flat.keep: 'last', but ftd-digits-1 follows whole trajectories; set it to all"),
-    ({"epochs": 6}, "experts.digits-flat.epochs: 6, but ftd-digits-1 goes up to 7; set it to 7 or more"),
+    (
+        {"epochs": 6},
+        "experts.digits-flat.epochs: 6, but ftd-digits-1 goes up to 7 by its students.starts and students.span",
+    ),
     ({"network": "convnet3"}, "grid.ftd-digits-1.network: 'convnet2_w16', but data/experts/digits-flat holds networks"),
     ({"data": "mnist"}, "grid.ftd-digits-1.needs: experts.digits-flat was trained on 'mnist', but the row's data is"),
 ]
@@ -59,13 +62,16 @@ def test_a_buffer_that_its_cell_cannot_follow(root: Path, numbers: dict, says: s
 
 def test_a_cell_that_wants_more_than_its_buffer_has(root: Path) -> None:
     change(root / "params.yaml", ["methods", "ftd"], {"students": {"span": 3}})
-    assert any("ftd-digits-1 goes up to 8; set it to 8 or more" in sentence for sentence in sentences(root))
+    assert any("ftd-digits-1 goes up to 8 by " in sentence for sentence in sentences(root))
 
 
 def test_followers_without_a_buffer(root: Path) -> None:
     change(root / "ddpipe/methods/ftd.yaml", ["grid", CELL], {"needs": "data/prepared/digits"})
     (found,) = sentences(root)
-    assert found == "grid.ftd-digits-1.needs: ftd follows experts: name data/experts/<buffer>, trained on 'digits'"
+    assert found.startswith(
+        "grid.ftd-digits-1.needs: ftd (of ftd.parts, ftd.cells.digits-1 and methods.ftd) follows experts"
+    )
+    assert found.endswith("name data/experts/<buffer>, trained on 'digits'")
 
 
 def test_a_buffer_that_trains_further_than_its_cells_look_is_noted(root: Path) -> None:

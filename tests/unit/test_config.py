@@ -31,7 +31,15 @@ def test_another_part_forgets_the_numbers_of_the_old_one(project: Project) -> No
     project.set(
         "ddpipe/methods/dc.yaml",
         "dc.parts.students",
-        {"name": "trained", "outer_loop": 3, "inner_loop": 1, "lr": 0.1, "batch": 9},
+        {
+            "name": "trained",
+            "outer_loop": 3,
+            "inner_loop": 1,
+            "lr": 0.1,
+            "momentum": 0.0,
+            "batch": 9,
+            "augment": "none",
+        },
     )
     project.set("params.yaml", "methods.dc", {"students": {"name": "fresh"}})
     found = config.load(project.root)
