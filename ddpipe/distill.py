@@ -62,17 +62,11 @@ class Distillation:
 
         Expert snapshots are looked at where they are read.
         """
-        grown: list[Tensor] = (
-            list(self.students.network.parameters()) if isinstance(self.students, students.Trained) else []
-        )
-        second: list[Tensor] = (
-            list(self.objective.extractor.parameters()) if isinstance(self.objective, Contrast) else []
-        )
-        found: dict[str, list[Tensor]] = {
-            "students": grown,
-            "loss": [self.history[self.iteration]],
-            "regulariser": second,
-        }
+        found: dict[str, list[Tensor]] = {"students": [], "loss": [self.history[self.iteration]], "regulariser": []}
+        if isinstance(self.students, students.Trained):
+            found["students"] += self.students.network.parameters()
+        if isinstance(self.objective, Contrast):
+            found["regulariser"] += self.objective.extractor.parameters()
         found |= {group: optimizer.parameters for group, optimizer in self.outer.optimizers.items()}
         return {part: tensors for part, tensors in found.items() if tensors}
 

@@ -1,6 +1,7 @@
 """Experts on disk: the bytes of a growing file, what is read of it, and which buffers a cell refuses."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -35,6 +36,32 @@ def write_buffer(path: Path, arrays: list[torch.Tensor]) -> Path:
     digests = [[row_digest(row) for row in array] for array in arrays]
     write_about(path, ABOUT, Stored(shape=tuple(arrays[0].shape), dtype=dtype, digests=digests))
     return path
+
+
+FEW = """
+import resource, sys
+from pathlib import Path
+from ddpipe.buffer import Buffer
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+buffer = Buffer(Path(sys.argv[1]))
+print(sum(len(buffer.snapshot(expert, -1)) for expert in range(len(buffer))))
+"""
+
+
+def test_a_buffer_may_have_more_experts_than_a_process_has_descriptors(tmp_path):
+    write_buffer(tmp_path / "small", [ROWS] * 64)
+    command = [sys.executable, "-c", FEW, str(tmp_path / "small")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert (done.stdout, done.returncode) == (f"{64 * P}\n", 0), done.stderr
+
+
+def test_weights_that_are_not_finite_name_the_buffer(tmp_path):
+    lost = ROWS.clone()
+    lost[2, 3] = torch.inf
+    buffer = Buffer(write_buffer(tmp_path / "small", [ROWS, lost]))
+    buffer.snapshot(1, 1)
+    with pytest.raises(UserError, match=r"1\.safetensors: snapshot 2 holds .* not finite; lower experts\.small\.lr"):
+        buffer.snapshot(1, 2)
 
 
 def folder(path: Path) -> Path:

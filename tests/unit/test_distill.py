@@ -138,6 +138,32 @@ def test_what_lost_its_numbers_first_is_named(changes, says):
     assert str(again.value) == str(raised.value)
 
 
+def test_numbers_that_an_extractor_loses_are_blamed_on_the_regulariser():
+    changes = {
+        "synthetic": {"name": "hallucinator", "hallucinators": 2},
+        "regulariser": {"name": "contrast", "lr": 1e38},
+        "outer": {"bases": {"lr": 1e-9}, "hallucinators": {"lr": 1e-9}},
+    }
+    real, network = images_and_network()
+    run = compose(config(iterations=4, **changes), 2, real, network, True, Streams("run"))
+    for _ in range(4):
+        run.advance()
+    with pytest.raises(UserError, match=r"^regulariser\.lr \(1e\+38\) or outer\.bases\.lr .* lower the first"):
+        run.check_finite()
+
+
+@pytest.mark.parametrize("row", [0, 11])
+def test_prepared_images_are_blamed_wherever_they_are_not_finite(row):
+    run = run_of(Pull())
+    run.real.images[row, 0, 3, 3] = torch.nan
+    run.advance()
+    run.check_finite()  # nothing is lost: nobody looks
+    run.synthetic.images.data.fill_(torch.inf)
+    run.advance()
+    with pytest.raises(UserError, match="^the prepared images hold numbers that are not finite"):
+        run.check_finite()
+
+
 # --- the outer optimiser ----------------------------------------------------------------------------------------------
 
 

@@ -1,12 +1,15 @@
 """Advice when memory ends: keys that the stage has, and numbers that help."""
 
+import subprocess
+import sys
+
 import pytest
 
 from ddpipe import memory, settings
 from ddpipe.memory import images_at_once
-from stages.distill import smaller
 from stages.evaluate import explanation
 from tests.contracts.compositions import of
+from tests.unit.small_project import ROOT
 
 
 def test_whitening_that_cannot_fit_is_refused_before_anything_is_written(monkeypatch, project, capsys):
@@ -27,16 +30,104 @@ def test_large_images_need_what_no_small_machine_has(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("objective", "pool", "says"),
+    ("objective", "pool", "more", "lighter"),
     [
-        ("trajectory-full", "experts", "set objective.gradient to exact"),
-        ("trajectory-chunks", "experts", "lower objective.batch"),
-        ("gradient-ours", "fresh", "lower real_batch (6)"),
-        ("distribution", "fresh", "lower real_batch (6) or objective.chunk (2560)"),
+        ("trajectory-full", "experts", {}, {"objective.gradient": "exact"}),
+        ("trajectory-chunks", "experts", {}, {"objective.batch": 2, "objective.steps": 2}),
+        ("gradient-ours", "fresh", {}, {"real_batch": 3}),
+        ("gradient-ours", "fresh", {"real_batch": 1}, {}),
+        ("gradient-ours", "trained", {}, {"students.batch": 2, "real_batch": 3}),
+        ("gradient-ours", "trained-augmented", {}, {"students.batch": 5, "real_batch": 3}),
+        ("distribution", "fresh", {}, {"objective.chunk": 1280, "real_batch": 3}),
+        (
+            "trajectory",
+            "experts",
+            {"start": "hallucinator", "regulariser": "contrast"},
+            {"objective.batch": 5, "objective.steps": 1, "regulariser.batch": 5},
+        ),
     ],
 )
-def test_only_keys_of_the_cell_are_named(objective, pool, says):
-    assert smaller(of(objective, pool)).startswith(says)
+def test_only_keys_of_the_cell_are_named_and_values_that_take_less(objective, pool, more, lighter):
+    assert of(objective, pool, **more).lighter(10) == lighter
+
+
+def test_check_tells_of_a_whitening_that_cannot_fit(monkeypatch, project, capsys):
+    def change(params):
+        params["datasets"]["published"] = {"source": "tinyimagenet", "standardise": "none", "whitening": {}}
+        params["datasets"]["own"] = {
+            **{"source": "folder", "path": "images", "resolution": 96, "grey": True, "flip": False},
+            **{"standardise": "none", "whitening": {}, "test_fraction": 0.5},
+        }
+
+    project.edit("params.yaml", change)
+    monkeypatch.setattr(memory, "machine_memory", lambda: 32 * (3 * 64**2) ** 2)
+    project.run("check")
+    assert "whitening: images" not in capsys.readouterr().err
+    monkeypatch.setattr(memory, "machine_memory", lambda: 2**20)
+    assert project.run("check") == 2
+    said = capsys.readouterr().err
+    assert "datasets.published.whitening: images of 64x64 need matrices of 12288 x 12288" in said
+    assert "datasets.own.whitening: images of 96x96 need matrices of 9216 x 9216" in said
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import torch
+from tests.unit.small_project import Project
+torch.set_num_threads(1)
+torch.nn.functional.conv2d(torch.rand(64, 1, 8, 8), torch.rand(4, 1, 3, 3))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+page = resource.getpagesize()
+now = int(Path("/proc/self/statm").read_text().split()[0]) * page
+resource.setrlimit(resource.RLIMIT_AS, (now + 400 * 2**20, -1))
+sys.exit(Project(Path(sys.argv[1])).run(*sys.argv[2:]))
+"""
+
+
+def limited(project, *words: str) -> subprocess.CompletedProcess:
+    """A stage with 400 MB more than Python and torch need."""
+    command = [sys.executable, "-c", LIMITED, str(project.root), *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited as on Linux")
+def test_a_stage_without_memory_names_keys_that_help(project):
+    project.set("params.yaml", "networks.small", {"kind": "convnet", "depth": 1, "width": 200000})
+    broken = limited(project, "distill", "dm-tiny-1")
+    assert broken.returncode == 2, broken.stderr
+    assert "out of memory; set methods.dm.objective.chunk to 1280 or methods.dm.real_batch to 2" in broken.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited as on Linux")
+def test_an_evaluation_without_memory_names_its_batch(project):
+    project.set("params.yaml", "networks.other", {"kind": "convnet", "depth": 1, "width": 200000})
+    broken = limited(project, "evaluate", "further@dm-tiny-1-other-again")
+    assert broken.returncode == 2, broken.stderr
+    assert "protocols.again.batch: out of memory" in broken.stderr
+
+
+FITTED = """
+import torch
+from ddpipe.datasets.preprocessing import fit
+from ddpipe.settings import Dataset
+torch.set_num_threads(1)
+images = torch.randint(256, (64, 1, 40, 40), dtype=torch.uint8)
+peak = lambda: next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+fit(images[:, :, :8, :8], Dataset(source="digits", whitening={}))
+before = peak()
+fit(images, Dataset(source="digits", whitening={}))
+print((peak() - before) * 1024)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory as Linux tells it")
+def test_a_whitening_takes_what_it_is_said_to():
+    done = subprocess.run([sys.executable, "-c", FITTED], cwd=ROOT, capture_output=True, text=True, check=True)
+    said = memory.whitening_bytes(40 * 40)
+    assert 0.6 * said < int(done.stdout) < 1.1 * said
 
 
 def test_large_images_are_tested_in_smaller_batches():
