@@ -277,7 +277,7 @@ def check_keys(where: str, table: Mapping[str, settings.Row | settings.Evaluatio
     """Whether every entry stands under its name: a stage is told nothing else."""
     for key, entry in table.items():
         if key != entry.name:
-            said = f"its name is {entry.form} and so {entry.name!r}; rename it to that or mend what it says"
+            said = f"its name is {entry.form}; rename it to {entry.name!r} or mend what it says"
             raise UserError(f"{where}.{shorten(key)}: {said}")
 
 

@@ -158,9 +158,7 @@ STAGES = {"experts": ("experts", "tiny"), "distill": ("distill", "dc-tiny-1"), "
 def undisturbed(project: Project, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """The numbers of whole runs; their checkpoints are left in the middle of the work: two experts and one begun."""
     project.set(
-        "params.yaml",
-        "experts.tiny",
-        read_experts(project) | {"networks": 3, "epochs": 3, "keep": "all", "drop": "never"},
+        "params.yaml", "experts.tiny", read_experts(project) | {"networks": 3, "epochs": 3, "keep": "all", "flat": None}
     )
     project.set("params.yaml", "protocols.quick.networks", 2)
     project.set("params.yaml", "run.together", 2)

@@ -163,7 +163,14 @@ def unprepared_digits(project: Project) -> None:
     params("networks.small", NARROW | {"norm": "instance"})(project)
 
 
-NARROW = {"kind": "resnet", "blocks": [1] * 4, "widths": [2] * 4}
+NARROW = {
+    "kind": "resnet",
+    "block": "basic",
+    "blocks": [1] * 4,
+    "widths": [2] * 4,
+    "downsampling": "stride",
+    "initialisation": "he",
+}
 FURTHER = {"cell": "dm-tiny-1", "dataset": "tiny", "data": "tiny", "network": "other", "protocol": "quick"}
 CUT_SHORT = ("is damaged or cut short", "dvc repro distill@dm-tiny-1")
 CONSTANT = np.full_like(arrays()["train_images"], 7)
@@ -252,7 +259,7 @@ TABLE = [
     Bad("data above", row("dataset", "../../../evil"), "evaluate dm-tiny-1", ("grid.dm-tiny-1.dataset", "is no name", "rename it")),
     Bad("IPC for a shell", row("ipc", "1; touch X"), "distill dm-tiny-1", ("grid.dm-tiny-1.ipc", "integer", "'1; touch X'")),
     Bad("no buffer", row("needs", "data/experts/tyni", "herding"), "check", ("grid.herding-tiny-1.needs", "'tiny'?")),
-    Bad("herding's needs", row("needs", "data/prepared/tiny", "herding"), "check", ("needs: herding", "data/experts/<buffer>")),
+    Bad("herding's needs", row("needs", "data/prepared/tiny", "herding"), "check", ("needs: rule herding", "data/experts/<buffer>")),
     Bad("herding's network", row("network", "other", "herding"), "check", ("grid.herding-tiny-1.network", "'small'")),
     Bad("wrong file", row("synthetic", "ddpipe/coresets.py"), "check", ("grid.dm-tiny-1.synthetic", "name this file")),
     Bad("no file", remove("ddpipe/objectives/distribution.py"), "check", ("distribution.py does not exist", "add it")),
@@ -296,7 +303,7 @@ TABLE = [
     Bad("loss is NaN", params("methods.dm", {"outer": {"images": {"lr": 1e38}}, "iterations": 9}), "distill dm-tiny-1", ("outer.images.lr", "1e+38", "not a number", "lower it")),
     Bad("training is NaN", params("protocols.quick.lr", 1e38), "evaluate random-tiny-1", ("protocols.quick.lr", "lower it")),
     Bad("experts are NaN", params("experts.tiny.lr", 1e38), "experts tiny", ("experts.tiny.lr", "lower it")),
-    Bad("outer groups", params("methods.dm", {"outer": {"codes": {"lr": 1.0}}}), "distill dm-tiny-1", ("outer", "codes", "name exactly these")),
+    Bad("outer groups", params("methods.dm", {"outer": {"codes": {"lr": 1.0, "momentum": 0.0}}}), "distill dm-tiny-1", ("outer", "codes", "name exactly these")),
     Bad("no CUDA", params("run.device", "cuda"), "distill dm-tiny-1", ("run.device", "'auto' or 'cpu'")),
     # damaged and missing files
     Bad("no prepared data", remove(DATA), "distill dm-tiny-1", (DATA, "does not exist", "dvc repro prepare@tiny")),

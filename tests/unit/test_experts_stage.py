@@ -28,6 +28,7 @@ NUMBERS = {
         "lr": 0.01,
         "weight_decay": 0.0005,
         "batch": 8,
+        "drop_resets_momentum": True,
     },
     **{"dtype": "float16", "augment": "color_crop", "flat": {"rho": 0.05, "alpha": 1.0, "adaptive": True}},
 }
