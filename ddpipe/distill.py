@@ -85,7 +85,8 @@ class Distillation:
             raise UserError("the prepared images hold numbers that are not finite; prepare the data again")
         rates = self.rates()
         own = f"outer.{part}.lr" if part in self.outer.optimizers else f"{part}.lr"
-        named = [f"{key} ({rates[key]:g})" for key in sorted(rates, key=lambda key: key != own)]  # the likeliest first
+        likeliest = sorted(rates, key=lambda key: (key != own, -rates[key]))  # its own, then the largest steps
+        named = [f"{key} ({rates[key]:g})" for key in likeliest]
         what = "the loss is" if part == "loss" else f"what {part} hold is"
         order = "lower it" if len(named) == 1 else "lower the first, and if that does not help the next"
         raise UserError(f"{' or '.join(named)}: from iteration {when} on {what} not a number; {order}")

@@ -164,6 +164,17 @@ def test_prepared_images_are_blamed_wherever_they_are_not_finite(row):
         run.check_finite()
 
 
+def test_lost_numbers_are_looked_for_between_two_checkpoints(monkeypatch, project, capsys):
+    done = []
+    advance = Distillation.advance
+    monkeypatch.setattr(Distillation, "advance", lambda run: (done.append(run.iteration), advance(run)))
+    monkeypatch.setattr("stages.distill.CHECKED", -1.0)
+    project.set("params.yaml", "run.checkpoint_every", 10_000)
+    project.set("params.yaml", "methods.dm", {"outer": {"images": {"lr": 1e38}}, "iterations": 500})
+    assert project.run("distill", "dm-tiny-1") == 2
+    assert len(done) < 10 and "outer.images.lr" in capsys.readouterr().err
+
+
 # --- the outer optimiser ----------------------------------------------------------------------------------------------
 
 
