@@ -214,6 +214,8 @@ def evaluations(config: Config) -> Iterator[str]:
 def reports(config: Config) -> Iterator[str]:
     """A report without rows would make `dvc repro` fail; rows without a report would be shown nowhere."""
     shown = {row.dataset for row in config.rows.values()}
+    if "survey" in shown | config.params.reports.keys():
+        yield "reports.survey: reports/survey holds the survey's tables; give the rows' dataset another name"
     for dataset in config.params.reports:
         if dataset not in shown:
             yield f"reports.{dataset}: no row of the grid has this dataset; remove the line"

@@ -205,6 +205,7 @@ TABLE = [
     Bad("experts' data", params("experts.tiny.data", "tyni"), "check", ("experts.tiny.data", "did you mean 'tiny'?")),
     Bad("experts' network", params("experts.tiny.network", "smal"), "check", ("experts.tiny.network", "did you mean")),
     Bad("report without rows", params("reports.digits", {}), "check", ("reports.digits", "remove the line")),
+    Bad("report over the survey's", params("reports.survey", {}), "check", ("reports.survey", "another name")),
     Bad("rows without report", params("reports", {}), "check", ("reports.tiny", "add `tiny: {}`")),
     Bad("reserved name", params("datasets.size", {"source": "digits"}), "check", ("datasets.size", "rename it")),
     Bad("odd name", params("datasets.Tiny", {"source": "digits"}), "check", ("datasets.Tiny", "a-z", "rename it")),
