@@ -63,8 +63,9 @@ class Output:
         """Whether `dvc checkout` restores it: not where dvc.yaml says `cache: false` (`dvc repro` does, if it can)."""
         body = read_yaml(self.root / "dvc.yaml")["stages"][self.stage.split("@")[0]]
         body = body.get("do", body)
-        options = [entry for kind in ("outs", "metrics", "plots") for entry in body.get(kind, ())]
-        return not any(isinstance(entry, dict) and {"cache": False} in entry.values() for entry in options)
+        kinds = (body.get(kind, ()) for kind in ("outs", "metrics", "plots"))
+        named = [entry for entries in kinds for entry in entries if isinstance(entry, dict)]
+        return all(options.get("cache", True) for entry in named for options in entry.values())
 
 
 def recorded(path: Path) -> Output | None:

@@ -49,7 +49,7 @@ def test_explain(project: Project, capsys: Output) -> None:
         "real_batch = 4 ddpipe/methods/dm.yaml:dm.parts",
         "revision = 1 default",
         "depth = 1 params.yaml:networks.small",
-        "norm = instance default",
+        "cutmix = 0.0 default",
         "protocol quick on tiny",
         "epochs = 2 params.yaml:protocols.quick.exceptions.tiny",
         "batch = 8 params.yaml:protocols.quick",

@@ -279,7 +279,10 @@ def test_too_large_a_company_is_told_to_be_smaller(
     company.set("params.yaml", "run.together", 1)
     assert company.run("experts", "tiny") == 2
     told = capsys.readouterr().err.splitlines()[-1]
-    assert told == "error: experts.tiny.batch: out of memory with one network; lower it, finished networks are kept"
+    assert (
+        told
+        == "error: experts.tiny.batch: out of memory with 8 images at once; set it to 4, finished networks are kept"
+    )
 
 
 def test_a_gpu_tries_how_many_are_fastest(stage: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,13 @@ def test_export_of_what_was_never_measured(project: Project) -> None:
 def digits(project: Project, **data: object) -> None:
     """The project's cells on the digits of scikit-learn, ten images a class, judged well enough to tell."""
     rules = {"epochs": 60, "batch": 64, "lr": 0.03, "networks": 3, "augment": "color_crop_cutout_flip_scale_rotate"}
-    rules |= {"momentum": 0.9, "weight_decay": 0.0005, "drop": "half", "drop_resets_momentum": True}
+    rules |= {
+        "momentum": 0.9,
+        "weight_decay": 0.0005,
+        "drop": "half",
+        "drop_resets_momentum": True,
+        "extra_epoch": False,
+    }
     project.set("params.yaml", "datasets.tiny", {"source": "digits", "flip": False, **data})
     project.set("params.yaml", "protocols.quick", rules)
     project.set(
@@ -109,7 +115,7 @@ def digits(project: Project, **data: object) -> None:
 def styled(project: Project) -> None:
     """DM's set as bases and hallucinators: 1,000 examples, 100 of which are seen in a pass."""
     parts = {"name": "hallucinator", "hallucinators": 3}
-    outer = {"images": None, "bases": {"lr": 1.0}, "hallucinators": {"lr": 0.01}}
+    outer = {"images": None} | {k: {"lr": lr, "momentum": 0.0} for k, lr in (("bases", 1.0), ("hallucinators", 0.01))}
     project.set("params.yaml", "methods.dm", {"synthetic": parts, "excess": True, "outer": outer})
     file = "ddpipe/synthetic/hallucinator.py"
     project.set("ddpipe/methods/dm.yaml", "grid.dm-tiny-10.synthetic", file)
@@ -120,7 +126,7 @@ def styled(project: Project) -> None:
     "method, data, made",
     [
         ("random", {"standardise": "biased", "whitening": {}}, lambda project: None),
-        ("random", {"per_image": True}, lambda project: None),
+        ("random", {"standardise": "biased", "per_image": True}, lambda project: None),
         ("dm", {}, styled),
     ],
     ids=["whitening", "per_image", "styles"],
