@@ -86,8 +86,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
     hallucinated = params["methods"]["mtt-hallucinators"] | {"iterations": 25}
     params["methods"] = {"mtt-hallucinators": hallucinated, "random": {}, "herding": {}, "kcenter": {}, "whole": {}}
     params["experts"]["colour32"] = {
-        **{"data": "colour32", "network": "convnet3", "networks": 2, "epochs": 2, "keep": "all", "batch": 256},
+        **{
+            "data": "colour32",
+            "network": "convnet3",
+            "networks": 2,
+            "epochs": 2,
+            "keep": "all",
+            "batch": 256,
+            "lr": 0.01,
+        },
         **{"momentum": 0.0, "weight_decay": 0.0, "drop": "never", "augment": "color_crop_cutout_flip_scale_rotate"},
+        "flat": None,
     }
     few = {"iterations": 4, "objective": {"steps": 5, "lr": 0.01}, "students": {"starts": 1, "span": 1}}
     params["methods"] |= {method: {"iterations": 25} for method in ("mtt", "tesla", "ftd", "haba")}

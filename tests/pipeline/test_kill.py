@@ -20,15 +20,17 @@ SETS = 2
 STEPS = 21  # of an expert in a pass over digits
 TRAJECTORIES: dict[str, Any] = {
     **{"data": "digits", "network": "convnet2_w16", "keep": "all", "batch": 64, "lr": 0.1, "drop": "never"},
-    **{"momentum": 0.0, "weight_decay": 0.0},
+    **{"momentum": 0.0, "weight_decay": 0.0, "augment": "none", "flat": None},
 }
 EXPERTS: dict[str, dict[str, Any]] = {
     "digits-trajectories": TRAJECTORIES | {"networks": 3, "epochs": 8},
-    "digits-flat": TRAJECTORIES | {"networks": 2, "epochs": 6, "flat": {"alpha": 1.0}},
+    "digits-flat": TRAJECTORIES | {"networks": 2, "epochs": 6, "flat": {"rho": 0.01, "alpha": 1.0, "adaptive": True}},
     "digits-busy": TRAJECTORIES  # all that an expert can carry from one pass to the next
     | {"networks": 2, "epochs": 10, "momentum": 0.9, "augment": "color_crop_scale", "cutmix": 0.5, "drop": "half"}
+    | {"drop_resets_momentum": True}
     | {"dtype": "float16"},
-    "digits-company": TRAJECTORIES | {"networks": 3, "epochs": 8, "momentum": 0.9, "flat": {"alpha": 1.0}},
+    "digits-company": TRAJECTORIES
+    | {"networks": 3, "epochs": 8, "momentum": 0.9, "flat": {"rho": 0.01, "alpha": 1.0, "adaptive": True}},
 }
 LOOPS = {"outer_loop": 7, "inner_loop": 2, "momentum": 0.5}  # a student serves several steps, trained in between
 FOLLOWING = {"objective": {"steps": 4}, "students": {"starts": 3, "span": 2}}

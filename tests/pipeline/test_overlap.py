@@ -57,7 +57,9 @@ class Case:
 
 FURTHER = {"cell": "dm-digits-1", "dataset": "digits", "data": "digits", "network": "small", "protocol": "short"}
 CASES = {
-    "prepare": Case("prepare@digits", "params.yaml", "datasets.digits.standardise", "none", ("data/prepared/digits",)),
+    "prepare": Case(
+        "prepare@digits", "params.yaml", "datasets.digits.standardise", "unbiased", ("data/prepared/digits",)
+    ),
     "experts": Case(
         *("experts@digits", "params.yaml", "experts.digits.epochs", 2),
         ("data/experts/digits", "data/costs/experts.digits.json"),
