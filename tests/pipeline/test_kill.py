@@ -1,5 +1,6 @@
 """Real stage processes killed with SIGKILL at random moments go on where they were and end with the same bytes."""
 
+import math
 import os
 import random
 import re
@@ -130,19 +131,29 @@ def forget(project: Project, case: Case) -> None:
         shutil.rmtree(project.root / folder, ignore_errors=True)
 
 
-def run(project: Project, case: Case, kill_after: float | None = None) -> Trace:
-    """Run the stage; kill its process group `kill_after` seconds after the first line of its log."""
+def run(project: Project, case: Case, kill_after: tuple[int, float] | None = None) -> Trace:
+    """Run the stage; kill its process group so many lines of progress and seconds after the first line of its log.
+
+    Lines and not seconds alone: how far a process is after a second depends on what else the machine does.
+    """
     process = project.start_stage(case.stage, case.key)
     assert process.stderr is not None
     lines = [process.stderr.readline()]
     began = time.monotonic()
-    timer = Timer(kill_after or 0.0, os.killpg, (process.pid, signal.SIGKILL))
-    if kill_after is not None:
-        timer.start()
-    lines += process.stderr
+    wanted, delay = kill_after or (math.inf, 0.0)
+    timer = Timer(delay, os.killpg, (process.pid, signal.SIGKILL))
+    finished = 0
+    while True:
+        if finished == wanted and timer.ident is None:
+            timer.start()
+        line = process.stderr.readline()
+        if not line:
+            break
+        lines.append(line)
+        finished += bool(case.positions(line))
     seconds = time.monotonic() - began
     timer.cancel()
-    if kill_after is not None:
+    if finished >= wanted:
         timer.join()
     code = process.wait()
     process.stderr.close()
@@ -168,8 +179,8 @@ def check_kills(project: Project, unbroken: Project, case: Case, kills: int) -> 
         forget(project, case)
         traces: list[Trace] = []
         while not traces or traces[-1].killed:
-            delay = draw.uniform(0, 0.4 * whole.seconds) if killed < kills else None
-            traces.append(run(project, case, delay))
+            moment = draw.randrange(math.ceil(0.4 * total)), draw.uniform(0, whole.seconds / total)
+            traces.append(run(project, case, moment if killed < kills else None))
             killed += traces[-1].killed
             assert folder_bytes(output) in ({}, expected)  # none or all of it
         assert folder_bytes(output) == expected
