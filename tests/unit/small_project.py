@@ -14,8 +14,8 @@ from ruamel.yaml import YAML
 
 import stages
 from ddpipe import cli
-from ddpipe.artifacts import file_digest, read_json, write_sealed, write_tensors
 from ddpipe.datasets.preprocessing import Preprocessing, fit
+from ddpipe.files.artifacts import file_digest, read_json, write_sealed, write_tensors
 from ddpipe.settings import Dataset
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddpipe.artifacts import write_tensors
-from ddpipe.buffer import Buffer, Snapshots, Stored, holds, row_digest, write_about
 from ddpipe.errors import UserError
+from ddpipe.experts.buffer import Buffer, Snapshots, Stored, holds, row_digest, write_about
+from ddpipe.files.artifacts import write_tensors
 from ddpipe.randomness import generator
 
 S, P = 4, 6

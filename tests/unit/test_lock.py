@@ -11,7 +11,8 @@ from threading import Thread
 import pytest
 from ruamel.yaml import YAML
 
-from ddpipe import artifacts, record
+from ddpipe.files import artifacts
+from ddpipe.pipeline import record
 from tests.unit.small_project import ROOT, Project
 
 RUNS = {  # a run of every stage of dvc.yaml; "further" is the same command as evaluate
