@@ -83,7 +83,7 @@ def protocol_numbers(config: Config, name: str, dataset: str) -> list[str]:
 
 
 def numbers(values: dict, origins: dict[tuple[str, ...], str]) -> list[str]:
-    """One line a number: name, value, and the file that states it; "default" is ddpipe/settings.py."""
+    """One line a number: name, value, and the file that states it; "default": its class does."""
     lines = [(f"{'.'.join(path)} = {value}", origins.get(path, "default")) for path, value in leaves(values)]
     width = max(len(text) for text, _ in lines)
     return [f"{text.ljust(width)}  {source}" for text, source in lines]

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from ddpipe import augmentation
 from ddpipe.augmentation import siamese
 
 
@@ -12,7 +11,7 @@ def outcome(images, operations, draws, draws_per_operation):
     draws = list(draws)
     for name in operations:
         own = [draws.pop(0) for _ in range(draws_per_operation[name])]
-        images = getattr(augmentation, name)(images, *own)
+        images = getattr(siamese, name)(images, *own)
     assert not draws
     return images
 

@@ -103,7 +103,7 @@ def test_flip_mirrors_below_one_half():
 def test_middle_draws_change_nothing():
     images, half = ramp(), one(0.5)
     for name in ("brightness", "saturation", "contrast", "rotate"):
-        assert torch.allclose(getattr(augmentation, name)(images, half), images, rtol=1e-5), name
+        assert torch.allclose(getattr(siamese, name)(images, half), images, rtol=1e-5), name
 
 
 def test_a_small_scale_enlarges():

@@ -43,7 +43,10 @@ def test_a_good_project(project: Project, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_it_does_not_load_torch() -> None:
-    script = "from ddpipe import check, config, explain; check.problems(config.load()); import sys; print(*sys.modules)"
+    script = (
+        "from ddpipe import config; from ddpipe.checks import project; import ddpipe.planning.explain, sys; "
+        "project.problems(config.load()); print(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
     assert "ddpipe.checks.project" in done.stdout.split() and "torch" not in done.stdout.split()
 

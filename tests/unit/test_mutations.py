@@ -19,6 +19,7 @@ from hypothesis import settings as hypothesis
 from ruamel.yaml import YAML
 
 from ddpipe import config, settings
+from ddpipe.checks import project
 from ddpipe.checks.project import problems
 from ddpipe.errors import UserError
 from tests.unit.small_project import ROOT, Project
