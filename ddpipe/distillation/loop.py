@@ -49,9 +49,9 @@ class Distillation:
         student = self.students.next(self.synthetic, self.rng)
         for loss in self.objective.losses(self.synthetic, student, self.real, self.augment, self.rng):
             self.outer.step(loss)
+            self.synthetic.project_()
+            self.objective.project_()
             self.history[self.iteration] += loss.value
-        self.synthetic.project_()
-        self.objective.project_()
         if self.average is not None:
             self.average.update()
         self.watch.note(self.iteration, list(self.watched().values()))

@@ -64,7 +64,7 @@ class GradientMatching(Part):
 
 class DistributionMatching(Part):
     name: Literal["distribution"]
-    chunk: PositiveInt = 2560  # images embedded at once; only memory depends on it (batch-norm networks take all)
+    chunk: PositiveInt = 512  # images of both sides at once; only memory depends on it (batch-norm networks take all)
 
     def lighter(self, shown: int) -> dict[str, Any]:
         return halved(chunk=self.chunk)
