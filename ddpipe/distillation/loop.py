@@ -5,6 +5,7 @@ generators and the losses so far. Nothing else is carried from one iteration to 
 """
 
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -40,9 +41,16 @@ class Distillation:
     iteration: int = 0
     average: Average | None = None
     watch: Watch = field(init=False)
+    unit: ClassVar[str] = "iteration"
+    steps: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         self.watch = Watch(list(self.watched()), self.history.device)
+
+    @property
+    def iterations(self) -> int:
+        """All of them, finished or not."""
+        return len(self.history)
 
     def advance(self) -> None:
         """One iteration: the next student, then one outer step for every loss that the objective yields."""
@@ -103,6 +111,10 @@ class Distillation:
             parts |= {"objective": self.objective.objective, "regulariser": self.objective}
         rates = {f"{name}.lr": getattr(getattr(part, "config", None), "lr", None) for name, part in parts.items()}
         return found | {key: rate for key, rate in rates.items() if rate is not None}
+
+    def about(self) -> dict[str, Any]:
+        """Its state is tensors alone."""
+        return {}
 
     def state_dict(self) -> dict[str, Tensor]:
         state = {"iteration": torch.tensor(self.iteration), "history": self.history}

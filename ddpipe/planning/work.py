@@ -104,7 +104,8 @@ def batch_norm(network: settings.Network) -> bool:
 
 def distribution(objective: settings.DistributionMatching, cell: Cell) -> Work:
     """Embeddings of the real images without a graph, of the synthetic ones with the way back to the images."""
-    together = cell.classes if batch_norm(cell.network) else max(1, objective.chunk // cell.chosen.real_batch)
+    both = cell.chosen.real_batch + cell.decoded
+    together = cell.classes if batch_norm(cell.network) else max(1, objective.chunk // both)
     work = cell.siamese() + cell.decode(cell.bases, cell.classes * cell.styles)
     for classes, calls in parts(cell.classes, together).items():
         work[Operation("gather", cell.data.shape), classes * cell.real] += calls
@@ -251,7 +252,8 @@ def distillation(cell: Cell, checkpoint_every: int) -> Work:
     if chosen.regulariser is not None:
         one.update(times(chosen.iterations, contrast(chosen.regulariser, cell)))
     one[Operation("outer step", shape), learned] += chosen.iterations
-    one[Operation("write"), 8 * learned * shape.values] += (chosen.iterations - 1) // checkpoint_every  # and momentum
+    written = 1 + (chosen.iterations - 1) // checkpoint_every
+    one[Operation("write"), 8 * learned * shape.values] += written  # and momentum
     one[Operation("write"), 4 * learned * shape.values] += 2  # the finished piece, and the set
     return times(chosen.sets, one)
 

@@ -168,7 +168,7 @@ def test_lost_numbers_are_looked_for_between_two_checkpoints(monkeypatch, projec
     done = []
     advance = Distillation.advance
     monkeypatch.setattr(Distillation, "advance", lambda run: (done.append(run.iteration), advance(run)))
-    monkeypatch.setattr("stages.distill.CHECKED", -1.0)
+    monkeypatch.setattr("ddpipe.distillation.running.LOOKED", -1.0)
     project.set("params.yaml", "run.checkpoint_every", 10_000)
     project.set("params.yaml", "methods.dm", {"outer": {"images": {"lr": 1e38}}, "iterations": 500})
     assert project.run("distill", "dm-tiny-1") == 2
