@@ -12,8 +12,9 @@ from ddpipe.checks.batches import lone, trained
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
 from ddpipe.device import Meter, choose, keep_freed_memory
+from ddpipe.distillation import loop
 from ddpipe.distillation.checkpoints import Checkpoints
-from ddpipe.distillation.loop import Distillation, compose
+from ddpipe.distillation.loop import compose
 from ddpipe.distillation.running import run_to_end
 from ddpipe.distilled import sets
 from ddpipe.errors import UserError, out_of_memory
@@ -25,7 +26,7 @@ from ddpipe.planning.work import BASES
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams, generator
 from ddpipe.selections import coresets
-from ddpipe.settings import ExpertStudents, Row, Run, Selection
+from ddpipe.settings import Distillation, ExpertStudents, Row, Run, Selection
 from stages import claim, key_of, run_command
 
 Piece = tuple[dict[str, Tensor], dict[str, Any]]  # one finished set and what it cost
@@ -110,7 +111,7 @@ def smaller(row: Row, settings: Distillation | Selection, classes: int) -> str:
     return f"set {' or '.join(keys)}" if keys else "use a smaller network"
 
 
-def learn(run: Distillation, name: str, store: Checkpoints, number: int, how: Run, device: torch.device) -> Piece:
+def learn(run: loop.Distillation, name: str, store: Checkpoints, number: int, how: Run, device: torch.device) -> Piece:
     """Run one distillation to its end, from its checkpoint if there is one."""
     with Progress(name, run.iterations, log_every=how.log_every) as progress:
         cost = run_to_end(run, store, f"set-{number}.partial", name, how, device, progress)

@@ -196,6 +196,7 @@ def train(
         ]
         name = f"{progress.description} network {', '.join(map(str, group))}"
         cost = run_to_end(Recording(cohort, group, files), store, PARTIAL, name, run, device, progress, counted)
+    del cost["resumed_at"]  # passes of a group, not of a network
     cost |= {"seconds": round(cost["seconds"] / len(group), 3), "together": len(group)}
     for number, file in zip(group, files, strict=True):
         store.write(str(number), {}, cost=cost, group=group, digests=file.digests)
