@@ -2,26 +2,9 @@
 
 from ddpipe.settings.base import FILE, UNSTATED, Augmentation, Layers, Settings, Siamese, needed
 from ddpipe.settings.datasets import CHANNELS, HANDWRITTEN, OWN_KEYS, Dataset, Whitening
+from ddpipe.settings.method import Cell, Distillation, Selection, Sgd
 from ddpipe.settings.networks import AlexNet, ConvNet, DenseNet, LeNet, Network, ResNet
 from ddpipe.settings.params import Evaluation, Params, Report, ReportSettings, Row, Run
-from ddpipe.settings.parts import (
-    Cell,
-    Contrast,
-    Distillation,
-    DistributionMatching,
-    ExpertStudents,
-    FreshStudents,
-    GradientMatching,
-    Hallucinator,
-    Part,
-    Pixels,
-    Selection,
-    Sgd,
-    Students,
-    TrainedStudents,
-    TrajectoryMatching,
-    halved,
-)
 from ddpipe.settings.recipe import Recipe
 from ddpipe.settings.training import Experts, Flat, Protocol, Training
 
@@ -30,28 +13,20 @@ __all__ = [
     "Augmentation",
     "CHANNELS",
     "Cell",
-    "Contrast",
     "ConvNet",
     "Dataset",
     "DenseNet",
     "Distillation",
-    "DistributionMatching",
     "Evaluation",
-    "ExpertStudents",
     "Experts",
     "FILE",
     "Flat",
-    "FreshStudents",
-    "GradientMatching",
     "HANDWRITTEN",
-    "Hallucinator",
     "Layers",
     "LeNet",
     "Network",
     "OWN_KEYS",
     "Params",
-    "Part",
-    "Pixels",
     "Protocol",
     "Recipe",
     "Report",
@@ -63,12 +38,8 @@ __all__ = [
     "Settings",
     "Sgd",
     "Siamese",
-    "Students",
-    "TrainedStudents",
     "Training",
-    "TrajectoryMatching",
     "UNSTATED",
     "Whitening",
-    "halved",
     "needed",
 ]

@@ -13,10 +13,11 @@ from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
 from ddpipe.distillation.checkpoints import Checkpoints
 from ddpipe.distillation.loop import Distillation, compose
-from ddpipe.distillation.outer import Loss
 from ddpipe.networks import build
+from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
 from ddpipe.randomness import Streams, generator
+from tests.contexts import context
 
 
 def resident(n: int = 23) -> Resident:
@@ -73,7 +74,7 @@ def distillation() -> Distillation:
         parts | {"outer": {"images": {"lr": 0.01, "momentum": 0.5}}, "iterations": 12}
     )
     network = build(settings.ConvNet(kind="convnet", depth=1, width=2), 1, 8, 3)
-    run = compose(chosen, 2, real, network, False, Streams("passes"))
+    run = compose(chosen, context(real, 2, network, Streams("passes"), flip=False))
     run.objective = Descent(real)
     return run
 
