@@ -31,6 +31,14 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
 
+    def skip(self, steps: int) -> None:
+        """So many steps were done by an earlier process: they say nothing about the time that is left."""
+        self.done += steps
+        self.start += steps
+        if self.bar is not None:
+            self.bar.initial += steps
+            self.bar.n += steps
+
     def advance(self, note: str = "") -> None:
         """One step is done; `note` (a loss, an accuracy) is shown beside it."""
         self.done += 1

@@ -1,6 +1,5 @@
 """Stage `distill@<cell>`: learn or choose a cell's sets, write data/distilled/<cell> and data/costs/<cell>.json."""
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +12,11 @@ from ddpipe.checks.batches import lone
 from ddpipe.context import Context
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
-from ddpipe.device import Meter, choose, describe, keep_freed_memory
+from ddpipe.device import Meter, choose, keep_freed_memory
+from ddpipe.distillation import loop
 from ddpipe.distillation.checkpoints import Checkpoints
 from ddpipe.distillation.loop import compose
+from ddpipe.distillation.running import run_to_end
 from ddpipe.distilled import sets
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.experts.buffer import Buffer
@@ -29,7 +30,6 @@ from ddpipe.settings import Cell, Distillation, Row, Run, Selection
 from ddpipe.settings.shapes import Shape
 from stages import claim, key_of, run_command
 
-CHECKED = 60.0  # seconds between two looks for numbers that were lost
 Piece = tuple[dict[str, Tensor], dict[str, Any]]  # one finished set and what it cost
 
 
@@ -38,8 +38,8 @@ def main(
 ) -> None:
     """Run one distillation method (or choose a coreset) for CELL, all its sets.
 
-    Writes data/distilled/CELL (bit-reproducible) and data/costs/CELL.json (seconds, memory, device). Checkpoints every
-    `run.checkpoint_every` iterations in data/checkpoints; a killed stage continues from there.
+    Writes data/distilled/CELL (bit-reproducible) and data/costs/CELL.json (seconds, memory, device). Checkpoints lie in
+    data/checkpoints, one every `run.checkpoint_seconds`; a killed stage continues from there.
     """
     project, cell = config.load(), key_of("distill", address=cell)
     params, row, settings = project.params, project.row(cell), project.resolved(cell)
@@ -85,7 +85,7 @@ def main(
                     )
                     run = compose(settings, context)
                     budget(run.synthetic.stored_floats(), prepared, row, settings)  # refused before the work
-                    piece = learn(run, settings, f"{cell} set {number}", store, number, params.run, device)
+                    piece = learn(run, f"{cell} set {number}", store, number, params.run, device)
             except UserError as error:
                 raise UserError(f"{cell}, set {number}: {error}") from error
             except (RuntimeError, MemoryError) as error:
@@ -112,48 +112,26 @@ def smaller(row: Row, settings: Cell, shape: Shape) -> str:
     return f"set {' or '.join(keys)}" if keys else "use a smaller network"
 
 
-def learn(
-    run: Any, settings: Distillation, name: str, store: Checkpoints, number: int, how: Run, device: torch.device
-) -> Piece:
+def learn(run: loop.Distillation, name: str, store: Checkpoints, number: int, how: Run, device: torch.device) -> Piece:
     """Run one distillation to its end, from its checkpoint if there is one."""
-    earlier: dict[str, Any] = {"seconds": 0.0, "resumed_at": [], "device": describe(device)}
-    if (found := store.read(f"set-{number}.partial")) is not None:
-        state, meta = found
-        run.load_state_dict(state)
-        earlier = meta["cost"]
-        say(f"{name}: resuming at iteration {run.iteration} of {settings.iterations}")
-        if earlier["device"] != describe(device):
-            say(f"{name}: begun on {earlier['device']}; going on here, the bits differ from those of an unbroken run")
-    resumed = [*earlier["resumed_at"], *([run.iteration] if run.iteration else [])]
-    meter = Meter(device, earlier["seconds"])
-    checked = time.monotonic()
-
-    def cost() -> dict[str, Any]:
-        return meter.record() | {"resumed_at": resumed, "iterations": settings.iterations}
-
-    with Progress(name, settings.iterations, run.iteration, how.log_every) as progress:
-        while run.iteration < settings.iterations:
-            run.advance()
-            if time.monotonic() - checked > CHECKED:
-                run.check_finite()
-                checked = time.monotonic()
-            if run.iteration % how.checkpoint_every == 0 and run.iteration < settings.iterations:
-                run.check_finite()
-                store.write(f"set-{number}.partial", run.state_dict(), cost=cost())
-            progress.advance()
-    run.check_finite()
+    with Progress(name, run.iterations, log_every=how.log_every) as progress:
+        cost = run_to_end(run, store, f"set-{number}.partial", name, how, device, progress)
     run.finish()
     with torch.no_grad():
         images, targets = run.synthetic.decode()
-    tensors = {"images": images.cpu(), "targets": targets.cpu(), "loss": run.history.cpu()}
+    tensors = {"images": images, "targets": targets, "loss": run.history}
     hints = run.objective.hints()
     if hints:
         say(f"{name}: " + ", ".join(f"{hint} {float(value):.3g}" for hint, value in hints.items()))
-    tensors |= {f"hint.{hint}": value.cpu() for hint, value in hints.items()}
-    if settings.synthetic.factorised:
-        tensors |= {f"code.{name}": value.cpu() for name, value in run.synthetic.codes().items()}
-        tensors["contents"] = run.synthetic.contents.cpu()
-    return tensors, {"cost": cost(), "floats": run.synthetic.stored_floats()}
+    tensors |= {f"hint.{hint}": value for hint, value in hints.items()}
+    codes = run.synthetic.codes()
+    tensors |= {f"code.{code}": value for code, value in codes.items() if code not in tensors}
+    if run.synthetic.contents is not None:
+        tensors["contents"] = run.synthetic.contents
+    return {key: value.cpu() for key, value in tensors.items()}, {
+        "cost": cost | {"iterations": run.iterations},
+        "floats": run.synthetic.stored_floats(),
+    }
 
 
 def choose_set(

@@ -1,17 +1,15 @@
 """Stage `experts@<buffer>`: train networks on the real data, write data/experts/<buffer>."""
 
 import contextlib
-import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
-from torch import Tensor
 
 from ddpipe import config, networks
 from ddpipe.checks.batches import lone
@@ -20,8 +18,10 @@ from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
 from ddpipe.device import Meter, choose, describe, keep_freed_memory
 from ddpipe.distillation.checkpoints import Checkpoints
+from ddpipe.distillation.running import run_to_end
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.experts.buffer import Snapshots, Stored, holds, write_about
+from ddpipe.experts.recording import Recording, snapshots_after
 from ddpipe.experts.training import Cohort, real_batches
 from ddpipe.files.artifacts import digest, file_digest, new_folder, write_sealed
 from ddpipe.progress import Progress, say
@@ -44,8 +44,7 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     data/costs/experts.BUFFER.json (seconds of all networks, memory, device). Finished networks are kept in
     data/checkpoints (the same files by another name, where the file system has hard links), so that raising `networks`
     trains only the new ones. `run.together` of them are trained at once, on a GPU as many as a trial finds fastest, and
-    checkpointed at the end of the pass in which the steps since their last checkpoint reach `run.checkpoint_every`:
-    after every pass, unless passes are short.
+    checkpointed at the end of a pass, one every `run.checkpoint_seconds`.
     """
     project, buffer = config.load(), key_of("experts", address=buffer)
     params = project.params
@@ -88,12 +87,14 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     with explained(buffer, 1, min(n, settings.batch)):
         size = at_once(params.run, len(new), trial, device)
     groups += [Begun(new[first : first + size]) for first in range(0, len(new), size)]
-    done = (settings.networks - len(left)) * passes(settings) + begun.passes * len(set(begun.group) & set(left))
+    done = (settings.networks - len(left)) * passes(settings)
     with Progress(name, settings.networks * passes(settings), done, params.run.log_every) as progress:
         for each in [begun, *groups] if begun.group else groups:
             rngs = [Streams(params.seed, "experts", buffer, number) for number in each.group]
             with explained(buffer, len(each.group), min(n, settings.batch)):
-                train(cohort(rngs, n), store, each, shape, params.run, device, progress)
+                train(
+                    cohort(rngs, n), store, each, shape, params.run, device, progress, len(set(each.group) & set(left))
+                )
     about = {
         "buffer": buffer,
         "networks": settings.networks,
@@ -129,16 +130,10 @@ def explained(buffer: str, together: int, batch: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Begun:
-    """Networks to train at once, and how far an earlier process brought them: nowhere without a state."""
+    """Networks to train at once, and the snapshots that an earlier process made of them: None if it made no pass."""
 
     group: list[int]
-    state: dict[str, Tensor] = field(default_factory=dict)
-    cost: dict[str, Any] = field(default_factory=dict)
-    digests: list[list[str]] = field(default_factory=list)  # of the snapshots so far, for each network
-
-    @property
-    def passes(self) -> int:
-        return int(self.state["iteration"]) if self.state else 0
+    digests: list[list[str]] | None = None  # of the snapshots of each network
 
 
 def company(store: Checkpoints, number: int, shape: tuple[int, int], dtype: str) -> list[int]:
@@ -158,16 +153,15 @@ def unfinished(store: Checkpoints, left: list[int], config: Experts, shape: tupl
     """
     if (piece := store.read(PARTIAL)) is None:
         return Begun([])
-    state, meta = piece
-    begun = Begun(meta["group"], state, meta["cost"], meta["digests"])
-    wanted = set(begun.group) & set(left) and max(begun.group) < config.networks
-    if not wanted or len(begun.group) > (run.together or len(begun.group)):
+    group, kept = piece[1]["group"], piece[1]["digests"]
+    wanted = set(group) & set(left) and max(group) < config.networks
+    if not wanted or len(group) > (run.together or len(group)):
         return Begun([])
-    for number, digests in zip(begun.group, begun.digests, strict=True):
+    for number, digests in zip(group, kept, strict=True):
         if not holds(array(store, number), shape, config.dtype, digests):
-            say(f"{array(store, number)} {LOST}; network {', '.join(map(str, begun.group))} is trained afresh")
+            say(f"{array(store, number)} {LOST}; network {', '.join(map(str, group))} is trained afresh")
             return Begun([])
-    return begun
+    return Begun(group, kept)
 
 
 def at_once(run: Run, most: int, trial: Callable[[int], float], device: torch.device) -> int:
@@ -187,48 +181,22 @@ def train(
     run: Run,
     device: torch.device,
     progress: Progress,
+    counted: int,
 ) -> None:
-    """Train a group to its end."""
-    config, group, total, name = cohort.config, begun.group, passes(cohort.config), progress.description
-    interval = math.ceil(run.checkpoint_every / math.ceil(cohort.n / config.batch))  # passes
-    if begun.state:
-        cohort.load_state_dict(begun.state)
-        say(f"{name}: network {', '.join(map(str, group))} resuming at pass {cohort.passes} of {total}")
-        if begun.cost["device"] != describe(device):
-            say(
-                f"{name}: begun on {begun.cost['device']}; going on here, the bits differ from those of an unbroken run"
-            )
-    else:
+    """Train a group to its end; `counted` of its networks are among those that `progress` counts."""
+    group, kept = begun.group, begun.digests
+    if kept is None:
         store.remove(PARTIAL)
         for number in group:
             store.remove(str(number))  # what lies there beside the new array would be taken for whole again
-    meter = Meter(device, begun.cost.get("seconds", 0.0))
-
     with contextlib.ExitStack() as opened:
-        kept = begun.digests or [[] for _ in group]
         files = [
-            opened.enter_context(Snapshots(array(store, number), shape, config.dtype, digests))
-            for number, digests in zip(group, kept, strict=True)
+            opened.enter_context(Snapshots(array(store, number), shape, cohort.config.dtype, digests))
+            for number, digests in zip(group, kept or [[]] * len(group), strict=True)
         ]
-
-        def append() -> None:
-            for file, snapshot in zip(files, cohort.snapshots(), strict=True):
-                file.append(snapshot)
-
-        if not begun.state and snapshots_after(config, 0):
-            append()
-        while cohort.passes < total:
-            cohort.advance()
-            if snapshots_after(config, cohort.passes) > snapshots_after(config, cohort.passes - 1):
-                append()
-            if cohort.passes % interval == 0 or cohort.passes == total:
-                for file in files:
-                    file.sync()
-                digests = [file.digests for file in files]
-                store.write(PARTIAL, cohort.state_dict(), group=group, cost=meter.record(), digests=digests)
-            for _ in group:
-                progress.advance()
-    cost = meter.record()
+        name = f"{progress.description} network {', '.join(map(str, group))}"
+        cost = run_to_end(Recording(cohort, group, files), store, PARTIAL, name, run, device, progress, counted)
+    del cost["resumed_at"]  # passes of a group, not of a network
     cost |= {"seconds": round(cost["seconds"] / len(group), 3), "together": len(group)}
     for number, file in zip(group, files, strict=True):
         store.write(str(number), {}, cost=cost, group=group, digests=file.digests)
@@ -243,11 +211,6 @@ def total_cost(costs: list[dict[str, Any]]) -> dict[str, Any]:
         "peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs),
         "device": ", ".join(sorted({cost["device"] for cost in costs})),
     }
-
-
-def snapshots_after(config: Experts, done: int) -> int:
-    """How many snapshots are kept of a network that has finished `done` passes."""
-    return done + 1 if config.keep == "all" else int(done == passes(config))
 
 
 def array(store: Checkpoints, number: int) -> Path:

@@ -6,7 +6,7 @@ generators and the losses so far. Nothing else is carried from one iteration to 
 
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -43,18 +43,25 @@ class Distillation:
     average: Average | None = None
     rates: dict[str, float] = field(default_factory=dict)  # step sizes of the parts, by their keys
     watch: Watch = field(init=False)
+    unit: ClassVar[str] = "iteration"
+    steps: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         self.watch = Watch(list(self.watched()), self.history.device)
+
+    @property
+    def iterations(self) -> int:
+        """All of them, finished or not."""
+        return len(self.history)
 
     def advance(self) -> None:
         """One iteration: the next student, then one outer step for every loss that the objective yields."""
         student = self.students.next(self.synthetic, self.rng, self.iteration)
         for loss in self.objective.losses(self.synthetic, student, self.real, self.augment, self.rng):
             self.outer.step(loss)
+            self.synthetic.project_()
+            self.objective.project_()
             self.history[self.iteration] += loss.value
-        self.synthetic.project_()
-        self.objective.project_()
         if self.average is not None:
             self.average.update()
         self.watch.note(self.iteration, list(self.watched().values()))
@@ -94,6 +101,10 @@ class Distillation:
     def looks(self) -> tuple[Tensor, ...]:
         """All rows of the real images, as many a time as memory is meant to hold."""
         return torch.arange(len(self.real.labels)).split(images_at_once(self.real.images[0].numel()))
+
+    def about(self) -> dict[str, Any]:
+        """Its state is tensors alone."""
+        return {}
 
     def state_dict(self) -> dict[str, Tensor]:
         state = {"iteration": torch.tensor(self.iteration), "history": self.history}

@@ -51,7 +51,7 @@ class DistributionMatching(Objective):
     ) -> Iterator[Loss]:
         network, sizes = student.network, synthetic.sizes
         assert network is not None, "the record accepts networks only"
-        together = len(sizes) if has_batch_norm(network) else max(1, self.chunk // self.real_batch)
+        together = len(sizes) if has_batch_norm(network) else max(1, self.chunk // (self.real_batch + max(sizes)))
         images = synthetic.decode().images  # (V, c, h, w), class by class
         leaves = [block.requires_grad_() for block in images.detach().split(sizes)]
         gradients: list[Tensor] = []
@@ -64,9 +64,9 @@ class DistributionMatching(Objective):
             with torch.no_grad():
                 wanted = embedded_means(network, [augment(x, draw) for x, draw in zip(theirs, draws, strict=True)])
             given = embedded_means(network, [augment(x, draw) for x, draw in zip(mine, draws, strict=True)])
-            distances.append(mean_distance(given, wanted).sum())
-            gradients += torch.autograd.grad(distances[-1], mine)
-        yield Loss(torch.stack(distances).detach().sum(), images, torch.cat(gradients))
+            distances.append(mean_distance(given, wanted))
+            gradients += torch.autograd.grad(distances[-1].sum(), mine)
+        yield Loss(torch.cat(distances).detach().sum(), images, torch.cat(gradients))
 
 
 def embedded_means(network: Classifier, classes: Sequence[Tensor]) -> Tensor:

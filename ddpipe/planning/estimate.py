@@ -83,7 +83,11 @@ def distill(config: Config, step: Step, key: str, stacked: bool) -> Demand | str
         done, size = work.selection(chosen, data, n, network), disk.chosen(chosen, n, data)
     else:
         cell = Cell(chosen, data, int(row.ipc), network)
-        done, size = work.distillation(cell, config.params.run.checkpoint_every), disk.learned(cell)
+        how = config.params.run
+        every = (
+            chosen.iterations if how.checkpoint_seconds else how.checkpoint_every
+        )  # by time: beside the rest nothing
+        done, size = work.distillation(cell, every), disk.learned(cell)
     return Demand(step, row.dataset, row.method, done + work.process(data), size)
 
 

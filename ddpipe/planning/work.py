@@ -45,7 +45,8 @@ def distillation(cell: Cell, checkpoint_every: int) -> Work:
     learned = cell.classes * cell.decoded
     one = chosen.work(cell)
     one[Operation("outer step", shape), learned] += chosen.iterations
-    one[Operation("write"), 8 * learned * shape.values] += (chosen.iterations - 1) // checkpoint_every  # and momentum
+    written = 1 + (chosen.iterations - 1) // checkpoint_every
+    one[Operation("write"), 8 * learned * shape.values] += written  # and momentum
     one[Operation("write"), 4 * learned * shape.values] += 2  # the finished piece, and the set
     return times(chosen.sets, one)
 

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, model_validator
 
 from ddpipe.settings.base import Settings
-from ddpipe.settings.bounds import Few, FewOrNone, PositiveInt, Seed, Switch
+from ddpipe.settings.bounds import Few, FewOrNone, NonNegative, PositiveInt, Seed, Switch
 from ddpipe.settings.datasets import Dataset
 from ddpipe.settings.names import Name, Needs, Program, name
 from ddpipe.settings.networks import Network
@@ -72,7 +72,8 @@ class Run(Settings):
         0  # networks trained at once; 0: one on a CPU; on a GPU as many as fit, experts as are fastest
     )
     compile: Switch = False  # torch.compile for evaluation and for trajectory matching; costs minutes at the start
-    checkpoint_every: PositiveInt = 50  # iterations
+    checkpoint_every: PositiveInt = 1  # iterations (of experts, steps) between two checkpoints, and no less than
+    checkpoint_seconds: NonNegative = 60.0  # seconds; 0: by iterations alone
     log_every: PositiveInt = 50  # iterations between log lines when not on a terminal
 
 

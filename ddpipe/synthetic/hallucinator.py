@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ddpipe.context import Context
 from ddpipe.errors import UserError
 from ddpipe.settings.synthetic import hallucinator as record
+from ddpipe.synthetic.synthetic import Factorised
 from ddpipe.training.batch import Batch, chunks
 
 KERNEL = 3
@@ -37,7 +38,7 @@ def hallucinate(bases: Tensor, weights: Weights) -> Tensor:
     return F.conv_transpose2d(weights.scale * features + weights.shift, weights.dec_weight, weights.dec_bias)
 
 
-class Hallucinator(nn.Module):
+class Hallucinator(Factorised):
     """V = B * S images: B bases, class by class, each through S hallucinators.
 
     Address v is base v // S through hallucinator v % S.
@@ -49,22 +50,12 @@ class Hallucinator(nn.Module):
         num_classes: K.
     """
 
-    classes: Tensor
-    targets: Tensor
-    contents: Tensor
-
     def __init__(self, bases: Tensor, classes: Tensor, weights: Weights, num_classes: int):
-        super().__init__()
+        styles, base = len(weights.scale), torch.arange(len(bases))
+        super().__init__(classes.repeat_interleave(styles), num_classes, bases, base.repeat_interleave(styles))
+        self.styles = styles
         self.bases = nn.Parameter(bases.detach().clone())
         self.weights = nn.ParameterDict({name: w.detach().clone() for name, w in weights._asdict().items()})
-        self.styles = len(weights.scale)
-        self.register_buffer("classes", classes.to(bases.device).repeat_interleave(self.styles))  # (V,)
-        self.register_buffer("targets", F.one_hot(self.classes, num_classes).to(bases))  # (V, K)
-        self.register_buffer("contents", torch.arange(len(self), device=bases.device) // self.styles)  # (V,)
-        self.sizes = torch.bincount(self.classes, minlength=num_classes).tolist()
-
-    def __len__(self) -> int:
-        return len(self.bases) * self.styles
 
     def style(self, number: int) -> Weights:
         """Hallucinator `number`."""
@@ -92,21 +83,11 @@ class Hallucinator(nn.Module):
         for bases in chunks(len(self.bases), batch, rng):
             yield bases * self.styles + torch.randperm(self.styles, generator=rng)[:2, None]
 
-    def assign_targets_(self, targets: Tensor) -> None:
-        """Targets (V, K) given by an expert (TESLA) take the place of the one-hot ones."""
-        self.targets.copy_(targets)
-
     def groups(self) -> dict[str, list[Tensor]]:
         return {"bases": [self.bases], "hallucinators": list(self.weights.values())}
 
-    def project_(self) -> None:
-        """Neither bases nor hallucinators are constrained."""
-
     def codes(self) -> dict[str, Tensor]:
         return {"bases": self.bases.detach()} | {name: stack.detach() for name, stack in self.weights.items()}
-
-    def stored_floats(self) -> int:
-        return sum(tensor.numel() for tensor in self.codes().values())
 
 
 def make(config: record.Hallucinator, context: Context) -> Hallucinator:

@@ -4,21 +4,19 @@ Images are ordered class by class, unconstrained (no clamp, no projection), with
 and DM learn. Survey section 2.1, S = {(s_i, y_i)}.
 """
 
-from collections.abc import Iterator
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddpipe.context import Context
 from ddpipe.datasets.resident import Resident
 from ddpipe.errors import UserError
 from ddpipe.settings.synthetic import pixels as record
-from ddpipe.training.batch import Batch, chunks
+from ddpipe.synthetic.synthetic import Synthetic
+from ddpipe.training.batch import Batch
 
 
-class Pixels(nn.Module):
-    """V = K * IPC learned images. An address is a row number; rows are ordered class by class.
+class Pixels(Synthetic):
+    """V = K * IPC learned images, unconstrained. An address is a row number; rows are ordered class by class.
 
     Args:
         images: (V, c, h, w) start values in the run's pixel space.
@@ -26,41 +24,20 @@ class Pixels(nn.Module):
         num_classes: K.
     """
 
-    classes: Tensor
-    targets: Tensor
-
     def __init__(self, images: Tensor, classes: Tensor, num_classes: int):
-        super().__init__()
+        super().__init__(classes, num_classes, images)
         self.images = nn.Parameter(images.detach().clone())  # (V, c, h, w)
-        self.register_buffer("classes", classes.to(images.device))  # (V,)
-        self.register_buffer("targets", F.one_hot(self.classes, num_classes).to(images))  # (V, K)
-        self.sizes = torch.bincount(classes, minlength=num_classes).tolist()  # images of each class
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     def decode(self, index: Tensor | None = None) -> Batch:
-        """The images and targets at the addresses `index`; of the whole set, in order, when left out."""
         if index is None:
             return Batch(self.images, self.targets)
         return Batch(self.images[index], self.targets[index])
 
-    def batches(self, rng: torch.Generator, batch: int | None) -> Iterator[Tensor]:
-        """Addresses for one student: random batches of `batch` images (None: all), without end."""
-        return chunks(len(self), batch, rng)
-
-    def assign_targets_(self, targets: Tensor) -> None:
-        """Targets (V, K) given by an expert (TESLA) take the place of the one-hot ones."""
-        self.targets.copy_(targets)
-
     def groups(self) -> dict[str, list[Tensor]]:
         return {"images": [self.images]}
 
-    def project_(self) -> None:
-        """DC, DSA and DM leave the images unconstrained."""
-
-    def stored_floats(self) -> int:
-        return self.images.numel()
+    def codes(self) -> dict[str, Tensor]:
+        return {"images": self.images.detach()}
 
 
 def make(config: record.Pixels, context: Context) -> Pixels:

@@ -1,55 +1,81 @@
 """What the loop, objectives and students ask of a parametrisation: V virtual examples behind addresses."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from ddpipe.training.batch import Batch
+from ddpipe.training.batch import Batch, balanced, blocks, chunks
 
 
-class Synthetic(Protocol):
-    """A set being learned, as addresses 0, ..., V - 1 of examples that lie class by class."""
+class Synthetic(nn.Module, ABC):
+    """A set being learned, as addresses 0, ..., V - 1 of examples that lie class by class.
 
-    classes: Tensor  # (V,) class of each example, ascending
-    targets: Tensor  # (V, K)
-    sizes: list[int]  # examples of each class
+    Args:
+        classes: (V,) class of each example, ascending.
+        num_classes: K.
+        like: what is learned; targets have its dtype, and all lies on its device.
+        contents: (V,) the base behind each example, where a pass of training shall show each base in one style.
+    """
+
+    classes: Tensor
+    targets: Tensor  # (V, K), one-hot at first
+    contents: Tensor | None
+
+    def __init__(self, classes: Tensor, num_classes: int, like: Tensor, contents: Tensor | None = None):
+        super().__init__()
+        self.register_buffer("classes", classes.to(like.device))
+        self.register_buffer("targets", F.one_hot(self.classes, num_classes).to(like))
+        self.register_buffer("contents", contents if contents is None else contents.to(like.device))
+        self.sizes: list[int] = torch.bincount(classes, minlength=num_classes).tolist()  # examples of each class
 
     def __len__(self) -> int:
         """V."""
+        return len(self.classes)
 
+    @abstractmethod
     def decode(self, index: Tensor | None = None) -> Batch:
         """The examples at the addresses `index`, with the graph of what is learned; left out: all, in order."""
 
     def batches(self, rng: torch.Generator, batch: int | None) -> Iterator[Tensor]:
-        """Addresses for one student, without end."""
+        """Addresses for one student: the set in random order, `batch` at a time (None: all), without end."""
+        return chunks(len(self), batch, rng)
+
+    def balanced(self, rng: torch.Generator, n: int) -> Iterator[Tensor]:
+        """Addresses of `n` random examples of every class, drawn anew each time, without end."""
+        return balanced(self.sizes, n, rng)
+
+    def blocks(self, n: int) -> Iterator[Tensor]:
+        """Addresses of `n` examples of every class, in the set's order, over and over: step t sees block t mod B."""
+        return blocks(self.sizes, n)
 
     def assign_targets_(self, targets: Tensor) -> None:
-        """Replace the targets (V, K)."""
+        """Targets (V, K), given by an expert (TESLA), take the place of the one-hot ones."""
+        self.targets.copy_(targets)
 
+    @abstractmethod
     def groups(self) -> dict[str, list[Tensor]]:
         """What is learned, for the outer optimiser."""
 
     def project_(self) -> None:
-        """Bring what is learned back to where it may lie."""
+        """Bring what is learned back to where it may lie: anywhere, unless a parametrisation says otherwise."""
+
+    @abstractmethod
+    def codes(self) -> dict[str, Tensor]:
+        """What is stored of the set, by name and without a graph; `images` where these are the examples themselves."""
 
     def stored_floats(self) -> int:
-        """What the budget counts."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+        """What the budget counts: all numbers of the codes."""
+        return sum(code.numel() for code in self.codes().values())
 
 
-class Factorised(Synthetic, Protocol):
+class Factorised(Synthetic):
     """A set whose examples are bases, each shown in several styles; its settings say `factorised`."""
 
-    contents: Tensor  # (V,) the base behind each example
     styles: int  # examples of each base
 
+    @abstractmethod
     def pairs(self, rng: torch.Generator, batch: int | None) -> Iterator[Tensor]:
         """Addresses (2, n) of the same bases in two styles, without end; needs two styles."""
-
-    def codes(self) -> dict[str, Tensor]:
-        """What the examples are made of, by name: what the budget counts."""

@@ -1,5 +1,7 @@
 """What every parametrisation promises."""
 
+from itertools import islice
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from ddpipe.distillation.loop import make
 from ddpipe.errors import UserError
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings.shapes import Shape
+from ddpipe.synthetic import Factorised
 from ddpipe.synthetic.pixels import Pixels
 from tests.contexts import context
 from tests.contracts.compositions import (
@@ -54,7 +57,7 @@ def test_decode_of_addresses_is_those_rows_of_decode(synthetic):
 
 @pytest.mark.parametrize("batch", [None, 4, 2])
 def test_batches_go_through_the_set_over_and_over_in_new_orders(synthetic, batch):
-    contents = getattr(synthetic, "contents", torch.arange(len(synthetic)))
+    contents = torch.arange(len(synthetic)) if synthetic.contents is None else synthetic.contents
     n = int(contents.max()) + 1
     size = batch or n
     rounds, queue = [], synthetic.batches(generator("batches"), batch)
@@ -64,6 +67,26 @@ def test_batches_go_through_the_set_over_and_over_in_new_orders(synthetic, batch
         rounds.append(contents[torch.cat(parts)])
         assert rounds[-1].sort()[0].tolist() == list(range(n))
     assert not all(torch.equal(rounds[0], other) for other in rounds)
+
+
+@pytest.mark.parametrize("n", [1, 2, 100])
+def test_balanced_draws_show_as_many_random_examples_of_every_class(synthetic, n):
+    draws = list(islice(synthetic.balanced(generator("balanced"), n), 150))
+    shown = [min(n, size) for size in synthetic.sizes]
+    for draw in draws:
+        assert len(draw.unique()) == len(draw) and torch.bincount(synthetic.classes[draw]).tolist() == shown
+        assert torch.equal(synthetic.classes[draw].sort()[0], synthetic.classes[draw])
+    assert torch.cat(draws).unique().tolist() == list(range(len(synthetic))), "none is left out for ever"
+
+
+@pytest.mark.parametrize("n", [1, 2, 100])
+def test_blocks_show_the_set_in_its_order_over_and_over(synthetic, n):
+    count = -(-max(synthetic.sizes) // n)
+    steps = list(islice(synthetic.blocks(n), 2 * count + 1))
+    places = torch.cat([torch.arange(size) for size in synthetic.sizes])  # of each example in its class
+    for t, block in enumerate(steps):
+        b = t % count
+        assert block.tolist() == ((places >= b * n) & (places < (b + 1) * n)).nonzero().flatten().tolist()
 
 
 def test_targets_can_be_assigned(synthetic):
@@ -94,22 +117,25 @@ def test_the_record_counts_examples_and_floats_as_the_set_does(start, ipc):
 
 
 def test_stored_floats_are_the_learned_numbers(synthetic):
-    assert synthetic.stored_floats() == sum(tensor.numel() for tensor in learned_by(synthetic))
+    codes = synthetic.codes()
+    assert synthetic.stored_floats() == sum(code.numel() for code in codes.values())
+    learned = {tensor.data_ptr() for tensor in learned_by(synthetic)}
+    assert {code.data_ptr() for code in codes.values()} == learned
+    assert not any(code.requires_grad for code in codes.values())
     if isinstance(synthetic, Pixels):
         assert synthetic.stored_floats() == 3 * len(SIZES) * 2 * SIDE**2
+    assert "images" not in codes or torch.equal(codes["images"], synthetic.decode().images)
 
 
 @pytest.mark.parametrize("start", SYNTHETIC)
 def test_settings_tell_what_is_behind_the_examples(start):
     chosen, synthetic = settings_of("synthetic", SYNTHETIC[start]), started(start)
-    parts = [name for name in ("contents", "styles", "pairs", "codes") if hasattr(synthetic, name)]
-    assert parts == (["contents", "styles", "pairs", "codes"] if chosen.factorised else [])
-    if not chosen.factorised:
+    assert isinstance(synthetic, Factorised) == chosen.factorised == (synthetic.contents is not None)
+    if not isinstance(synthetic, Factorised):
         assert chosen.styles == 1
         return
     assert synthetic.styles == chosen.styles > 1
     assert torch.bincount(synthetic.contents).tolist() == [chosen.styles] * (len(synthetic) // chosen.styles)
-    assert synthetic.stored_floats() == sum(tensor.numel() for tensor in synthetic.codes().values())
     one, other = next(synthetic.pairs(generator("pairs"), None))
     assert torch.equal(synthetic.contents[one], synthetic.contents[other]) and not bool((one == other).any())
 

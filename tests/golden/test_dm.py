@@ -84,9 +84,10 @@ def test_distances_of_classes_and_embeddings(case, variant, dtype):
 def test_loss_and_gradient_of_the_images(case, monkeypatch, variant, dtype, together):
     golden = case("dm")
     prefix, config = golden.config["variants"][variant]["prefix"], golden.config
-    chunk = {"one class": 1, "two classes": 2, "all classes": config["num_classes"]}[together]
+    classes = {"one class": 1, "two classes": 2, "all classes": config["num_classes"]}[together]
+    chunk = classes * (config["real_per_class"] + config["ipc"])
     networks = [network(golden, variant, getattr(torch, dtype))]
-    run = distillation(golden, networks, getattr(torch, dtype), 1.0, 0.0, 1, chunk * config["real_per_class"])
+    run = distillation(golden, networks, getattr(torch, dtype), 1.0, 0.0, 1, chunk)
     gradients = gradients_of(monkeypatch, run)
     run.advance()
     golden.check(run.history[0], golden[f"{prefix}loss.{SUFFIX[dtype]}"], "loss", dtype)

@@ -127,7 +127,13 @@ def shrink(project: Project) -> None:
     dc has a network and random a protocol of its own, so that a change of either has something to leave alone.
     """
     with project.params() as params:
-        params["run"] = {"device": "cpu", "threads": 1, "checkpoint_every": 1, "log_every": 1}
+        params["run"] = {
+            "device": "cpu",
+            "threads": 1,
+            "checkpoint_every": 1,
+            "checkpoint_seconds": 0.0,
+            "log_every": 1,
+        }
         params["networks"]["small"] = {
             "kind": "convnet",
             "depth": 1,

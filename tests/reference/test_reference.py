@@ -77,7 +77,9 @@ def test_gradient_matching(ipc, strategy):
 def test_distribution_matching(ipc, strategy, norm, together):
     network, real, synthetic = scene(ipc, norm)
     augment = Noting(strategy)
-    chosen = settings.objectives.distribution.DistributionMatching(name="distribution", chunk=together * REAL_BATCH)
+    chosen = settings.objectives.distribution.DistributionMatching(
+        name="distribution", chunk=together * (REAL_BATCH + ipc)
+    )
     found = composed(distribution.DistributionMatching(chosen, REAL_BATCH), network, real, synthetic, augment)
     check(found, dm_loss_and_gradient(network, real, synthetic.images, ipc, augment, augment.draws))
     assert len(augment.draws) == len(SIZES)

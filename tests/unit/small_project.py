@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 PARAMS = """
 seed: 0
-run: {device: cpu, threads: 1, checkpoint_every: 1}
+run: {device: cpu, threads: 1, checkpoint_every: 1, checkpoint_seconds: 0.0}
 datasets:
   tiny: {source: npz, path: data/raw/tiny.npz, flip: false}
 networks:

@@ -97,6 +97,39 @@ def test_an_iteration_takes_one_step_for_every_loss_and_logs_their_sum():
     assert run.iteration == 1 and run.history[1:].eq(0).all()
 
 
+def test_every_outer_step_is_projected_before_the_next_loss():
+    """An objective that steps class by class must not see between two losses what the projections forbid."""
+    run, seen = run_of(Pull(parts=3)), []
+
+    def clamp_():
+        with torch.no_grad():
+            run.synthetic.images.clamp_(-0.01, 0.01)
+
+    losses = run.objective.losses
+
+    def looking(*parts):
+        for loss in losses(*parts):
+            yield loss
+            seen.append(float(run.synthetic.images.detach().abs().max()))
+
+    run.synthetic.project_ = clamp_
+    run.objective.losses = looking
+    run.advance()
+    assert seen == pytest.approx([0.01] * 3)
+
+
+@pytest.mark.parametrize(("chunk", "classes"), [(1, 1), (9, 1), (19, 1), (20, 2), (29, 2), (30, 3), (512, 3)])
+def test_chunks_of_distribution_matching_count_images_of_both_sides(monkeypatch, chunk, classes):
+    """A large synthetic side must not go through the network at once because the real one is small."""
+    real, network = images_and_network()
+    changes = {"objective": {"name": "distribution", "chunk": chunk}, "real_batch": 6}  # and 4 synthetic ones a class
+    run = compose(config(**changes), context(real, 4, network, Streams("run"), real_batch=6))
+    seen, embed = [], network.embed
+    monkeypatch.setattr(network, "embed", lambda images: (seen.append(len(images)), embed(images))[1])
+    run.advance()
+    assert seen == [4 * n for n in ([classes] * (3 // classes) + [3 % classes] * (3 % classes > 0)) for _ in range(2)]
+
+
 def test_the_state_is_tensors_alone_and_a_resumed_run_continues_bit_identically():
     unbroken, resumed = run_of(Pull(2)), run_of(Pull(2))
     for _ in range(2):
@@ -174,7 +207,7 @@ def test_lost_numbers_are_looked_for_between_two_checkpoints(monkeypatch, projec
     done = []
     advance = Distillation.advance
     monkeypatch.setattr(Distillation, "advance", lambda run: (done.append(run.iteration), advance(run)))
-    monkeypatch.setattr("stages.distill.CHECKED", -1.0)
+    monkeypatch.setattr("ddpipe.distillation.running.LOOKED", -1.0)
     project.set("params.yaml", "run.checkpoint_every", 10_000)
     project.set("params.yaml", "methods.dm", {"outer": {"images": {"lr": 1e38}}, "iterations": 500})
     assert project.run("distill", "dm-tiny-1") == 2

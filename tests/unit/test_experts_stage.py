@@ -228,7 +228,7 @@ def test_a_group_goes_on_in_the_same_company(
     capsys.readouterr()
     assert company.run("experts", "tiny") == 0
     assert len(trained) == 8 - after and output(company) == unbroken
-    resumed = {True: "network 0, 1 resuming at pass", False: "network 2 resuming at pass"}[after < 4]
+    resumed = {True: "network 0, 1: resuming at pass", False: "network 2: resuming at pass"}[after < 4]
     assert (resumed in capsys.readouterr().err) == bool(after % 4)
 
 

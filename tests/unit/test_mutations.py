@@ -33,7 +33,7 @@ VALUES = [
 KINDS = ("delete", "rename", "value", "near")
 LEFT_OUT: dict[str, Any] = {  # what a key is when no file names it; any other must be named
     **{"revision": 1, "precision": "float32", "dtype": "float32", "kind": "distillation"},  # the plain case
-    **{"chunk": 2560, "init": "real"},  # memory only; a hallucinator's bases have no other start
+    **{"chunk": 512, "init": "real"},  # memory only; a hallucinator's bases have no other start
     "standardise": "biased",  # the unbiased deviation of so many pixels differs in the fifth digit
     **{"regularisation": 0.1, "relative": False, "centred": True, "ddof": 1},  # whitening: {} names MTT's convention
     "flip": True,  # of published photographs; sources of digits, and images of one's own, have a rule of their own
@@ -46,7 +46,7 @@ LEFT_OUT: dict[str, Any] = {  # what a key is when no file names it; any other m
     **{"first_padding": None, "mean": None, "std": None},  # of the image's size; `standardise: given` must name them
     **{"path": None, "test_path": None, "test_fraction": None},  # the source, or its file, has both parts
     **{"code": None, "notes": [], "device": "auto", "threads": 1, "together": 0, "compile": False},  # no number
-    **{"checkpoint_every": 50, "log_every": 50, "dpi": 120, "images_per_class": 10},
+    **{"checkpoint_every": 1, "checkpoint_seconds": 60.0, "log_every": 50, "dpi": 120, "images_per_class": 10},
 }
 
 

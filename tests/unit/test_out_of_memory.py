@@ -39,7 +39,7 @@ def test_large_images_need_what_no_small_machine_has(monkeypatch):
         ("gradient-ours", "fresh", {"real_batch": 1}, {}),
         ("gradient-ours", "trained", {}, {"students.batch": 2, "real_batch": 3}),
         ("gradient-ours", "trained-augmented", {}, {"students.batch": 5, "real_batch": 3}),
-        ("distribution", "fresh", {}, {"objective.chunk": 1280, "real_batch": 3}),
+        ("distribution", "fresh", {}, {"objective.chunk": 256, "real_batch": 3}),
         (
             "trajectory",
             "experts",
@@ -110,7 +110,7 @@ def test_a_stage_without_memory_names_keys_that_help(project):
     enlarge(project, "small")
     broken = limited(project, "distill", "dm-tiny-1")
     assert broken.returncode == 2, broken.stderr
-    assert "out of memory; set methods.dm.objective.chunk to 1280 or methods.dm.real_batch to 2" in broken.stderr
+    assert "out of memory; set methods.dm.objective.chunk to 256 or methods.dm.real_batch to 2" in broken.stderr
 
 
 @pytest.mark.slow

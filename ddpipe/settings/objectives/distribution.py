@@ -11,14 +11,15 @@ class DistributionMatching(Objective):
     reference = "DM (Zhao and Bilen, WACV 2023); survey section 4.3, Eq. 31"
 
     name: Literal["distribution"]
-    chunk: PositiveInt = 2560  # images embedded at once; only memory depends on it (batch-norm networks take all)
+    chunk: PositiveInt = 512  # images of both sides at once; only memory depends on it (batch-norm networks take all)
 
     def lighter(self, shown: int) -> dict[str, Any]:
         return halved(chunk=self.chunk)
 
     def work(self, cell: Cell) -> Work:
         """Embeddings of the real images without a graph, of the synthetic ones with the way back to the images."""
-        together = cell.classes if batch_norm(cell.network) else max(1, self.chunk // cell.chosen.real_batch)
+        both = cell.chosen.real_batch + cell.decoded
+        together = cell.classes if batch_norm(cell.network) else max(1, self.chunk // both)
         work = cell.siamese() + cell.decode(cell.bases, cell.classes * cell.styles)
         for classes, calls in parts(cell.classes, together).items():
             work[Operation("gather", cell.data.shape), classes * cell.real] += calls
