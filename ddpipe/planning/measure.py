@@ -16,6 +16,7 @@ from ddpipe import augment, coresets, networks, settings
 from ddpipe.artifacts import write_tensors
 from ddpipe.datasets.preprocessing import Preprocessing, tensors_digest
 from ddpipe.datasets.resident import Resident
+from ddpipe.distillation.sweep import Gradient
 from ddpipe.group import together
 from ddpipe.objectives.distribution import embedded_means, mean_distance
 from ddpipe.objectives.gradient import gradient_distance, network_gradient
@@ -26,7 +27,6 @@ from ddpipe.randomness import generator
 from ddpipe.synthetic import Batch
 from ddpipe.synthetic.hallucinator import Hallucinator, initial
 from ddpipe.training import descend
-from ddpipe.unroll import Gradient, Step
 
 ENOUGH = 0.12  # seconds of repeated calls, after which their median is taken
 FEWEST, MOST = 3, 40  # repeats
@@ -127,7 +127,7 @@ def flat_gradient(bench: Bench, operation: Operation, n: int) -> Call:
 def pull_back(bench: Bench, operation: Operation, n: int) -> Call:
     gradient, theta, batch = unrolled(bench, operation, n)
     pull = torch.ones_like(theta)
-    return lambda: gradient.pull_back(Step(theta, theta, batch, torch.ones(())), pull)
+    return lambda: gradient.pull_back(theta, batch, pull, ["images", "theta"])
 
 
 def unrolled(bench: Bench, operation: Operation, n: int) -> tuple[Gradient, Tensor, Batch]:

@@ -6,9 +6,9 @@ from parts import network_of
 from test_mtt_match import split
 
 from ddpipe.average import Average
+from ddpipe.distillation.sweep import Gradient
 from ddpipe.flat import flat_gradient, flattened, perturbation
 from ddpipe.synthetic import Batch
-from ddpipe.unroll import Gradient
 
 
 @pytest.mark.variants_of("ftd_gsam")
