@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ddpipe import record
 from ddpipe.config import Config, did_you_mean
 from ddpipe.errors import UserError
-from ddpipe.regular import regular
+from ddpipe.files.regular import regular
+from ddpipe.pipeline import record
 from ddpipe.settings import Row
 
 UP_TO_DATE, CACHED, RUNS, AFTER = "up to date", "cached", "runs", "after upstream"

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from ddpipe import networks
-from ddpipe.distillation.sweep import Gradient, sweep, walk
 from ddpipe.settings import LeNet
 from ddpipe.synthetic import Batch
+from ddpipe.training.sweep import Gradient, sweep, walk
 
 
 @pytest.mark.variants_of("dd_lenet")

@@ -5,10 +5,10 @@ import torch
 from parts import network_of
 from test_mtt_match import split
 
-from ddpipe.average import Average
-from ddpipe.distillation.sweep import Gradient
-from ddpipe.flat import flat_gradient, flattened, perturbation
+from ddpipe.distillation.average import Average
 from ddpipe.synthetic import Batch
+from ddpipe.training.flatness import flat_gradient, flattened, perturbation
+from ddpipe.training.sweep import Gradient
 
 
 @pytest.mark.variants_of("ftd_gsam")

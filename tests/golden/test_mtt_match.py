@@ -6,9 +6,9 @@ from parts import network_of
 from torch import Tensor
 
 from ddpipe import settings
-from ddpipe.distillation.sweep import Gradient, walk
 from ddpipe.objectives.trajectory import TrajectoryMatching, distance
 from ddpipe.synthetic import Batch, Pixels
+from ddpipe.training.sweep import Gradient, walk
 
 
 def pieces(golden, dtype: torch.dtype, targets: Tensor | None = None):

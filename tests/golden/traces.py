@@ -8,10 +8,10 @@ from cases import Case
 from parts import Recorded, WholeClass, copy_, gradients_of, network_of
 
 from ddpipe import settings, students
-from ddpipe.augment import Draw
-from ddpipe.distill import Distillation
+from ddpipe.augmentation.siamese import Draw
+from ddpipe.distillation.loop import Distillation
+from ddpipe.distillation.outer import Outer
 from ddpipe.objectives import gradient
-from ddpipe.outer import Outer
 from ddpipe.randomness import Streams
 from ddpipe.students import trained
 from ddpipe.synthetic import Pixels
@@ -81,7 +81,7 @@ def compose(
         students.Trained(student_settings, network_of(config["network"], golden.parameters()), training),
         WholeClass(golden["real"]),
         matching,
-        Outer(synthetic.groups(), {"images": settings.Sgd(lr=config["lr_img"], momentum=config["momentum_img"])}),
+        Outer(synthetic.groups(), {"images": settings.Optimizer(lr=config["lr_img"], momentum=config["momentum_img"])}),
         Streams("trace"),
         torch.zeros(config["num_syn_updates"]),
     )

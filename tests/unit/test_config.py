@@ -18,7 +18,7 @@ def test_later_layers_win(project: Project) -> None:
     resolved = found.resolved("dm-tiny-1")
     assert isinstance(resolved, settings.Distillation)
     assert (resolved.iterations, resolved.real_batch) == (7, 5)
-    assert resolved.outer["images"] == settings.Sgd(lr=1.0, momentum=0.0)
+    assert resolved.outer["images"] == settings.Optimizer(lr=1.0, momentum=0.0)
     origins = found.origins("dm-tiny-1")
     assert origins["iterations",] == f"{RECIPE}.cells.tiny-1"
     assert origins["real_batch",] == "params.yaml:methods.dm"

@@ -5,13 +5,13 @@ import torch
 from torch import Tensor, nn
 
 from ddpipe import networks, settings, students
-from ddpipe.augment import Augment
+from ddpipe.augmentation.siamese import Augment
 from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
-from ddpipe.distill import Distillation, compose
+from ddpipe.distillation.loop import Distillation, compose
+from ddpipe.distillation.outer import Loss, Outer
 from ddpipe.errors import UserError
 from ddpipe.objectives.gradient import gradient_distance, rowwise_cosine
-from ddpipe.outer import Loss, Outer
 from ddpipe.randomness import Streams, generator
 from ddpipe.synthetic import Batch, Pixels
 
@@ -53,7 +53,7 @@ class Pull(Nothing):
 
 def run_of(objective: Nothing, lr: float = 0.1, momentum: float = 0.5) -> Distillation:
     synthetic = Pixels(torch.zeros(2, 1, 2, 2), torch.arange(2), 2)
-    outer = Outer(synthetic.groups(), {"images": settings.Sgd(lr=lr, momentum=momentum)})
+    outer = Outer(synthetic.groups(), {"images": settings.Optimizer(lr=lr, momentum=momentum)})
     real, _ = images_and_network()
     return Distillation(synthetic, objective, Nothing(), real, Augment("none"), outer, Streams("run"), torch.zeros(5))
 
@@ -209,7 +209,7 @@ def test_a_gradient_taken_up_to_the_images_reaches_what_is_learned_behind_them()
 def test_each_group_has_its_own_rate_and_momentum():
     decoder, direction = Decoder(), normal(4, 5)
     groups = {"codes": [decoder.codes], "decoder": [decoder.mixing]}
-    chosen = {"codes": settings.Sgd(lr=0.1, momentum=0.5), "decoder": settings.Sgd(lr=0.01)}
+    chosen = {"codes": settings.Optimizer(lr=0.1, momentum=0.5), "decoder": settings.Optimizer(lr=0.01)}
     outer = Outer(groups, chosen)
     codes, mixing, velocity = decoder.codes.detach().clone(), decoder.mixing.detach().clone(), 0.0
     for _ in range(3):
@@ -227,7 +227,7 @@ def test_rates_for_other_groups_than_the_learned_ones_are_refused(names):
     decoder = Decoder()
     groups = {"codes": [decoder.codes], "decoder": [decoder.mixing]}
     with pytest.raises(UserError, match=r"^outer: .*name exactly these$"):
-        Outer(groups, {name: settings.Sgd(lr=0.1) for name in names})
+        Outer(groups, {name: settings.Optimizer(lr=0.1) for name in names})
 
 
 # --- composition ------------------------------------------------------------------------------------------------------

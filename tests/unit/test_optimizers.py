@@ -10,10 +10,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from ddpipe import optimizers
-from ddpipe import settings_optimizers as settings
-from ddpipe.optimizers import Optimizer
+from ddpipe import settings
 from ddpipe.randomness import generator
+from ddpipe.training import optimizers
+from ddpipe.training.optimizers import Optimizer
 
 SHAPES = [(3, 4), (5,), (2, 3, 1, 1), ()]
 STEPS = 5
@@ -175,8 +175,8 @@ def test_clipping_by_value():
 
 
 @pytest.mark.parametrize(("numbers", "said"), [
-    ({"betas": (0.9, 0.9)}, "betas is nothing that sgd has"), ({"eps": 1e-3}, "eps is nothing that sgd has"),
-    ({"optimizer": "adam", "momentum": 0.9}, "momentum is nothing that adam has"),
+    ({"betas": (0.9, 0.9)}, "betas is nothing that sgd knows"), ({"eps": 1e-3}, "eps is nothing that sgd has"),
+    ({"optimizer": "adam", "momentum": 0.9}, "momentum is nothing that adam knows"),
     ({"clip": {}}, "norm or value"), ({"clip": {"norm": 1.0, "value": 1.0}}, "norm or value"),
     ({"optimizer": "adamax"}, "adabelief"), ({"optimizer": "adam", "betas": (0.9, 1.0)}, "less than 1"),
 ])  # fmt: skip
@@ -188,7 +188,7 @@ def test_what_does_not_fit_is_refused(numbers, said):
 def test_no_optimiser_costs_an_import():
     """The reason why torch.optim's classes are not used."""
     code = (
-        "import sys, torch; from ddpipe import optimizers, settings_optimizers as settings; p = [torch.ones(2)]\n"
+        "import sys, torch; from ddpipe import settings; from ddpipe.training import optimizers; p = [torch.ones(2)]\n"
         "for name in ('sgd', 'adam', 'adamw', 'lamb', 'adabelief'):\n"
         "    optimizers.make(settings.Optimizer(optimizer=name, lr=0.1), p).step(p)\n"
         "assert 'torch._dynamo' not in sys.modules"

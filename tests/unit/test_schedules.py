@@ -3,26 +3,30 @@
 import pytest
 import torch
 
-from ddpipe import settings_optimizers as settings
-from ddpipe.schedules import factor
+from ddpipe import settings
+from ddpipe.training import schedules
+from ddpipe.training.schedules import factor
 
 
 def course(schedule, total: int) -> list[float]:
     return [factor(schedule, number, total) for number in range(total)]
 
 
-@pytest.mark.parametrize("schedule", [None, "constant"])
-def test_constant(schedule):
-    assert course(schedule, 5) == [1.0] * 5
+HALF, STAGED, NEVER = (settings.Drop(name=name) for name in ("half", "staged", "never"))
+
+
+def test_never():
+    assert course(NEVER, 5) == [1.0] * 5
+    assert schedules.rate(settings.Optimizer(lr=0.3), 4, 5) == 0.3
 
 
 def test_half_is_dcs():
     """300 epochs, 301 passes: passes 0 to 151 at the full rate."""
-    assert [factor("half", number, 300) for number in (0, 150, 151, 152, 300)] == [1, 1, 1, 0.1, 0.1]
+    assert [factor(HALF, number, 300) for number in (0, 150, 151, 152, 300)] == [1, 1, 1, 0.1, 0.1]
 
 
 def test_staged_is_idcs():
-    found = [factor("staged", number, 1000) for number in (0, 665, 666, 832, 833, 999)]
+    found = [factor(STAGED, number, 1000) for number in (0, 665, 666, 832, 833, 999)]
     assert found == pytest.approx([1, 1, 0.2, 0.2, 0.04, 0.04])
 
 

@@ -6,9 +6,9 @@ from torch import Tensor
 from torch.func import functional_call
 
 from ddpipe import networks, settings
-from ddpipe.distillation.sweep import Compiled, Gradient, backwards, sweep, through_graph, walk
 from ddpipe.randomness import generator
 from ddpipe.synthetic import Batch
+from ddpipe.training.sweep import Compiled, Gradient, backwards, sweep, through_graph, walk
 
 CLASSES, STEPS = 3, 4
 RATES = {
