@@ -175,7 +175,7 @@ def test_clipping_by_value():
 
 
 @pytest.mark.parametrize(("numbers", "said"), [
-    ({"betas": (0.9, 0.9)}, "betas is nothing that sgd knows"), ({"eps": 1e-3}, "eps is nothing that sgd has"),
+    ({"betas": (0.9, 0.9)}, "betas is nothing that sgd knows"), ({"eps": 1e-3}, "eps is nothing that sgd knows"),
     ({"optimizer": "adam", "momentum": 0.9}, "momentum is nothing that adam knows"),
     ({"clip": {}}, "norm or value"), ({"clip": {"norm": 1.0, "value": 1.0}}, "norm or value"),
     ({"optimizer": "adamax"}, "adabelief"), ({"optimizer": "adam", "betas": (0.9, 1.0)}, "less than 1"),
