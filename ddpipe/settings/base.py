@@ -51,9 +51,7 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    quiet: ClassVar[frozenset[str]] = (
-        frozenset()
-    )  # a dump has them only where chosen: digests outlive them
+    quiet: ClassVar[frozenset[str]] = frozenset()  # a dump has them only where chosen: digests outlive them
 
     def stated(self) -> dict[str, str]:
         """The keys that a file must name, each with what there is to say about it."""

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import field_validator
+
 from ddpipe.settings import strategy
 from ddpipe.settings.base import Augmentation, Settings, needed
 from ddpipe.settings.bounds import Few, Fraction, NonNegative, Positive, PositiveInt, Probability, Switch
@@ -49,6 +51,13 @@ class Protocol(Training):
     learned_lr: Switch = False  # the step size that was learned with the set takes the place of lr (MTT)
     sets: Few | None = None  # only the first so many sets of a cell; left out: all
     exceptions: dict[str, dict] = {}  # dataset -> the numbers that differ there
+
+    @field_validator("optimizer")
+    @classmethod
+    def is_torchs(cls, optimizer: str) -> str:
+        if optimizer not in ("sgd", "adam", "adamw"):
+            raise ValueError("must be sgd, adam or adamw in a protocol: an exported set is trained on with torch alone")
+        return optimizer
 
     def stated(self) -> dict[str, str]:
         asked = super().stated() | needed("extra_epoch", "networks")
