@@ -3,8 +3,9 @@
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from ddpipe.settings.base import Settings, needed
+from ddpipe.settings.base import UNSTATED, Settings, needed
 from ddpipe.settings.bounds import Fraction, Natural, Positive, PositiveInt, Probability
 
 EPS = {"adam": 1e-8, "adamw": 1e-8, "lamb": 1e-6, "adabelief": 1e-16}  # torch's, optax's and torch_optimizer's
@@ -83,5 +84,6 @@ class Optimizer(Settings):
     def has_only_its_own(self) -> "Optimizer":
         for key in ("betas", "eps") if self.optimizer == "sgd" else ("momentum",):
             if key in self.model_fields_set:
-                raise ValueError(f"{key} is nothing that {self.optimizer} knows; leave it out")
+                about = f"{self.optimizer} has no such number; leave it out (in a change, null takes it out)"
+                raise PydanticCustomError(UNSTATED, "{about}", {"key": key, "about": about})
         return self

@@ -145,7 +145,7 @@ def test_so_does_one_with_any_optimiser_schedule_and_clip(objective, pool, name,
     warm = {"name": "cosine", "warmup": 2, "last": 0.1}
     rules = {"optimizer": name, "lr": 0.01, **own, "schedule": warm, "clip": {"norm": 1.0}}
     chosen = of(objective, pool)
-    more: dict = {"outer": {group: rules for group in chosen.outer}, "clip": {"value": 0.1}}
+    more: dict = {"outer": dict.fromkeys(chosen.outer, rules), "clip": {"value": 0.1}}
     if pool == "trained":
         more["students"] = {"name": pool, "outer_loop": 3, "inner_loop": 2, "batch": 4, **rules}
     state = continues_bit_identically(of(objective, pool, **more), "instance", tmp_path)

@@ -175,8 +175,8 @@ def test_clipping_by_value():
 
 
 @pytest.mark.parametrize(("numbers", "said"), [
-    ({"betas": (0.9, 0.9)}, "betas is nothing that sgd knows"), ({"eps": 1e-3}, "eps is nothing that sgd knows"),
-    ({"optimizer": "adam", "momentum": 0.9}, "momentum is nothing that adam knows"),
+    ({"betas": (0.9, 0.9)}, "sgd has no such number"), ({"eps": 1e-3}, "sgd has no such number"),
+    ({"optimizer": "adam", "momentum": 0.9}, "adam has no such number"),
     ({"clip": {}}, "norm or value"), ({"clip": {"norm": 1.0, "value": 1.0}}, "norm or value"),
     ({"optimizer": "adamax"}, "adabelief"), ({"optimizer": "adam", "betas": (0.9, 1.0)}, "less than 1"),
 ])  # fmt: skip
