@@ -4,17 +4,17 @@ A walk from theta_0, with m_0 = 0 and g_t the gradient of the mean cross-entropy
 
     m_(t+1) = mu_t m_t + g_t        theta_(t+1) = theta_t - lr_t m_(t+1)        t = 0, ..., N - 1
 
-(no dampening, no Nesterov). Let L be a function of the theta_t; write a for dL/dtheta_(t+1) and v for dL/dm_(t+1), both
-through all that comes after. m_(t+1) acts through theta_(t+1) and m_(t+2), theta_t through theta_(t+1) and g_t: from
-a = v = 0 on, for t = N - 1, ..., 0,
+Let L be a function of the theta_t; write a for dL/dtheta_(t+1) and v for dL/dm_(t+1), both through all that comes
+after. m_(t+1) acts through theta_(t+1) and m_(t+2), theta_t through theta_(t+1) and g_t: from a = v = 0 on,
+for t = N - 1, ..., 0,
 
     a <- a + (L's own derivative by theta_(t+1))        v <- mu_(t+1) v - lr_t a
     dL/dlr_t = -<a, m_(t+1)>        dL/dmu_t = <v, m_t>        dL/dbatch_t = d<g_t, v>/dbatch_t
     a <- a + d<g_t, v>/dtheta_t
 
 where the last, a Hessian times v, is left out if truncated (TESLA, Cui et al., ICML 2023): then a batch does not move
-later steps. Given the theta_t this needs the graph of one step at a time, where automatic differentiation holds N. The
-m_t are kept only for steps whose size or momentum is learned, and not even then without momentum, as m_(t+1) is g_t.
+later steps. Given the theta_t this holds the graph of one step at a time, where automatic differentiation holds N. The
+m_t are kept only where a step size or momentum is learned, and not even then without momentum, as m_(t+1) is g_t.
 Parameters are flat vectors (P,) in the network's order; whatever requires a gradient gets one.
 """
 
@@ -60,25 +60,18 @@ class Gradient:
         return torch.autograd.grad(self.loss(theta, *batch), theta, create_graph=True)[0]
 
     def pull_back(self, theta: Tensor, batch: Batch, along: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
-        """The derivatives of <g, along> by those of "images", "targets" and "theta" that are `wanted`.
-
-        Returns:
-            "gradient" too, g itself, where it `meets` it.
-        """
+        """<g, along>'s derivatives by what of "images", "targets", "theta" is `wanted`; where met, g as "gradient"."""
         inputs = {"theta": theta, **batch._asdict()}
-        inputs = {
-            name: part.detach().requires_grad_(name in wanted or name == "theta") for name, part in inputs.items()
-        }
+        inputs = {name: part.detach().requires_grad_(name in ("theta", *wanted)) for name, part in inputs.items()}
         gradient = self.with_graph(inputs["theta"], Batch(inputs["images"], inputs["targets"]))
         found = torch.autograd.grad(gradient, [inputs[name] for name in wanted], along) if wanted else ()
         return {"gradient": gradient.detach(), **dict(zip(wanted, found, strict=True))}
 
 
 class Compiled(Gradient):
-    """The same through torch.compile: a function for a step, and one for each choice of what is wanted of pulling back.
+    """The same through torch.compile: one function for a step, one to pull back for each choice of what is wanted.
 
-    Written with torch.func, because a compiled region cannot be differentiated twice from outside. g is not asked for
-    again, so that the compiler may leave out what only leads to it.
+    By torch.func: a compiled region cannot be differentiated twice from outside. g is not met, so as to cost nothing.
     """
 
     meets = False
@@ -94,12 +87,13 @@ class Compiled(Gradient):
     def compile_back(self, *wanted: str) -> Callable[..., tuple[Tensor, ...]]:
         by_theta = torch.func.grad(self.loss)
 
-        def back(along: Tensor, theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
-            inputs = {"theta": theta, "images": images, "targets": targets}
-            chosen = [inputs[name] for name in wanted]
-            _, pull, *_ = torch.func.vjp(
-                lambda *x: by_theta(**{**inputs, **dict(zip(wanted, x, strict=True))}), *chosen
-            )
+        def back(along: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+            inputs = dict(zip(("theta", "images", "targets"), given, strict=True))
+
+            def gradient(*chosen: Tensor) -> Tensor:
+                return by_theta(*(inputs | dict(zip(wanted, chosen, strict=True))).values())
+
+            _, pull, *_ = torch.func.vjp(gradient, *(inputs[name] for name in wanted))
             return pull(along)
 
         return torch.compile(back, fullgraph=True, dynamic=False)
@@ -170,7 +164,7 @@ def backwards(walk: Walk, pulls: Mapping[int, Tensor], truncated: bool = False) 
     a, v = pulls[end], torch.zeros_like(pulls[end])
     for t in reversed(range(end)):
         batch, lr = walk.batches[t], at(walk.lr, t).detach()
-        v, scale = (a, -lr) if walk.momentum is None else (v - lr * a, 1.0)  # v is scale times this v
+        v, scale = (a, -lr) if walk.momentum is None else (v - lr * a, 1.0)  # without momentum v is -lr times a
         wanted = [name for name, part in batch._asdict().items() if part.requires_grad]
         wanted += ["theta"] if t and not truncated else []
         found = walk.gradient.pull_back(walk.thetas[t], batch, v, wanted)
@@ -192,8 +186,7 @@ def sweep(walk: Walk, pulls: Mapping[int, Tensor], truncated: bool = False) -> d
     swept = list(backwards(walk, pulls, truncated))
     found = {name: [slopes[name] for slopes in reversed(swept)] for name in swept[0]}
     for name, numbers in (("lr", walk.lr), ("momentum", walk.momentum)):
-        if name in found and numbers is not None:
-            each = found[name]
+        if numbers is not None and (each := found.get(name)):
             found[name] = [torch.stack(each) if numbers.dim() else sum(reversed(each), torch.zeros_like(numbers))]
     return found
 
