@@ -4,6 +4,7 @@ The settings of a cell are the recipe's `parts`, changed by the recipe's entry f
 entry under `methods:` of params.yaml. `layers` says where each number comes from.
 """
 
+import contextlib
 import difflib
 import types
 import typing
@@ -213,6 +214,12 @@ class Config:
     def resolved(self, cell: str) -> settings.Cell:
         """The resolved settings of `cell`; a mistake is blamed on the layer it stands in."""
         return resolve(self.layers(cell))
+
+    def cells(self) -> Iterator[tuple[str, settings.Row, settings.Cell]]:
+        """The rows whose settings resolve, with them: what else is wrong with the others `ddpipe check` says."""
+        for cell, row in self.rows.items():
+            with contextlib.suppress(UserError):
+                yield cell, row, self.resolved(cell)
 
     def origins(self, cell: str) -> dict[tuple[str, ...], str]:
         """Path of each number that a file states -> the layer it comes from."""

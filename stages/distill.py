@@ -9,7 +9,8 @@ import typer
 from torch import Tensor
 
 from ddpipe import config, networks
-from ddpipe.checks.batches import lone, trained
+from ddpipe.checks.batches import lone
+from ddpipe.context import Context
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
 from ddpipe.device import Meter, choose, describe, keep_freed_memory
@@ -21,17 +22,11 @@ from ddpipe.experts.buffer import Buffer
 from ddpipe.experts.training import features, restore_
 from ddpipe.files.artifacts import digest, file_digest, new_folder, write_sealed
 from ddpipe.memory import images_at_once
-from ddpipe.planning.work import BASES
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams, generator
-from ddpipe.selections import coresets
-from ddpipe.settings import (
-    Distillation,
-    ExpertStudents,
-    Row,
-    Run,
-    Selection,
-)
+from ddpipe.selections.choice import Choice, pick
+from ddpipe.settings import Cell, Distillation, Row, Run, Selection
+from ddpipe.settings.shapes import Shape
 from stages import claim, key_of, run_command
 
 CHECKED = 60.0  # seconds between two looks for numbers that were lost
@@ -65,14 +60,13 @@ def main(
     inputs |= {"code": [file_digest(Path(file)) for file in (row.objective, row.synthetic)]}
     buffer = Buffer(Path(row.needs), device) if row.buffer else None
     if buffer is not None:
-        followed = getattr(settings, "students", None)
-        epochs = followed.epochs if isinstance(followed, ExpertStudents) else 0
-        buffer.check(prepared.checksum, architecture.model_dump(mode="json"), epochs)
+        buffer.check(prepared.checksum, architecture.model_dump(mode="json"), settings.epochs or 0)
         inputs["experts"] = buffer.about
     store = Checkpoints(Path("data/checkpoints/distill") / cell, digest(inputs))
     real = Resident(prepared.train_images, prepared.train_labels, prepared.preprocessing, device)
     network = networks.build(architecture, prepared.channels, prepared.resolution, len(prepared.classes), device)
-    for key, n, batch in trained(settings, row.ipc, len(prepared.classes)):
+    shape = Shape(prepared.channels, prepared.resolution, len(prepared.classes))
+    for key, n, batch in settings.trainings(shape, row.ipc) if row.ipc != "all" else ():
         if why := lone(architecture, prepared.resolution, n, batch):
             raise UserError(f"{cell}: {key}.{why}")
 
@@ -85,7 +79,11 @@ def main(
                     piece = choose_set(settings, row, number, params.seed, real, network, buffer)
                 else:
                     rng = Streams(params.seed, cell, number)
-                    run = compose(settings, int(row.ipc), real, network, prepared.flip, rng, buffer, params.run.compile)
+                    drawn, flip, compiled = settings.real_batch, prepared.flip, params.run.compile
+                    context = Context(
+                        real, int(row.ipc), drawn, architecture, network, flip, rng, buffer, compiled=compiled
+                    )
+                    run = compose(settings, context)
                     budget(run.synthetic.stored_floats(), prepared, row, settings)  # refused before the work
                     piece = learn(run, settings, f"{cell} set {number}", store, number, params.run, device)
             except UserError as error:
@@ -93,7 +91,7 @@ def main(
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
-                told = smaller(row, settings, len(prepared.classes))
+                told = smaller(row, settings, shape)
                 raise UserError(f"{cell}, set {number}: out of memory; {told}") from error
             store.write(f"set-{number}", piece[0], **piece[1])
             store.remove(f"set-{number}.partial")
@@ -107,12 +105,9 @@ def main(
     write_sealed(costs, total([meta["cost"] for _, meta in pieces]))
 
 
-def smaller(row: Row, settings: Distillation | Selection, classes: int) -> str:
+def smaller(row: Row, settings: Cell, shape: Shape) -> str:
     """What takes less memory, by keys that the cell has."""
-    learned = isinstance(settings, Distillation)
-    lighter = (
-        settings.lighter(classes * BASES[type(settings.synthetic)](settings.synthetic, row.ipc)) if learned else {}
-    )
+    lighter = {} if row.ipc == "all" else settings.lighter(shape.classes * settings.shown(shape, row.ipc))
     keys = [f"methods.{row.method}.{key} to {value}" for key, value in lighter.items()]
     return f"set {' or '.join(keys)}" if keys else "use a smaller network"
 
@@ -172,16 +167,15 @@ def choose_set(
 ) -> Piece:
     """Choose real images; for herding and K-Center in the feature space of expert `number`."""
     meter = Meter(real.labels.device)
-    if row.ipc == "all":
-        rows = torch.arange(len(real.labels))
-    elif settings.rule == "random":
-        rows = coresets.random(real.class_index, row.ipc, generator(seed, "random", row.data, number)).flatten()
-    else:
+
+    def embedded() -> Tensor:
         assert buffer is not None, "`ddpipe check` demands a buffer"
         expert = restore_(network, buffer.snapshot(number % len(buffer), -1))
-        embedded = features(expert, real, images_at_once(real.images[0].numel()))
-        select = coresets.herding if settings.rule == "herding" else coresets.kcenter
-        rows = select(embedded, real.class_index, row.ipc).flatten()
+        return features(expert, real, images_at_once(real.images[0].numel()))
+
+    ipc = 0 if row.ipc == "all" else row.ipc
+    rng = generator(seed, settings.rule, row.data, number)
+    rows = pick(settings.record, Choice(real.class_index, ipc, rng, embedded))
     cost = meter.record() | {"resumed_at": [], "iterations": 0}
     return {"rows": rows}, {"cost": cost, "floats": len(rows) * real.images[0].numel()}
 

@@ -10,7 +10,7 @@ from ddpipe import settings
 from ddpipe.checks.data import last_map, size
 from ddpipe.config import Config
 from ddpipe.errors import UserError
-from ddpipe.planning.work import BASES, batch_norm
+from ddpipe.settings.work import batch_norm
 
 
 def batches(config: Config) -> Iterator[str]:
@@ -19,7 +19,7 @@ def batches(config: Config) -> Iterator[str]:
     for name, buffer in params.experts.items():
         known = sizes.get(buffer.data)
         if known and buffer.network in params.networks and known.train:
-            why = lone(params.networks[buffer.network], known.resolution, known.train, buffer.batch)
+            why = lone(params.networks[buffer.network], known.shape.resolution, known.train, buffer.batch)
             yield from [f"experts.{name}.{why}"] if why else []
     judged = [(cell, row.network, row.protocol) for cell, row in config.rows.items()]
     judged += [(entry.cell, entry.network, entry.protocol) for entry in config.evaluations.values()]
@@ -32,11 +32,14 @@ def batches(config: Config) -> Iterator[str]:
             resolved, rules = config.resolved(cell), config.protocol(protocol, row.dataset)
         except UserError:
             continue  # `check.rows` says it
-        for key, n, batch in trained(resolved, row.ipc, known.classes) if network == row.network else ():
-            if why := lone(params.networks[network], known.resolution, n, batch):
-                yield f"methods.{row.method}.{key}.{why} (for {cell})"
-        shown = known.train if row.ipc == "all" else seen(resolved, row.ipc) * known.classes
-        if shown and (why := lone(params.networks[network], known.resolution, shown, rules.batch)):
+        if row.ipc == "all":
+            shown = known.train
+        else:
+            shown = resolved.shown(known.shape, row.ipc) * known.shape.classes
+            for key, n, batch in resolved.trainings(known.shape, row.ipc) if network == row.network else ():
+                if why := lone(params.networks[network], known.shape.resolution, n, batch):
+                    yield f"methods.{row.method}.{key}.{why} (for {cell})"
+        if shown and (why := lone(params.networks[network], known.shape.resolution, shown, rules.batch)):
             yield f"protocols.{protocol}.{why} (for {cell})"
 
 
@@ -49,19 +52,3 @@ def lone(network: settings.Network, resolution: int, n: int, batch: int) -> str 
         f"batch: {batch} at a time, one of {n} images is alone, and batch norm cannot train on a single map of 1x1; "
         f"set it to {better}"
     )
-
-
-def seen(chosen: settings.Cell, ipc: int) -> int:
-    """Images of a class that a network sees in one pass over the set."""
-    return BASES[type(chosen.synthetic)](chosen.synthetic, ipc) if isinstance(chosen, settings.Distillation) else ipc
-
-
-def trained(chosen: settings.Cell, ipc: int | str, classes: int) -> Iterator[tuple[str, int, int]]:
-    """What students are trained on while a set is learned: (key of the settings, images, images at once)."""
-    if not isinstance(chosen, settings.Distillation) or isinstance(ipc, str):
-        return
-    bases = seen(chosen, ipc) * classes
-    if isinstance(chosen.students, settings.TrainedStudents):
-        yield "students", bases * chosen.synthetic.styles, chosen.students.batch
-    if isinstance(chosen.objective, settings.TrajectoryMatching):
-        yield "objective", bases, chosen.objective.batch or bases

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 
 from ddpipe import settings
 from ddpipe.config import Config
-from ddpipe.errors import UserError
 
 
 def buffers(config: Config) -> Iterator[str]:
     """One sentence a mistake. That the buffer exists and has the row's data is `check.needs`' business."""
     networks = config.params.networks
-    for cell, row, students in followers(config):
+    for cell, row, epochs in followers(config):
         name = row.buffer
         if name is None:
             told = f"{row.method} (of {config.sources(row)}) follows experts"
@@ -27,18 +26,18 @@ def buffers(config: Config) -> Iterator[str]:
             )
         if buffer.keep != "all":
             yield f"experts.{name}.keep: {buffer.keep!r}, but {cell} follows whole trajectories; set it to all"
-        elif passes(buffer) < students.epochs:
+        elif passes(buffer) < epochs:
             yield (
-                f"experts.{name}.epochs: {buffer.epochs}, but {cell} goes up to {students.epochs} by its "
+                f"experts.{name}.epochs: {buffer.epochs}, but {cell} goes up to {epochs} by its "
                 f"students.starts and students.span (of {config.sources(row)}); "
-                f"set it to {students.epochs} or more"
+                f"set it to {epochs} or more"
             )
 
 
 def notes(config: Config) -> Iterator[str]:
     """Buffers that train further than any of their cells looks: no mistake, but device time for nothing."""
     furthest: dict[str, float] = {}
-    followed = {cell: students.epochs for cell, _, students in followers(config)}
+    followed = {cell: epochs for cell, _, epochs in followers(config)}
     for cell, row in config.rows.items():
         name = row.buffer or ""
         furthest[name] = max(furthest.get(name, 0), followed.get(cell, math.inf))  # herding takes the last, however far
@@ -47,15 +46,11 @@ def notes(config: Config) -> Iterator[str]:
             yield f"experts.{name}.epochs: {buffer.epochs}, but its cells go up to {furthest[name]}: so many would do"
 
 
-def followers(config: Config) -> Iterator[tuple[str, settings.Row, settings.ExpertStudents]]:
-    """The rows whose students are experts; rows with mistakes of their own are left to `check.rows`."""
-    for cell, row in config.rows.items():
-        try:
-            students = getattr(config.resolved(cell), "students", None)
-        except UserError:
-            continue
-        if isinstance(students, settings.ExpertStudents):
-            yield cell, row, students
+def followers(config: Config) -> Iterator[tuple[str, settings.Row, int]]:
+    """The rows whose students follow whole trajectories, and how many epochs of them."""
+    for cell, row, resolved in config.cells():
+        if resolved.epochs is not None:
+            yield cell, row, resolved.epochs
 
 
 def passes(config: settings.Training) -> int:

@@ -40,12 +40,10 @@ def taken(config: Config, cell: str, row: settings.Row) -> tuple[int, str]:
     if row.ipc == "all":
         return 0, ""
     try:
-        synthetic = getattr(config.resolved(cell), "synthetic", None)
+        count, key = config.resolved(cell).takes(row.ipc)
     except UserError:
-        return row.ipc, f"grid.{cell}.ipc"
-    if isinstance(synthetic, settings.Hallucinator) and synthetic.bases is not None:
-        return synthetic.bases, f"methods.{row.method}.synthetic.bases ({cell})"
-    return row.ipc, f"grid.{cell}.ipc"
+        count, key = row.ipc, ""
+    return count, f"methods.{row.method}.{key} ({cell})" if key else f"grid.{cell}.ipc"
 
 
 def smallest(config: Config, name: str) -> tuple[int, str] | None:

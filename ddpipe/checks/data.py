@@ -11,13 +11,13 @@ from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.memory import oversized_whitening
 from ddpipe.planning.shapes import data_of
+from ddpipe.settings.shapes import Shape
 
 
 class Size(NamedTuple):
     """What is known of a dataset: None is not."""
 
-    resolution: int
-    classes: int
+    shape: Shape
     train: int | None
 
 
@@ -29,7 +29,7 @@ def size(config: Config, name: str) -> Size | None:
         return None
     prepared = (config.root / "data" / "prepared" / name / "data.json").exists()
     whole = prepared or (found is not None and config.params.datasets[name].classes is None)
-    return None if found is None else Size(found.shape.resolution, found.shape.classes, found.train if whole else None)
+    return None if found is None else Size(found.shape, found.train if whole else None)
 
 
 def unprepared(config: Config, name: str) -> tuple[int, int, int] | None:
@@ -51,7 +51,7 @@ def data(config: Config) -> Iterator[str]:
         if shape and (why := oversized_whitening(shape)):
             yield f"datasets.{name}.{why}"
         known = size(config, name)
-        resolution = known.resolution if known else chosen.resolution
+        resolution = known.shape.resolution if known else chosen.resolution
         entries = [(row.data, row.network) for row in users]
         entries += [(entry.data, entry.network) for entry in config.evaluations.values()]
         entries += [(buffer.data, buffer.network) for buffer in params.experts.values()]

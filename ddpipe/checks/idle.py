@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from ddpipe import settings
 from ddpipe.config import Config
 from ddpipe.errors import UserError
-from ddpipe.planning.work import EMBEDDED
 
 
 def idle(config: Config) -> Iterator[str]:
@@ -19,26 +18,15 @@ def idle(config: Config) -> Iterator[str]:
                 yield from unread(f"protocols.{name}.exceptions.{dataset}", config.protocol(name, dataset))
             except UserError:
                 continue
-    for cell, row in config.rows.items():
-        try:
-            resolved = config.resolved(cell)
-        except UserError:
-            continue
-        if isinstance(resolved, settings.Distillation):
-            imitated = resolved.objective
-            if "real_batch" in resolved.model_fields_set and not imitated.draws_real:
-                told = f"objective {imitated.name!r} draws no real images; remove it (null takes an inherited one out)"
-                yield f"methods.{row.method}.real_batch ({cell}): {told}"
-        if row.buffer is not None and (idler := without_experts(resolved)):
-            told = f"{idler} (of {config.sources(row)}) uses no experts"
-            yield f"grid.{cell}.needs: {row.needs}, but {told}; set it to data/prepared/{row.data}"
-
-
-def without_experts(chosen: settings.Cell) -> str:
-    """What of the settings could use a buffer of experts and does not; "" where it does."""
-    if isinstance(chosen, settings.Selection):
-        return "" if chosen.rule in EMBEDDED else f"rule {chosen.rule}"
-    return "" if isinstance(chosen.students, settings.ExpertStudents) else f"students {chosen.students.name}"
+    for cell, row, resolved in config.cells():
+        objective = resolved.parts().get("objective")
+        if "real_batch" in resolved.model_fields_set and not getattr(objective, "draws_real", True):
+            told = f"objective {resolved.composition()[0]!r} draws no real images; remove it"
+            yield f"methods.{row.method}.real_batch ({cell}): {told} (null takes an inherited one out)"
+        if row.buffer is not None and resolved.epochs is None and not resolved.embedded:
+            key = "students" if objective else "rule"
+            told = f"{row.needs}, but {key} {resolved.parts()[key].word} (of {config.sources(row)}) uses no experts"
+            yield f"grid.{cell}.needs: {told}; set it to data/prepared/{row.data}"
 
 
 def unread(where: str, rules: settings.Training) -> Iterator[str]:

@@ -19,9 +19,9 @@ from ddpipe.config import Config, did_you_mean, read_yaml, resolve
 from ddpipe.errors import UserError
 from ddpipe.pipeline import record
 from ddpipe.pipeline.links import links
+from ddpipe.settings.part import program
 
 RESERVED = ("size", "nfiles")  # DVC leaves parameters of these names out of the keys of its run cache
-CORESETS = "ddpipe/selections/coresets.py"
 TABLES = range(1, 5)  # of the survey
 
 
@@ -155,43 +155,51 @@ def needs(config: Config, where: str, row: settings.Row) -> Iterator[str]:
 
 def pairing(config: Config, where: str, row: settings.Row, resolved: Any) -> Iterator[str]:
     """That the row names the files and inputs of its resolved parts."""
-    by = config.sources(row)
-    if isinstance(resolved, settings.Selection):
-        expected = {"objective": CORESETS, "synthetic": CORESETS}
-        if (resolved.rule == "whole") != (row.ipc == "all"):
-            yield f"{where}.ipc: {row.ipc}, but rule {resolved.rule!r} (of {by}) " + (
-                "takes all images: set it to all" if resolved.rule == "whole" else "needs a number of images per class"
-            )
-        if resolved.rule == "whole" and resolved.sets > 1:
-            yield f"methods.{row.method} ({row.cell}): sets: {resolved.sets}, but all are the same images; set it to 1"
-        buffer = config.params.experts.get(row.buffer or "")
-        if resolved.rule in ("herding", "kcenter"):
-            if row.buffer is None:
-                told = f"rule {resolved.rule} (of {by}) chooses in the features of a network"
-                yield f"{where}.needs: {told}: name data/experts/<buffer>"
-            elif buffer and buffer.network != row.network:
-                yield (
-                    f"{where}.network: {row.network!r}, but {row.needs} holds networks {buffer.network!r}; "
-                    "name a buffer of this network"
-                )
-            elif buffer and buffer.networks < resolved.sets:
-                yield (
-                    f"experts.{row.buffer}.networks: {buffer.networks}, but {row.method} chooses {resolved.sets} sets, "
-                    f"each in the features of another network; set it to {resolved.sets} or more"
-                )
-    else:
+    by, rule = config.sources(row), resolved.parts().get("rule")
+    if rule is None:
         expected = {
             "objective": f"ddpipe/objectives/{resolved.objective.name}.py",
             "synthetic": f"ddpipe/synthetic/{resolved.synthetic.name}.py",
         }
         if row.ipc == "all":
             yield f"{where}.ipc: 'all' is for rule 'whole'; {row.method} (of {by}) needs a number of images per class"
+    else:
+        path = f"{program(rule).replace('.', '/')}.py"
+        expected = {"objective": path, "synthetic": path}
+        yield from chosen(config, where, row, resolved)
     for part, path in expected.items():
         if getattr(row, part) != path:
             told = f"but its resolved settings (of {by}) use {path}; name this file"
             yield f"{where}.{part}: {getattr(row, part)!r}, {told}"
         elif not (config.root / path).is_file():
             yield f"{where}.{part}: {path} does not exist; add it or choose another part"
+
+
+def chosen(config: Config, where: str, row: settings.Row, resolved: Any) -> Iterator[str]:
+    """That a rule has what it chooses from, and chooses as many sets as there can be."""
+    by, rule = config.sources(row), resolved.record
+    if rule.whole != (row.ipc == "all"):
+        yield f"{where}.ipc: {row.ipc}, but rule {resolved.rule!r} (of {by}) " + (
+            "takes all images: set it to all" if rule.whole else "needs a number of images per class"
+        )
+    if rule.whole and resolved.sets > 1:
+        yield f"methods.{row.method} ({row.cell}): sets: {resolved.sets}, but all are the same images; set it to 1"
+    buffer = config.params.experts.get(row.buffer or "")
+    if not rule.embedded:
+        return
+    if row.buffer is None:
+        told = f"rule {resolved.rule} (of {by}) chooses in the features of a network"
+        yield f"{where}.needs: {told}: name data/experts/<buffer>"
+    elif buffer and buffer.network != row.network:
+        yield (
+            f"{where}.network: {row.network!r}, but {row.needs} holds networks {buffer.network!r}; "
+            "name a buffer of this network"
+        )
+    elif buffer and buffer.networks < resolved.sets:
+        yield (
+            f"experts.{row.buffer}.networks: {buffer.networks}, but {row.method} chooses {resolved.sets} sets, "
+            f"each in the features of another network; set it to {resolved.sets} or more"
+        )
 
 
 def evaluations(config: Config) -> Iterator[str]:

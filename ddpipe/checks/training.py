@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from ddpipe import settings
 from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.settings import strategy
@@ -25,23 +24,13 @@ def trainings(config: Config) -> Iterator[str]:
             continue
         yield from flips(config, f"protocols.{protocol}.augment", rules.augment, row.data)
         if where.startswith("grid."):
-            yield from of_the_cell(config, row, resolved)
-        if rules.learned_lr and not learns_rate(resolved):
+            for key, augment in resolved.augments().items():
+                yield from flips(config, f"methods.{row.method}.{key}", augment, row.data)
+        if rules.learned_lr and "lr" not in resolved.hints():
             yield (
                 f"{where}: {protocol!r} trains with the step size that was learned with the set, but {row.method!r} "
                 "learns none; name a protocol without learned_lr"
             )
-
-
-def of_the_cell(config: Config, row: settings.Row, resolved: settings.Cell) -> Iterator[str]:
-    if isinstance(resolved, settings.Distillation):
-        where = f"methods.{row.method}"
-        yield from flips(config, f"{where}.augment", resolved.augment, row.data)
-        yield from flips(config, f"{where}.students.augment", getattr(resolved.students, "augment", "none"), row.data)
-
-
-def learns_rate(resolved: settings.Cell) -> bool:
-    return isinstance(resolved, settings.Distillation) and "lr" in resolved.objective.learned
 
 
 def flips(config: Config, where: str, augment: str, data: str) -> Iterator[str]:

@@ -5,24 +5,26 @@ generators and the losses so far. Nothing else is carried from one iteration to 
 """
 
 from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ddpipe import augmentation, settings, students
+from ddpipe import augmentation, settings
 from ddpipe.augmentation import Policy
+from ddpipe.context import Context
 from ddpipe.datasets.resident import Resident
 from ddpipe.distillation.average import Average
 from ddpipe.distillation.finite import Watch
 from ddpipe.distillation.outer import Outer
 from ddpipe.errors import UserError
-from ddpipe.experts.buffer import Buffer
 from ddpipe.memory import images_at_once
-from ddpipe.networks import Classifier
-from ddpipe.objectives import OBJECTIVES, Objective
-from ddpipe.objectives.contrast import Contrast
+from ddpipe.objectives import Objective
 from ddpipe.randomness import Streams
-from ddpipe.synthetic import STARTS, Synthetic
+from ddpipe.settings.part import Part, program
+from ddpipe.students import Students
+from ddpipe.synthetic import Synthetic
 
 
 @dataclass
@@ -31,7 +33,7 @@ class Distillation:
 
     synthetic: Synthetic
     objective: Objective
-    students: students.Students
+    students: Students
     real: Resident
     augment: Policy
     outer: Outer
@@ -39,6 +41,7 @@ class Distillation:
     history: Tensor
     iteration: int = 0
     average: Average | None = None
+    rates: dict[str, float] = field(default_factory=dict)  # step sizes of the parts, by their keys
     watch: Watch = field(init=False)
 
     def __post_init__(self) -> None:
@@ -47,7 +50,7 @@ class Distillation:
     def advance(self) -> None:
         """One iteration: the next student, then one outer step for every loss that the objective yields."""
         self.outer.begin(self.iteration, len(self.history))
-        student = self.students.next(self.synthetic, self.rng)
+        student = self.students.next(self.synthetic, self.rng, self.iteration)
         for loss in self.objective.losses(self.synthetic, student, self.real, self.augment, self.rng):
             self.outer.step(loss)
             self.history[self.iteration] += loss.value
@@ -63,11 +66,8 @@ class Distillation:
 
         Expert snapshots are looked at where they are read.
         """
-        found: dict[str, list[Tensor]] = {"students": [], "loss": [self.history[self.iteration]], "regulariser": []}
-        if isinstance(self.students, students.Trained):
-            found["students"] += self.students.network.parameters()
-        if isinstance(self.objective, Contrast):
-            found["regulariser"] += self.objective.extractor.parameters()
+        carried = self.students.carried() | self.objective.carried()
+        found = {"students": [], "loss": [self.history[self.iteration]]} | carried
         found |= {group: optimizer.parameters for group, optimizer in self.outer.optimizers.items()}
         return {part: tensors for part, tensors in found.items() if tensors}
 
@@ -84,7 +84,7 @@ class Distillation:
         part, when = found
         if not all(self.real.batch(rows).isfinite().all() for rows in self.looks()):
             raise UserError("the prepared images hold numbers that are not finite; prepare the data again")
-        rates = self.rates()
+        rates = {f"outer.{group}.lr": chosen.lr for group, chosen in self.outer.config.items()} | self.rates
         own = f"outer.{part}.lr" if part in self.outer.optimizers else f"{part}.lr"
         likeliest = sorted(rates, key=lambda key: (key != own, -rates[key]))  # its own, then the largest steps
         named = [f"{key} ({rates[key]:g})" for key in likeliest]
@@ -95,15 +95,6 @@ class Distillation:
     def looks(self) -> tuple[Tensor, ...]:
         """All rows of the real images, as many a time as memory is meant to hold."""
         return torch.arange(len(self.real.labels)).split(images_at_once(self.real.images[0].numel()))
-
-    def rates(self) -> dict[str, float]:
-        """The step sizes that can make numbers overflow, by their keys."""
-        found = {f"outer.{group}.lr": config.lr for group, config in self.outer.config.items()}
-        parts: dict[str, object] = {"students": self.students, "objective": self.objective}
-        if isinstance(self.objective, Contrast):
-            parts |= {"objective": self.objective.objective, "regulariser": self.objective}
-        rates = {f"{name}.lr": getattr(getattr(part, "config", None), "lr", None) for name, part in parts.items()}
-        return found | {key: rate for key, rate in rates.items() if rate is not None}
 
     def state_dict(self) -> dict[str, Tensor]:
         state = {"iteration": torch.tensor(self.iteration), "history": self.history}
@@ -130,53 +121,34 @@ class Distillation:
         return parts if self.average is None else parts | {"average": self.average}
 
 
-def compose(
-    config: settings.Distillation,
-    ipc: int,
-    real: Resident,
-    network: Classifier,
-    flip: bool,
-    rng: Streams,
-    buffer: Buffer | None = None,
-    compiled: bool = False,
-) -> Distillation:
+def compose(config: settings.Distillation, context: Context) -> Distillation:
     """Put a method together from its settings, at iteration 0.
-
-    Args:
-        ipc: images per class.
-        network: a module of the student's architecture on the device; its weights are overwritten.
-        flip: False where a mirrored image is another class.
-        buffer: the experts that the row needs, if it needs any.
-        compiled: through torch.compile, where the objective can.
 
     Raises:
         UserError: when the parts do not fit together.
     """
-    synthetic = STARTS[config.synthetic.name](config.synthetic, real, ipc, rng)
-    objective: Objective = OBJECTIVES[config.objective.name](config.objective, config.real_batch)
-    objective.compiled = compiled
-    pool = students.make(config.students, network, flip, buffer)
-    if not objective.accepts <= pool.gives:
-        lacking = ", ".join(sorted(objective.accepts - pool.gives))
-        raise UserError(
-            f"students: {config.students.name!r} gives no {lacking}, which objective {config.objective.name!r} needs"
-        )
+    for mistake in config.misfits():
+        raise UserError(mistake)
+    synthetic: Synthetic = make(config.synthetic, context)
+    objective: Objective = make(config.objective, context)
+    pool: Students = make(config.students, context)
     if config.regulariser is not None:
-        if config.synthetic.styles < 2:
-            raise UserError(
-                f"regulariser: {config.regulariser.name!r} compares a base in two styles, but synthetic "
-                f"{config.synthetic.name!r} shows each in one; choose two hallucinators or more, or regulariser: null"
-            )
-        objective = Contrast(config.regulariser, objective, network, rng)
+        objective = make(config.regulariser, context, objective)
     learned = [x for group in synthetic.groups().values() for x in group]
     return Distillation(
         synthetic,
         objective,
         pool,
-        real,
-        augmentation.make(config.augment, flip),
+        context.real,
+        augmentation.make(config.augment, context.flip),
         Outer(synthetic.groups() | objective.groups(), config.outer, config.clip),
-        rng,
-        torch.zeros(config.iterations, device=real.labels.device),
+        context.rng,
+        torch.zeros(config.iterations, device=context.real.labels.device),
         average=None if config.average is None else Average(learned, config.average),
+        rates={f"{key}.lr": part.lr for key, part in config.parts().items() if hasattr(part, "lr")},
     )
+
+
+def make(record: Part, context: Context, *beside: Any) -> Any:
+    """The part that `record` describes, made by the module with its mathematics."""
+    return import_module(program(record)).make(record, context, *beside)

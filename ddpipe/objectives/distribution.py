@@ -16,13 +16,14 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from ddpipe import settings
 from ddpipe.augmentation import Policy
+from ddpipe.context import Context
 from ddpipe.datasets.resident import Resident
-from ddpipe.distillation.outer import Loss
 from ddpipe.networks import Classifier, has_batch_norm
+from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
 from ddpipe.randomness import Streams
+from ddpipe.settings.objectives import distribution as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Synthetic
 
@@ -42,15 +43,14 @@ def mean_distance(synthetic: Tensor, real: Tensor) -> Tensor:
 class DistributionMatching(Objective):
     """The objective of DM."""
 
-    accepts = frozenset({"network"})
-
-    def __init__(self, config: settings.DistributionMatching, real_batch: int):
+    def __init__(self, config: record.DistributionMatching, real_batch: int):
         self.chunk, self.real_batch = config.chunk, real_batch
 
     def losses(
         self, synthetic: Synthetic, student: Student, real: Resident, augment: Policy, rng: Streams
     ) -> Iterator[Loss]:
         network, sizes = student.network, synthetic.sizes
+        assert network is not None, "the record accepts networks only"
         together = len(sizes) if has_batch_norm(network) else max(1, self.chunk // self.real_batch)
         images = synthetic.decode().images  # (V, c, h, w), class by class
         leaves = [block.requires_grad_() for block in images.detach().split(sizes)]
@@ -72,3 +72,7 @@ class DistributionMatching(Objective):
 def embedded_means(network: Classifier, classes: Sequence[Tensor]) -> Tensor:
     """(K, F) mean embeddings of K classes, whose images (n, c, h, w) go through the network in one batch."""
     return class_means(network.embed(torch.cat(list(classes))), [len(images) for images in classes])
+
+
+def make(config: record.DistributionMatching, context: Context) -> DistributionMatching:
+    return DistributionMatching(config, context.real_batch)

@@ -18,13 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddpipe import settings
 from ddpipe.augmentation import Policy
+from ddpipe.context import Context
 from ddpipe.datasets.resident import Resident
-from ddpipe.distillation.outer import Loss
 from ddpipe.networks import has_batch_norm
+from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
 from ddpipe.randomness import Streams
+from ddpipe.settings.objectives import gradient as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Synthetic
 
@@ -72,15 +73,14 @@ def gradient_distance(synthetic: Sequence[Tensor], real: Sequence[Tensor], metri
 class GradientMatching(Objective):
     """The objective of DC and, with an augmentation, of DSA."""
 
-    accepts = frozenset({"network"})
-
-    def __init__(self, config: settings.GradientMatching, real_batch: int):
+    def __init__(self, config: record.GradientMatching, real_batch: int):
         self.metric, self.real_batch = config.metric, real_batch
 
     def losses(
         self, synthetic: Synthetic, student: Student, real: Resident, augment: Policy, rng: Streams
     ) -> Iterator[Loss]:
         network = student.network
+        assert network is not None, "the record accepts networks only"
         if has_batch_norm(network):
             refresh_statistics_(network, real, rng("statistics"))
         matched = [p for p in network.parameters() if self.metric != "ours" or p.dim() > 1]
@@ -108,3 +108,7 @@ def refresh_statistics_(network: nn.Module, real: Resident, rng: torch.Generator
     with torch.no_grad():
         network.train()(images)
     network.eval()
+
+
+def make(config: record.GradientMatching, context: Context) -> GradientMatching:
+    return GradientMatching(config, context.real_batch)

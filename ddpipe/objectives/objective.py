@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ddpipe.augmentation import Policy
 from ddpipe.datasets.resident import Resident
-from ddpipe.distillation.outer import Loss
+from ddpipe.objectives.loss import Loss
 from ddpipe.randomness import Streams
 from ddpipe.students.stateless import Stateless
 from ddpipe.students.student import Student
@@ -15,9 +15,6 @@ from ddpipe.synthetic import Synthetic
 
 
 class Objective(Stateless):
-    accepts = frozenset({"network"})  # what it needs of a student
-    compiled = False  # run.compile: torch.compile where the objective can
-
     @abstractmethod
     def losses(
         self, synthetic: Synthetic, student: Student, real: Resident, augment: Policy, rng: Streams

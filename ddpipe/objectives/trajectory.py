@@ -17,13 +17,14 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from ddpipe import settings
 from ddpipe.augmentation import Policy
+from ddpipe.context import Context
 from ddpipe.datasets.resident import Resident
-from ddpipe.distillation.outer import Loss
 from ddpipe.networks import Classifier
+from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
 from ddpipe.randomness import Streams
+from ddpipe.settings.objectives import trajectory as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Synthetic
 from ddpipe.training.sweep import Compiled, Gradient, sweep, through_graph, walk
@@ -39,10 +40,8 @@ def distance(end: Tensor, start: Tensor, target: Tensor) -> Tensor:
 class TrajectoryMatching(Objective):
     """The objective of MTT, FTD, TESLA and HaBa; learns the student's step size."""
 
-    accepts = frozenset({"segment"})
-
-    def __init__(self, config: settings.TrajectoryMatching, real_batch: int):
-        self.config = config
+    def __init__(self, config: record.TrajectoryMatching, compiled: bool = False):
+        self.config, self.compiled = config, compiled
         self.lr = torch.tensor(config.lr, requires_grad=True)
         self.kept: Gradient | None = None
         self.agreement = torch.tensor(1.0)  # share of the images whose soft label has their class as its largest
@@ -50,7 +49,7 @@ class TrajectoryMatching(Objective):
     def losses(
         self, synthetic: Synthetic, student: Student, real: Resident, augment: Policy, rng: Streams
     ) -> Iterator[Loss]:
-        assert student.segment is not None, "compose refuses students without a segment"
+        assert student.segment is not None and student.network is not None, "the record accepts segments only"
         start, target = student.segment
         gradient = self.gradient(student.network)
         if self.config.soft_labels:
@@ -114,3 +113,7 @@ class TrajectoryMatching(Objective):
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.lr.copy_(state["lr"])
         self.agreement = state["agreement"]
+
+
+def make(config: record.TrajectoryMatching, context: Context) -> TrajectoryMatching:
+    return TrajectoryMatching(config, context.compiled)

@@ -16,8 +16,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.files.artifacts import read_json, write_json
 from ddpipe.planning.measure import LIMIT, MEASURES, Bench, seconds
-from ddpipe.planning.work import Operation, Work
 from ddpipe.progress import Progress, say
+from ddpipe.settings.work import Operation, Work
 
 FILE = Path("data") / "calibration.json"
 Images = Annotated[int, Field(ge=1, le=10**12)]  # or bytes, of what is written

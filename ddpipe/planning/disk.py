@@ -3,8 +3,8 @@
 import torch
 
 from ddpipe import networks, settings
-from ddpipe.planning.shapes import Data, Shape
-from ddpipe.planning.work import Cell
+from ddpipe.settings.shapes import Data, Shape
+from ddpipe.settings.work import Cell
 
 JSON = 1000  # bytes of the file beside the tensors
 HEADER = 200  # bytes at the start of a file of tensors

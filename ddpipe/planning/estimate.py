@@ -7,9 +7,10 @@ from ddpipe import settings
 from ddpipe.config import Config
 from ddpipe.planning import disk, work
 from ddpipe.planning.calibration import Calibration
-from ddpipe.planning.shapes import Data, data_of
+from ddpipe.planning.shapes import data_of
 from ddpipe.planning.steps import AFTER, RUNS, Step
-from ddpipe.planning.work import Cell, Work
+from ddpipe.settings.shapes import Data
+from ddpipe.settings.work import Cell, Work
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,7 @@ def measured(config: Config, step: Step, cell: str, network: str, protocol: str,
     done = work.evaluation(rules, chosen.sets, n, data, config.network(network), together) + work.process(data)
     size = disk.results(rules.networks * min(chosen.sets, rules.sets or chosen.sets))
     if step.group == "evaluate":
-        iterations = chosen.iterations if isinstance(chosen, settings.Distillation) else 0
-        size += disk.pictures(data, n, chosen.sets, iterations)
+        size += disk.pictures(data, n, chosen.sets, chosen.steps)
     return Demand(step, row.dataset, row.method, done, size)
 
 
@@ -117,10 +117,7 @@ def length(config: Config, cell: str, data: Data) -> int:
     row, chosen = config.row(cell), config.resolved(cell)
     if row.ipc == "all":
         return data.train
-    if isinstance(chosen, settings.Selection):
-        return row.ipc * data.shape.classes
-    found = Cell(chosen, data, row.ipc, config.network(row.network))
-    return found.classes * found.bases
+    return data.shape.classes * chosen.shown(data.shape, row.ipc)
 
 
 STAGES: dict[str, Callable[[Config, Step, str, bool], Demand | str]] = {

@@ -5,6 +5,7 @@ from collections import Counter
 from ddpipe import settings
 from ddpipe.config import Config, leaves, merge, results_of, validate
 from ddpipe.pipeline import results as measured
+from ddpipe.settings.part import program
 
 
 def methods(config: Config) -> str:
@@ -16,17 +17,10 @@ def methods(config: Config) -> str:
         numbers = {key: value for key, value in change.items() if key != "base"}
         parts = validate(settings.Cell, merge(recipe.parts, numbers), f"params.yaml:methods.{method}")
         lines.append(
-            (method, *composition(parts), recipe.protocol, str(cells[method]), flow(change), short(recipe.paper))
+            (method, *parts.composition(), recipe.protocol, str(cells[method]), flow(change), short(recipe.paper))
         )
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-
-
-def composition(parts: settings.Distillation | settings.Selection) -> tuple[str, str, str]:
-    """Objective, synthetic set and students of a method."""
-    if isinstance(parts, settings.Selection):
-        return f"{parts.rule} (selection)", "real images", "-"
-    return parts.objective.name, parts.synthetic.name, parts.students.name
 
 
 def short(paper: str) -> str:
@@ -58,7 +52,7 @@ def cell(config: Config, name: str) -> str:
     for protocol in dict.fromkeys([row.protocol, *(entry.protocol for entry in further.values())]):
         blocks.append((f"protocol {protocol} on {row.dataset}", protocol_numbers(config, protocol, row.dataset)))
     blocks += [
-        ("files with its mathematics", list(dict.fromkeys([row.objective, row.synthetic]))),
+        ("parts", mathematics(resolved)),
         ("commands", commands(name, list(further))),
         ("results", results(config, name)),
         *([("unverified", [recipe.unverified[row.cell]])] if row.cell in recipe.unverified else []),
@@ -87,6 +81,15 @@ def numbers(values: dict, origins: dict[tuple[str, ...], str]) -> list[str]:
     lines = [(f"{'.'.join(path)} = {value}", origins.get(path, "default")) for path, value in leaves(values)]
     width = max(len(text) for text, _ in lines)
     return [f"{text.ljust(width)}  {source}" for text, source in lines]
+
+
+def mathematics(resolved: settings.Cell) -> list[str]:
+    """Of each part its name, the file with its mathematics and where it was published."""
+    lines = []
+    for key, part in resolved.parts().items():
+        path = program(part).replace(".", "/") + ".py"
+        lines.append(f"{key} = {part.word}  {path}  {part.reference}")
+    return lines
 
 
 def commands(name: str, further: list[str]) -> list[str]:

@@ -15,14 +15,16 @@ from torch import Tensor
 from ddpipe import augmentation, networks, settings
 from ddpipe.datasets.preprocessing import Preprocessing, tensors_digest
 from ddpipe.datasets.resident import Resident
-from ddpipe.distillation.outer import Loss, Outer
+from ddpipe.distillation.outer import Outer
 from ddpipe.files.artifacts import write_tensors
 from ddpipe.objectives.distribution import embedded_means, mean_distance
 from ddpipe.objectives.gradient import gradient_distance, network_gradient
-from ddpipe.planning.shapes import Shape
-from ddpipe.planning.work import Operation
+from ddpipe.objectives.loss import Loss
 from ddpipe.randomness import generator
-from ddpipe.selections import coresets
+from ddpipe.selections.choice import Choice, pick
+from ddpipe.settings import Selection
+from ddpipe.settings.shapes import Shape
+from ddpipe.settings.work import Operation
 from ddpipe.synthetic import Batch
 from ddpipe.synthetic.hallucinator import Hallucinator, initial
 from ddpipe.training.loop import descend
@@ -255,8 +257,9 @@ def select_next(bench: Bench, operation: Operation, n: int) -> Call:
 def selecting(bench: Bench, operation: Operation, n: int, ipc: int) -> Call:
     """Choosing `ipc` of the n images of one class by their features."""
     features = torch.randn(n, bench.network(operation).classifier.in_features, generator=bench.rng)
-    rule = {"herding": coresets.herding, "kcenter": coresets.kcenter}[operation.option]
-    return lambda: rule(features, [torch.arange(n)], ipc)
+    choice = Choice([torch.arange(n)], ipc, bench.rng, lambda: features)
+    rule = Selection(rule=operation.option).record
+    return lambda: pick(rule, choice)
 
 
 def write(bench: Bench, operation: Operation, n: int) -> Call:

@@ -1,44 +1,12 @@
 """How many images of what shape a dataset has: as prepared, or as published while it is not."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.files import descriptions
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What networks see of a dataset: square images of `resolution` pixels."""
-
-    channels: int
-    resolution: int
-    classes: int
-
-    @property
-    def values(self) -> int:
-        """Numbers in one image."""
-        return self.channels * self.resolution**2
-
-    def __str__(self) -> str:
-        return f"{self.channels}x{self.resolution}x{self.resolution}, {self.classes} classes"
-
-
-@dataclass(frozen=True)
-class Data:
-    """The two parts of a dataset."""
-
-    shape: Shape
-    train: int
-    test: int
-    whitened: bool = False
-
-    @property
-    def per_class(self) -> int:
-        """Training images of an average class."""
-        return self.train // self.shape.classes
-
+from ddpipe.settings.shapes import Data, Shape
 
 PUBLISHED = {  # source -> its size, before `classes:` of params.yaml
     "digits": Data(Shape(1, 8, 10), 1297, 500),

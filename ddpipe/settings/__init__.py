@@ -2,26 +2,10 @@
 
 from ddpipe.settings.base import FILE, UNSTATED, Augmentation, Layers, Settings, Siamese, needed
 from ddpipe.settings.datasets import CHANNELS, HANDWRITTEN, OWN_KEYS, Dataset, Whitening
+from ddpipe.settings.method import Cell, Distillation, Selection
 from ddpipe.settings.networks import AlexNet, ConvNet, DenseNet, LeNet, Network, ResNet
 from ddpipe.settings.optimizers import Clip, Cosine, Drop, Optimizer, Schedule, Steps
 from ddpipe.settings.params import Evaluation, Params, Report, ReportSettings, Row, Run
-from ddpipe.settings.parts import (
-    Cell,
-    Contrast,
-    Distillation,
-    DistributionMatching,
-    ExpertStudents,
-    FreshStudents,
-    GradientMatching,
-    Hallucinator,
-    Part,
-    Pixels,
-    Selection,
-    Students,
-    TrainedStudents,
-    TrajectoryMatching,
-    halved,
-)
 from ddpipe.settings.recipe import Recipe
 from ddpipe.settings.training import Experts, Flat, Protocol, Training
 
@@ -31,31 +15,23 @@ __all__ = [
     "CHANNELS",
     "Cell",
     "Clip",
-    "Contrast",
     "ConvNet",
     "Cosine",
     "Dataset",
     "DenseNet",
     "Distillation",
-    "DistributionMatching",
     "Drop",
     "Evaluation",
-    "ExpertStudents",
     "Experts",
     "FILE",
     "Flat",
-    "FreshStudents",
-    "GradientMatching",
     "HANDWRITTEN",
-    "Hallucinator",
     "Layers",
     "LeNet",
     "Network",
     "OWN_KEYS",
     "Optimizer",
     "Params",
-    "Part",
-    "Pixels",
     "Protocol",
     "Recipe",
     "Report",
@@ -68,12 +44,8 @@ __all__ = [
     "Settings",
     "Siamese",
     "Steps",
-    "Students",
-    "TrainedStudents",
     "Training",
-    "TrajectoryMatching",
     "UNSTATED",
     "Whitening",
-    "halved",
     "needed",
 ]

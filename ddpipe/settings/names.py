@@ -21,7 +21,7 @@ def name(word: str) -> str:
 def program(path: str) -> str:
     """The path of a file of the program."""
     if not re.fullmatch(r"ddpipe/([a-z0-9_]{1,64}/){0,4}[a-z0-9_]{1,64}\.py", path):
-        raise ValueError(f"must be a file of the program like ddpipe/selections/coresets.py, not {path[:64]!r}")
+        raise ValueError(f"must be a file of the program like ddpipe/objectives/gradient.py, not {path[:64]!r}")
     return path
 
 

@@ -2,10 +2,12 @@
 
 import torch
 
-from ddpipe import settings
+from ddpipe.context import Context
+from ddpipe.errors import UserError
 from ddpipe.experts.buffer import Buffer
 from ddpipe.networks import Classifier
 from ddpipe.randomness import Streams
+from ddpipe.settings.students import experts as record
 from ddpipe.students.stateless import Stateless
 from ddpipe.students.student import Segment, Student
 from ddpipe.synthetic import Synthetic
@@ -14,14 +16,19 @@ from ddpipe.synthetic import Synthetic
 class Experts(Stateless):
     """An expert and a start epoch, both uniform, for every step."""
 
-    gives = frozenset({"segment"})  # the network is an architecture alone: nothing sets its weights
-
-    def __init__(self, config: settings.ExpertStudents, network: Classifier, buffer: Buffer):
+    def __init__(self, config: record.ExpertStudents, network: Classifier, buffer: Buffer):
         self.config, self.network, self.buffer = config, network, buffer
 
-    def next(self, synthetic: Synthetic, rng: Streams) -> Student:
+    def next(self, synthetic: Synthetic, rng: Streams, iteration: int) -> Student:
         draw = rng("students.experts")
         expert = int(torch.randint(len(self.buffer), (), generator=draw))
         start = int(torch.randint(self.config.starts, (), generator=draw))
         ends = (self.buffer.snapshot(expert, epoch) for epoch in (start, start + self.config.span))
-        return Student(self.network, Segment(*ends))
+        return Student(self.network, Segment(*ends), iteration)
+
+
+def make(config: record.ExpertStudents, context: Context) -> Experts:
+    """UserError without a buffer."""
+    if context.buffer is None:
+        raise UserError("students: 'experts' follow a buffer; name one as the row's needs: data/experts/<buffer>")
+    return Experts(config, context.network, context.buffer)

@@ -9,5 +9,8 @@ class Stateless:
     def state_dict(self) -> dict[str, Tensor]:
         return {}
 
+    def carried(self) -> dict[str, list[Tensor]]:
+        return {}
+
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         pass

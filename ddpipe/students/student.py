@@ -1,11 +1,13 @@
-"""The record that students hand to an objective."""
+"""What students hand to an objective, and what the loop asks of them. `next` is the paper's inner loop."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
 from ddpipe.networks import Classifier
+from ddpipe.randomness import Streams
+from ddpipe.synthetic import Synthetic
 
 
 class Segment(NamedTuple):
@@ -19,5 +21,19 @@ class Segment(NamedTuple):
 class Student:
     """A network that judges the set. The module is reused from step to step; only its weights are new."""
 
-    network: Classifier
+    network: Classifier | None = None  # absent where a kernel judges
     segment: Segment | None = None  # with one, the network gives the architecture alone
+    number: int = 0  # of the networks before it
+    age: int = 0  # iterations that this network has served already
+
+
+class Students(Protocol):
+    def next(self, synthetic: Synthetic, rng: Streams, iteration: int) -> Student:
+        """The student of `iteration`, counted from 0; iterations come one after another."""
+
+    def carried(self) -> dict[str, list[Tensor]]:
+        """Weights that go from one iteration to the next, and so may lose their numbers, by the key of their part."""
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None: ...

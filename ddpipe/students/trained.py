@@ -8,10 +8,12 @@ step it is replaced, not trained once more.
 import torch
 from torch import Tensor
 
-from ddpipe import settings
+from ddpipe import augmentation
 from ddpipe.augmentation import Policy
+from ddpipe.context import Context
 from ddpipe.networks import Classifier, initialise_
 from ddpipe.randomness import Streams
+from ddpipe.settings.students import trained as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Synthetic
 from ddpipe.training import optimizers, schedules
@@ -20,9 +22,7 @@ from ddpipe.training.optimizers import Optimizer
 
 
 class Trained:
-    gives = frozenset({"network"})
-
-    def __init__(self, config: settings.TrainedStudents, network: Classifier, augment: Policy):
+    def __init__(self, config: record.TrainedStudents, network: Classifier, augment: Policy):
         self.config, self.network, self.augment = config, network, augment
         self.served = 0  # steps the present network has served
         self.optimizer = self.new_optimizer()
@@ -30,14 +30,14 @@ class Trained:
     def new_optimizer(self) -> Optimizer:
         return optimizers.make(self.config, self.network.parameters())
 
-    def next(self, synthetic: Synthetic, rng: Streams) -> Student:
+    def next(self, synthetic: Synthetic, rng: Streams, iteration: int) -> Student:
         if self.served % self.config.outer_loop == 0:
             initialise_(self.network.train(), rng("students.init"))
             self.optimizer, self.served = self.new_optimizer(), 0
         else:
             self.train(synthetic, rng)
-        self.served += 1
-        return Student(self.network)
+        age, self.served = self.served, self.served + 1
+        return Student(self.network, number=iteration // self.config.outer_loop, age=age)
 
     def train(self, synthetic: Synthetic, rng: Streams) -> None:
         images, targets = (tensor.detach() for tensor in synthetic.decode())
@@ -55,6 +55,9 @@ class Trained:
                 rng("students.train"),
             )
 
+    def carried(self) -> dict[str, list[Tensor]]:
+        return {"students": list(self.network.parameters())}
+
     def state_dict(self) -> dict[str, Tensor]:
         network = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         optimizer = {f"optimizer.{name}": value for name, value in self.optimizer.state_dict().items()}
@@ -69,3 +72,7 @@ class Trained:
         self.served = int(state["served"])
         self.network.load_state_dict(parts["network"])
         self.optimizer.load_state_dict(parts["optimizer"])
+
+
+def make(config: record.TrainedStudents, context: Context) -> Trained:
+    return Trained(config, context.network, augmentation.make(config.augment, context.flip))

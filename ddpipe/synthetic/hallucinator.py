@@ -12,10 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddpipe import settings
-from ddpipe.datasets.resident import Resident
+from ddpipe.context import Context
 from ddpipe.errors import UserError
-from ddpipe.randomness import Streams
+from ddpipe.settings.synthetic import hallucinator as record
 from ddpipe.training.batch import Batch, chunks
 
 KERNEL = 3
@@ -110,14 +109,16 @@ class Hallucinator(nn.Module):
         return sum(tensor.numel() for tensor in self.codes().values())
 
 
-def start(config: settings.Hallucinator, real: Resident, ipc: int, rng: Streams) -> Hallucinator:
+def make(config: record.Hallucinator, context: Context) -> Hallucinator:
     """Random real images of each class as bases, and hallucinators as PyTorch's layers begin."""
-    count, key = (ipc, "ipc") if config.bases is None else (config.bases, "synthetic.bases")
+    real = context.real
+    count, key = config.takes(context.ipc)
     sizes = [len(rows) for rows in real.class_index]
     if count > min(sizes):
         smallest = sizes.index(min(sizes))
-        raise UserError(f"{key}: {count} is more than the {min(sizes)} training images of class {smallest}; lower it")
-    draw, num_classes = rng("synthetic.init"), len(sizes)
+        told = f"{count} is more than the {min(sizes)} training images of class {smallest}"
+        raise UserError(f"{key or 'ipc'}: {told}; lower it")
+    draw, num_classes = context.rng("synthetic.init"), len(sizes)
     bases = torch.cat([real.sample(label, count, draw) for label in range(num_classes)])
     channels, *side = bases.shape[1:]
     if config.channels == 1:

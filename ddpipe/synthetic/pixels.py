@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddpipe import settings
+from ddpipe.context import Context
 from ddpipe.datasets.resident import Resident
 from ddpipe.errors import UserError
-from ddpipe.randomness import Streams
+from ddpipe.settings.synthetic import pixels as record
 from ddpipe.training.batch import Batch, chunks
 
 
@@ -63,10 +63,11 @@ class Pixels(nn.Module):
         return self.images.numel()
 
 
-def start(config: settings.Pixels, real: Resident, ipc: int, rng: Streams) -> Pixels:
+def make(config: record.Pixels, context: Context) -> Pixels:
     """IPC random real images of each class (`init: real`) or standard normal noise (`init: noise`)."""
+    real, ipc = context.real, context.ipc
     check_ipc(ipc, real)
-    draw, num_classes = rng("synthetic.init"), len(real.class_index)
+    draw, num_classes = context.rng("synthetic.init"), len(real.class_index)
     classes = torch.arange(num_classes).repeat_interleave(ipc)
     if config.init == "real":
         images = torch.cat([real.sample(label, ipc, draw) for label in range(num_classes)])

@@ -19,8 +19,8 @@ IMAGES = 10  # a step: CIFAR-10 at one image per class
 
 def scene(how: str, steps: int, width: int, compiled: bool = False) -> TrajectoryMatching:
     """The objective alone: a student, its segment and its batches are made by `gradient_of`."""
-    config = settings.TrajectoryMatching(name="trajectory", steps=steps, gradient=how)  # type: ignore[arg-type]
-    objective = TrajectoryMatching(config, 1)
+    config = settings.objectives.trajectory.TrajectoryMatching(name="trajectory", steps=steps, gradient=how)  # type: ignore[arg-type]
+    objective = TrajectoryMatching(config)
     objective.compiled = compiled
     return objective
 

@@ -1,11 +1,9 @@
 """Settings of every part, and small compositions of them; `conftest.py` makes the trajectories that some follow."""
 
 import itertools
-from typing import Annotated
 
 import pytest
 import torch
-from pydantic import Field, TypeAdapter
 from torch import Tensor
 
 from ddpipe import networks, settings
@@ -14,44 +12,77 @@ from ddpipe.datasets.resident import Resident
 from ddpipe.distillation.loop import Distillation, compose
 from ddpipe.experts.buffer import Buffer
 from ddpipe.randomness import Streams, generator
+from ddpipe.settings.part import Part, records
+from tests.contexts import context
 
 SIZES = [7, 5, 9]  # training images of each class: unequal, and fewer than a real batch in class 1
 SIDE = 8
 STRATEGY = "color_crop_cutout_flip_scale_rotate"
 
-SYNTHETIC = {
-    "pixels-real": {"name": "pixels", "init": "real"},
-    "pixels-noise": {"name": "pixels", "init": "noise"},
-    "hallucinator": {"name": "hallucinator", "hallucinators": 3},
-    "hallucinator-grey": {"name": "hallucinator", "hallucinators": 2, "channels": 1},
-}
-OBJECTIVE = {
-    "gradient-ours": {"name": "gradient"},
-    "gradient-mse": {"name": "gradient", "metric": "mse"},
-    "gradient-cos": {"name": "gradient", "metric": "cos"},
-    "distribution": {"name": "distribution"},
-    "distribution-chunks": {"name": "distribution", "chunk": 6},
-    "trajectory": {"name": "trajectory", "steps": 3, "lr": 0.05},
-    "trajectory-full": {"name": "trajectory", "steps": 3, "lr": 0.05, "gradient": "full"},
-    "trajectory-chunks": {"name": "trajectory", "steps": 4, "lr": 0.05, "batch": 4, "gradient": "truncated"},
-    "trajectory-soft": {"name": "trajectory", "steps": 2, "lr": 0.05, "soft_labels": True},
-}
-REGULARISER = {"none": None, "contrast": {"name": "contrast"}}
-STUDENTS = {
-    "fresh": {"name": "fresh"},
-    "trained": {"name": "trained", "outer_loop": 3, "inner_loop": 2, "momentum": 0.5, "batch": 4},
-    "trained-augmented": {"name": "trained", "outer_loop": 2, "inner_loop": 1, "augment": STRATEGY},
-    "experts": {"name": "experts", "starts": 2, "span": 2},
-}
+
+def variants(family: str, numbers: dict[str, dict[str, dict]]) -> dict[str, dict]:
+    """What the suites try of every part that has a record: its variants below, or its name alone."""
+    found = {}
+    for name in records(family):
+        for variant, changed in numbers.get(name, {"": {}}).items():
+            found["-".join(filter(None, [name, variant]))] = {"name": name} | changed
+    return found
+
+
+SYNTHETIC = variants(
+    "synthetic",
+    {
+        "pixels": {"real": {"init": "real"}, "noise": {"init": "noise"}},
+        "hallucinator": {"": {"hallucinators": 3}, "grey": {"hallucinators": 2, "channels": 1}},
+    },
+)
+OBJECTIVE = variants(
+    "objectives",
+    {
+        "gradient": {metric: {"metric": metric} for metric in ("ours", "mse", "cos")},
+        "distribution": {"": {}, "chunks": {"chunk": 6}},
+        "trajectory": {
+            "": {"steps": 3, "lr": 0.05},
+            "full": {"steps": 3, "lr": 0.05, "gradient": "full"},
+            "chunks": {"steps": 4, "lr": 0.05, "batch": 4, "gradient": "truncated"},
+            "soft": {"steps": 2, "lr": 0.05, "soft_labels": True},
+        },
+    },
+)
+REGULARISER = {"none": None} | variants("regularisers", {})
+STUDENTS = variants(
+    "students",
+    {
+        "trained": {
+            "": {"outer_loop": 3, "inner_loop": 2, "momentum": 0.5, "batch": 4},
+            "augmented": {"outer_loop": 2, "inner_loop": 1, "augment": STRATEGY},
+        },
+        "experts": {"": {"starts": 2, "span": 2}},
+    },
+)
 EXPERTS, SNAPSHOTS = 2, 43  # of the buffer: enough for every recipe
 ARCHITECTURE = settings.ConvNet(kind="convnet", depth=2, width=4)
 BUFFERS: dict[str, Buffer] = {}  # filled by conftest.py
 
-MATCHING = [name for name in OBJECTIVE if not name.startswith("trajectory")]
-FOLLOWING = [name for name in OBJECTIVE if name.startswith("trajectory")]
-GROWING = [name for name in STUDENTS if name != "experts"]  # students with weights of their own
-PAIRS = [*itertools.product(MATCHING, GROWING), *itertools.product(FOLLOWING, ["experts"])]
-SOME = [*itertools.product(["gradient-ours", "distribution-chunks"], GROWING), ("trajectory", "experts")]
+
+def record(family: str, spec: dict) -> type[Part]:
+    return records(family)[spec["name"]]
+
+
+def fits(objective: str, pool: str) -> bool:
+    """Whether these students give what this objective needs, by their records."""
+    accepts = record("objectives", OBJECTIVE[objective]).accepts
+    return accepts <= record("students", STUDENTS[pool]).gives
+
+
+def partner(objective: str) -> str:
+    """The first students that serve the objective."""
+    return next(pool for pool in sorted(STUDENTS, reverse=True) if fits(objective, pool))
+
+
+PAIRS = [pair for pair in itertools.product(OBJECTIVE, STUDENTS) if fits(*pair)]
+FIRST = {spec["name"]: name for name, spec in reversed(OBJECTIVE.items())}  # one variant of each objective
+SOME = [(objective, pool) for objective, pool in PAIRS if objective in FIRST.values()]
 SETS = [("pixels-real", "none"), ("hallucinator", "none"), ("hallucinator", "contrast")]  # and what is beside them
 
 every_start = pytest.mark.parametrize("start", SYNTHETIC)
@@ -88,24 +119,25 @@ def of(
         "iterations": 8,
         "real_batch": 6,
     }
-    rates = {"images": lr, "bases": lr, "hallucinators": 0.1 * lr, "lr": 1e-4 * lr}
-    learned = settings_of(parts["synthetic"]).learned | settings_of(parts["objective"]).learned
-    outer = {group: {"lr": rates[group], "momentum": 0.5} for group in sorted(learned)}
+    rates = {"hallucinators": 0.1 * lr, "lr": 1e-4 * lr}
+    learned = (
+        settings_of("synthetic", SYNTHETIC[start]).learned | settings_of("objectives", OBJECTIVE[objective]).learned
+    )
+    outer = {group: {"lr": rates.get(group, lr), "momentum": 0.5} for group in sorted(learned)}
     return settings.Distillation.model_validate(parts | {"outer": outer} | more)
 
 
-def settings_of(spec: dict):
-    """The settings of one synthetic set or objective."""
-    fields = settings.Distillation.model_fields
-    kinds = fields["synthetic"].annotation | fields["objective"].annotation
-    return TypeAdapter(Annotated[kinds, Field(discriminator="name")]).validate_python(spec)
+def settings_of(family: str, spec: dict) -> Part:
+    """The settings of one part."""
+    return record(family, spec).model_validate(spec)
 
 
 def run_of(chosen: settings.Distillation, path=(0, "cell", 0), ipc: int = 2, norm: str = "instance", real=None):
     real = real or resident()
     architecture = ARCHITECTURE.model_copy(update={"norm": norm})
     network = networks.build(architecture, 2, SIDE, len(real.class_index))
-    return compose(chosen, ipc, real, network, True, Streams(*path), BUFFERS["small"])
+    made = context(real, ipc, network, Streams(*path), True, chosen.real_batch, BUFFERS["small"], architecture)
+    return compose(chosen, made)
 
 
 def advanced(run: Distillation, steps: int) -> Distillation:

@@ -1,29 +1,28 @@
 """What every objective, regulariser and pool of students promises, and every composition of them."""
 
 import random
+from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter
 from torch import Tensor
 
 from ddpipe import networks, settings, students
 from ddpipe.augmentation.siamese import Augment
-from ddpipe.checks import parts
-from ddpipe.distillation.loop import Distillation, compose
+from ddpipe.distillation.loop import Distillation, compose, make
 from ddpipe.errors import UserError
 from ddpipe.evaluation import Examination, TrainingSet
 from ddpipe.files import artifacts
-from ddpipe.objectives import OBJECTIVES
-from ddpipe.objectives.contrast import Contrast
 from ddpipe.randomness import Streams, generator
-from ddpipe.synthetic import STARTS, Batch
+from ddpipe.settings.part import program, records
+from ddpipe.synthetic import Batch
+from tests.contexts import context
 from tests.contracts.compositions import (
     ARCHITECTURE,
     BUFFERS,
-    FOLLOWING,
     OBJECTIVE,
     PAIRS,
     REGULARISER,
@@ -45,28 +44,35 @@ from tests.contracts.compositions import (
     every_start,
     learned_by,
     of,
+    partner,
     resident,
     run_of,
     settings_of,
 )
 
+FAMILIES = ("objectives", "synthetic", "students", "regularisers", "selections")
 
-def test_every_registered_part_is_here():
-    assert {spec["name"] for spec in SYNTHETIC.values()} == set(STARTS)
-    assert {spec["name"] for spec in OBJECTIVE.values()} == set(OBJECTIVES)
-    assert {spec["name"] for spec in STUDENTS.values()} == {"fresh", "trained", "experts"}
+
+@pytest.mark.parametrize(("family", "name"), [(family, name) for family in FAMILIES for name in records(family)])
+def test_a_record_says_what_it_is(family, name):
+    kind = records(family)[name]
+    assert kind.reference
+    module = import_module(program(kind))
+    assert module.__name__ == f"ddpipe.{family}.{name}" and callable(module.make) and module.__doc__
+    if "name" in kind.model_fields:
+        assert get_args(kind.model_fields["name"].annotation) == (name,)
 
 
 @every_start
 def test_the_settings_of_a_start_name_the_groups_that_it_learns(start):
     run = run_of(of(start=start))
-    assert run.synthetic.groups().keys() == settings_of(SYNTHETIC[start]).learned
+    assert run.synthetic.groups().keys() == settings_of("synthetic", SYNTHETIC[start]).learned
 
 
 @every_pair
 def test_the_settings_of_an_objective_name_the_groups_that_it_learns(objective, pool):
     run = run_of(of(objective, pool))
-    assert run.objective.groups().keys() == settings_of(OBJECTIVE[objective]).learned
+    assert run.objective.groups().keys() == settings_of("objectives", OBJECTIVE[objective]).learned
 
 
 @every_pair
@@ -100,7 +106,7 @@ def moves_every_image(run: Distillation) -> None:
 @pytest.mark.parametrize("regulariser", REGULARISER)
 def test_parts_that_do_not_fit_are_refused_by_compose_as_by_check(start, objective, pool, regulariser):
     chosen = of(objective, pool, start=start, regulariser=regulariser)
-    mistakes = list(parts.misfits(chosen))
+    mistakes = list(chosen.misfits())
     if mistakes:
         with pytest.raises(UserError, match=rf"^{mistakes[0].partition(':')[0]}: "):
             run_of(chosen)
@@ -112,7 +118,7 @@ def test_parts_that_do_not_fit_are_refused_by_compose_as_by_check(start, objecti
 
 def test_groups_of_the_outer_optimiser_are_refused_by_compose_as_by_check():
     chosen = of(start="hallucinator", outer={"images": {"lr": 0.1}})
-    (mistake,) = parts.misfits(chosen)
+    (mistake,) = chosen.misfits()
     assert mistake.startswith("outer: has ['images'], but what is learned is ['bases', 'hallucinators']")
     with pytest.raises(UserError, match=r"^outer: has \['images'\], but what is learned is"):
         run_of(chosen)
@@ -122,7 +128,7 @@ def test_students_that_follow_experts_need_a_buffer():
     chosen, real = of("trajectory", "experts"), resident()
     network = networks.build(ARCHITECTURE, 2, SIDE, len(SIZES))
     with pytest.raises(UserError, match="^students: 'experts' follow a buffer"):
-        compose(chosen, 2, real, network, True, Streams("run"))
+        compose(chosen, context(real, 2, network))
 
 
 @every_combination
@@ -231,12 +237,11 @@ def test_gradients_of_what_is_learned_agree_with_finite_differences(objective, a
     weights = torch.cat([p.detach().flatten() for p in network.parameters()])
     moved = 0.1 * torch.randn(weights.shape, dtype=torch.float64, generator=generator("segment"))
     student = students.Student(network, students.Segment(weights, weights + moved))
-    pool = "experts" if objective in FOLLOWING else "fresh"
-    chosen = of(objective, pool, augment, start, regulariser)
-    synthetic = STARTS[chosen.synthetic.name](chosen.synthetic, real, 2, Streams("differences")).double()
-    judge = OBJECTIVES[chosen.objective.name](chosen.objective, real_batch=3)
+    chosen = of(objective, partner(objective), augment, start, regulariser)
+    synthetic = make(chosen.synthetic, context(real, 2, network, Streams("differences"))).double()
+    judge = make(chosen.objective, context(real, 2, network, real_batch=3))
     if chosen.regulariser:
-        judge = Contrast(chosen.regulariser, judge, network, Streams("contrast"))
+        judge = make(chosen.regulariser, context(real, 2, network, Streams("contrast")), judge)
 
     def loss():
         return next(judge.losses(synthetic, student, real, Augment(augment), Streams("same draws")))
@@ -268,7 +273,7 @@ def test_the_second_player_leaves_the_set_alone_and_follows_it():
     """Its step comes after the outer one, and moves its own weights only."""
     chosen, rng = of("distribution", start="hallucinator", regulariser="contrast"), Streams("players")
     run = run_of(chosen)
-    student = run.students.next(run.synthetic, rng)
+    student = run.students.next(run.synthetic, rng, 0)
     losses = run.objective.losses(run.synthetic, student, run.real, run.augment, rng)
     extractor = run.objective.extractor
     before = {name: value.clone() for name, value in extractor.state_dict().items()}
@@ -284,21 +289,23 @@ def test_the_second_player_leaves_the_set_alone_and_follows_it():
 
 @every_pool
 def test_students_survive_their_state_in_the_middle_of_a_network(pool):
-    chosen = TypeAdapter(settings.Students).validate_python(STUDENTS[pool])
-    synthetic = STARTS["pixels"](settings.Pixels(name="pixels"), resident(), 2, Streams("students"))
+    real = resident()
+    synthetic = make(settings_of("synthetic", SYNTHETIC["pixels-real"]), context(real, 2))
 
-    def make():
+    def students_of():
         architecture = settings.ConvNet(kind="convnet", depth=1, width=4, norm="batch")
-        return students.make(chosen, networks.build(architecture, 2, SIDE, len(SIZES)), True, BUFFERS["small"])
+        network = networks.build(architecture, 2, SIDE, len(SIZES))
+        return make(settings_of("students", STUDENTS[pool]), context(real, 2, network, buffer=BUFFERS["small"]))
 
-    one, rng = make(), Streams("students")
-    for _ in range(2):
-        one.next(synthetic, rng)
-    other, same = make(), Streams("students")
+    one, rng = students_of(), Streams("students")
+    for iteration in range(2):
+        one.next(synthetic, rng, iteration)
+    other, same = students_of(), Streams("students")
     other.load_state_dict({name: value.clone() for name, value in one.state_dict().items()})
     same.load_state_dict(rng.state_dict())
-    for _ in range(4):
-        a, b = one.next(synthetic, rng), other.next(synthetic, same)
+    for iteration in range(2, 6):
+        a, b = one.next(synthetic, rng, iteration), other.next(synthetic, same, iteration)
+        assert (a.number, a.age) == (b.number, b.age)
         if a.segment is None:
             assert equal(a.network.state_dict(), b.network.state_dict())
         else:

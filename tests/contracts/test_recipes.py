@@ -24,12 +24,12 @@ def test_every_cell_of_every_recipe_resolves_and_composes(name, cell):
 
 def smaller(chosen: settings.Distillation) -> settings.Distillation:
     """With at most three bases a class and three steps of a student: the images here are few."""
-    synthetic, objective = chosen.synthetic, chosen.objective
-    if isinstance(synthetic, settings.Hallucinator) and synthetic.bases:
-        synthetic = synthetic.model_copy(update={"bases": min(3, synthetic.bases)})
-    if isinstance(objective, settings.TrajectoryMatching):
-        objective = objective.model_copy(update={"steps": min(3, objective.steps)})
-    return chosen.model_copy(update={"real_batch": 4, "synthetic": synthetic, "objective": objective})
+    few = {"bases", "steps"}
+    smaller = {
+        key: part.model_copy(update={name: min(3, value) for name, value in part if name in few and value})
+        for key, part in chosen.parts().items()
+    }
+    return chosen.model_copy(update={"real_batch": 4} | smaller)
 
 
 def test_every_row_of_the_grid_resolves_to_a_cell_of_its_recipe():

@@ -3,10 +3,12 @@
 import pytest
 import torch
 
-from ddpipe import settings
+from ddpipe.distillation.loop import make
 from ddpipe.errors import UserError
 from ddpipe.randomness import Streams, generator
-from ddpipe.synthetic import STARTS, Pixels
+from ddpipe.settings.shapes import Shape
+from ddpipe.synthetic.pixels import Pixels
+from tests.contexts import context
 from tests.contracts.compositions import (
     SIDE,
     SIZES,
@@ -21,10 +23,14 @@ from tests.contracts.compositions import (
 )
 
 
+def started(start, ipc=3, real=None):
+    chosen = settings_of("synthetic", SYNTHETIC[start])
+    return make(chosen, context(real or resident(), ipc, rng=Streams("synthetic", start)))
+
+
 @pytest.fixture(params=SYNTHETIC)
 def synthetic(request):
-    chosen = settings_of(SYNTHETIC[request.param])
-    return STARTS[chosen.name](chosen, resident(), 3, Streams("synthetic", request.param))
+    return started(request.param)
 
 
 def test_decode_gives_images_and_distributions_class_by_class(synthetic):
@@ -78,6 +84,15 @@ def test_every_learned_tensor_gets_a_gradient_from_every_image(synthetic):
         assert any(bool((g != 0).any()) for g in torch.autograd.grad(part, learned, torch.ones_like(part)))
 
 
+@every_start
+@pytest.mark.parametrize("ipc", [1, 3])
+def test_the_record_counts_examples_and_floats_as_the_set_does(start, ipc):
+    record, made = settings_of("synthetic", SYNTHETIC[start]), started(start, ipc)
+    shape = Shape(2, SIDE, len(SIZES))
+    assert len(made) == len(SIZES) * record.examples(shape, ipc) * record.styles
+    assert made.stored_floats() == record.floats(shape, ipc)
+
+
 def test_stored_floats_are_the_learned_numbers(synthetic):
     assert synthetic.stored_floats() == sum(tensor.numel() for tensor in learned_by(synthetic))
     if isinstance(synthetic, Pixels):
@@ -86,8 +101,7 @@ def test_stored_floats_are_the_learned_numbers(synthetic):
 
 @pytest.mark.parametrize("start", SYNTHETIC)
 def test_settings_tell_what_is_behind_the_examples(start):
-    chosen = settings_of(SYNTHETIC[start])
-    synthetic = STARTS[chosen.name](chosen, resident(), 3, Streams("synthetic", start))
+    chosen, synthetic = settings_of("synthetic", SYNTHETIC[start]), started(start)
     parts = [name for name in ("contents", "styles", "pairs", "codes") if hasattr(synthetic, name)]
     assert parts == (["contents", "styles", "pairs", "codes"] if chosen.factorised else [])
     if not chosen.factorised:
@@ -111,7 +125,7 @@ def test_a_synthetic_set_survives_its_state(synthetic):
 
 def test_real_start_is_ipc_different_images_of_each_class():
     real = resident()
-    start = STARTS["pixels"](settings.Pixels(name="pixels"), real, 5, Streams("start"))
+    start = started("pixels-real", 5, real)
     for image, label in zip(start.images, start.classes, strict=True):
         same = [
             row for row in real.class_index[label].tolist() if torch.equal(real.batch(torch.tensor([row]))[0], image)
@@ -121,7 +135,7 @@ def test_real_start_is_ipc_different_images_of_each_class():
 
 
 def test_noise_start_is_standard_normal():
-    start = STARTS["pixels"](settings.Pixels(name="pixels", init="noise"), resident([50, 50]), 50, Streams("start"))
+    start = started("pixels-noise", 50, resident([50, 50]))
     images = start.images.detach()
     assert abs(float(images.mean())) < 0.05 and abs(float(images.std()) - 1) < 0.05
 

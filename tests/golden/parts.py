@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ddpipe import networks
 from ddpipe.augmentation.siamese import Augment, Draw
 from ddpipe.distillation.loop import Distillation
-from ddpipe.distillation.outer import Loss
+from ddpipe.objectives.loss import Loss
 from ddpipe.settings import ConvNet
 
 

@@ -9,7 +9,7 @@ from ddpipe.augmentation.siamese import Augment
 from ddpipe.objectives.gradient import GradientMatching, gradient_distance, network_gradient, rowwise_cosine
 from ddpipe.randomness import Streams
 from ddpipe.students import Student
-from ddpipe.synthetic import Pixels
+from ddpipe.synthetic.pixels import Pixels
 
 SUFFIX = {"float32": "", "float64": "64"}
 
@@ -69,7 +69,8 @@ def test_loss_and_gradient_of_the_images(case, dtype, metric):
         pytest.skip(f"the case has no metric {metric}")
     learned, student = synthetic(golden, dtype), Student(network(golden, dtype))
     objective = GradientMatching(
-        settings.GradientMatching(name="gradient", metric=metric), real_batch=config["real_per_class"]
+        settings.objectives.gradient.GradientMatching(name="gradient", metric=metric),
+        real_batch=config["real_per_class"],
     )
     real = WholeClass(golden["real"].to(getattr(torch, dtype)))
     (loss,) = objective.losses(learned, student, real, Augment(config["augmentation"]), Streams("dc"))

@@ -11,22 +11,21 @@ from ddpipe.distillation.outer import Outer
 from ddpipe.objectives.distribution import DistributionMatching, class_means, mean_distance
 from ddpipe.randomness import Streams
 from ddpipe.students import Student
-from ddpipe.synthetic import Pixels
+from ddpipe.students.stateless import Stateless
+from ddpipe.synthetic.pixels import Pixels
 
 SUFFIX = {"float32": "f32", "float64": "f64"}
 
 every_dtype = pytest.mark.parametrize("dtype", SUFFIX)
 
 
-class Given:
+class Given(Stateless):
     """Students whose networks are given, one an iteration."""
-
-    gives = frozenset({"network"})
 
     def __init__(self, networks):
         self.networks = iter(networks)
 
-    def next(self, synthetic, rng):
+    def next(self, synthetic, rng, iteration):
         return Student(next(self.networks))
 
 
@@ -44,7 +43,7 @@ def distillation(golden, networks, dtype, lr, momentum, iterations, chunk=2560):
     images = golden["img_syn"].to(dtype)
     classes = torch.arange(config["num_classes"]).repeat_interleave(config["ipc"])
     synthetic = Pixels(images, classes, config["num_classes"])
-    objective = settings.DistributionMatching(name="distribution", chunk=chunk)
+    objective = settings.objectives.distribution.DistributionMatching(name="distribution", chunk=chunk)
     return Distillation(
         synthetic,
         DistributionMatching(objective, config["real_per_class"]),

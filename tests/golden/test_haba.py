@@ -6,9 +6,9 @@ from parts import network_of
 from test_mtt_match import objective, split
 from torch import Tensor
 
-from ddpipe.objectives.contrast import likeness, supervised_contrast, unlikeness
-from ddpipe.synthetic import Batch, Hallucinator
-from ddpipe.synthetic.hallucinator import Weights, hallucinate
+from ddpipe.regularisers.contrast import likeness, supervised_contrast, unlikeness
+from ddpipe.synthetic import Batch
+from ddpipe.synthetic.hallucinator import Hallucinator, Weights, hallucinate
 from ddpipe.training.sweep import Gradient
 
 

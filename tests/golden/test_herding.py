@@ -2,7 +2,8 @@
 
 import pytest
 
-from ddpipe.selections import coresets
+from ddpipe.selections.herding import herding as herd
+from ddpipe.selections.kcenter import kcenter
 
 
 @pytest.mark.variants_of("herding")
@@ -13,8 +14,8 @@ def test_selections_equal_the_reference(case, variant):
     assert [len(rows) for rows in class_index] == config["class_sizes"]
     ipc = int(herding["ipc"])
     if variant == "kcenter":
-        selected = coresets.kcenter(herding["features"], class_index, ipc)
+        selected = kcenter(herding["features"], class_index, ipc)
     else:
-        selected = coresets.herding(herding["features"], class_index, ipc, normalise=chosen["normalise"])
+        selected = herd(herding["features"], class_index, ipc, normalise=chosen["normalise"])
     for key in chosen["keys"]:
         herding.check(selected, herding[key], key)

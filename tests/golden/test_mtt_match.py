@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ddpipe import settings
 from ddpipe.objectives.trajectory import TrajectoryMatching, distance
-from ddpipe.synthetic import Batch, Pixels
+from ddpipe.synthetic import Batch
+from ddpipe.synthetic.pixels import Pixels
 from ddpipe.training.sweep import Gradient, walk
 
 
@@ -41,8 +42,10 @@ def split(config: dict, flat: Tensor) -> list[Tensor]:
 
 def objective(golden, how: str, dtype: torch.dtype, factor: float = 1.0) -> TrajectoryMatching:
     steps = len(golden["batches"])
-    config = settings.TrajectoryMatching(name="trajectory", steps=steps, gradient=how, factor=factor)
-    made = TrajectoryMatching(config, 1)
+    config = settings.objectives.trajectory.TrajectoryMatching(
+        name="trajectory", steps=steps, gradient=how, factor=factor
+    )
+    made = TrajectoryMatching(config)
     made.lr = golden["lr"].to(dtype).requires_grad_()
     return made
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_mtt_match import objective, pieces
 
-from ddpipe.synthetic import Pixels
+from ddpipe.synthetic.pixels import Pixels
 
 
 @pytest.mark.parametrize("bits", ["f64", "f32"])

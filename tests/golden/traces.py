@@ -7,14 +7,14 @@ import torch
 from cases import Case
 from parts import Recorded, WholeClass, copy_, gradients_of, network_of
 
-from ddpipe import settings, students
+from ddpipe import settings
 from ddpipe.augmentation.siamese import Draw
 from ddpipe.distillation.loop import Distillation
 from ddpipe.distillation.outer import Outer
 from ddpipe.objectives import gradient
 from ddpipe.randomness import Streams
 from ddpipe.students import trained
-from ddpipe.synthetic import Pixels
+from ddpipe.synthetic.pixels import Pixels
 
 
 def follow(
@@ -66,7 +66,7 @@ def compose(
     classes = torch.arange(config["num_classes"]).repeat_interleave(config["ipc"])
     synthetic = Pixels(golden["syn_init"], classes, config["num_classes"])
     matching, training = Recorded(strategy, draws), Recorded(student_strategy, student_draws)
-    student_settings = settings.TrainedStudents(
+    student_settings = settings.students.trained.TrainedStudents(
         name="trained",
         outer_loop=config["num_syn_updates"],
         inner_loop=config["net_epochs_between_updates"],
@@ -74,11 +74,11 @@ def compose(
         momentum=config["momentum_net"],
         batch=config["net_batch_size"],
     )
-    objective = settings.GradientMatching(name="gradient", metric=config["metric"])
+    objective = settings.objectives.gradient.GradientMatching(name="gradient", metric=config["metric"])
     run = Distillation(
         synthetic,
         gradient.GradientMatching(objective, config["real_per_class"]),
-        students.Trained(student_settings, network_of(config["network"], golden.parameters()), training),
+        trained.Trained(student_settings, network_of(config["network"], golden.parameters()), training),
         WholeClass(golden["real"]),
         matching,
         Outer(synthetic.groups(), {"images": settings.Optimizer(lr=config["lr_img"], momentum=config["momentum_img"])}),

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from ddpipe import networks, settings
 from ddpipe.augmentation.siamese import Augment
+from ddpipe.context import Context
 from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
 from ddpipe.distillation.loop import Distillation, compose
 from ddpipe.randomness import Streams, generator
+from tests.contexts import context
 from tests.reference.distribution import dm_loss_and_gradient
 from tests.reference.gradient import dc_loss_and_gradient
 
@@ -59,6 +61,9 @@ class Scene:
     def architecture(self) -> settings.ConvNet:
         return settings.ConvNet(kind="convnet", depth=self.depth, width=self.width)
 
+    def context(self, rng: Streams) -> Context:
+        return context(self.real(), self.ipc, self.network(), rng, flip=False, real_batch=self.real_batch)
+
     def settings(self, iterations: int) -> settings.Distillation:
         matching, training = AUGMENT[self.method]
         trained = {"name": "trained", "outer_loop": self.outer_loop, "inner_loop": self.inner_loop, "augment": training}
@@ -77,7 +82,7 @@ class Scene:
 
 
 def composed(scene: Scene, iterations: int) -> Distillation:
-    return compose(scene.settings(iterations), scene.ipc, scene.real(), scene.network(), False, Streams("program"))
+    return compose(scene.settings(iterations), scene.context(Streams("program")))
 
 
 def straight(scene: Scene) -> Iterator[Tensor]:

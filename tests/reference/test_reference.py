@@ -7,11 +7,12 @@ import torch
 from parts import WholeClass
 from torch import Tensor
 
-from ddpipe import networks, objectives, settings
+from ddpipe import networks, settings
 from ddpipe.augmentation.siamese import Draw
+from ddpipe.objectives import distribution, gradient
 from ddpipe.randomness import Streams, generator
 from ddpipe.students import Student
-from ddpipe.synthetic import Pixels
+from ddpipe.synthetic.pixels import Pixels
 from tests.reference.distribution import dm_loss_and_gradient
 from tests.reference.gradient import dc_loss_and_gradient
 from tests.reference.noting import Noting
@@ -63,7 +64,7 @@ def check(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> None
 def test_gradient_matching(ipc, strategy):
     network, real, synthetic = scene(ipc)
     augment = Noting(strategy)
-    objective = objectives.GradientMatching(settings.GradientMatching(name="gradient"), REAL_BATCH)
+    objective = gradient.GradientMatching(settings.objectives.gradient.GradientMatching(name="gradient"), REAL_BATCH)
     found = composed(objective, network, real, synthetic, augment)
     check(found, dc_loss_and_gradient(network, real, synthetic.images, ipc, augment, augment.draws))
     assert len(augment.draws) == len(SIZES)
@@ -76,8 +77,8 @@ def test_gradient_matching(ipc, strategy):
 def test_distribution_matching(ipc, strategy, norm, together):
     network, real, synthetic = scene(ipc, norm)
     augment = Noting(strategy)
-    chosen = settings.DistributionMatching(name="distribution", chunk=together * REAL_BATCH)
-    found = composed(objectives.DistributionMatching(chosen, REAL_BATCH), network, real, synthetic, augment)
+    chosen = settings.objectives.distribution.DistributionMatching(name="distribution", chunk=together * REAL_BATCH)
+    found = composed(distribution.DistributionMatching(chosen, REAL_BATCH), network, real, synthetic, augment)
     check(found, dm_loss_and_gradient(network, real, synthetic.images, ipc, augment, augment.draws))
     assert len(augment.draws) == len(SIZES)
 

@@ -11,7 +11,7 @@ from ddpipe.augmentation.siamese import Augment
 from ddpipe.objectives.trajectory import TrajectoryMatching
 from ddpipe.randomness import Streams, generator
 from ddpipe.students import Segment, Student
-from ddpipe.synthetic import Pixels
+from ddpipe.synthetic.pixels import Pixels
 from tests.reference.noting import Noting
 from tests.reference.trajectory import mtt_loss_and_gradient
 
@@ -34,8 +34,8 @@ def scene(dtype: torch.dtype = torch.float64) -> tuple[Student, Pixels]:
 
 
 def objective(**numbers) -> TrajectoryMatching:
-    config = settings.TrajectoryMatching(name="trajectory", steps=STEPS, lr=0.3, **numbers)
-    made = TrajectoryMatching(config, real_batch=1)
+    config = settings.objectives.trajectory.TrajectoryMatching(name="trajectory", steps=STEPS, lr=0.3, **numbers)
+    made = TrajectoryMatching(config)
     made.lr = made.lr.detach().double().requires_grad_()
     return made
 
@@ -81,7 +81,9 @@ def test_short_chunks_come_first_and_every_image_once_a_round():
 
 def test_soft_labels_are_those_of_the_target_and_their_agreement_is_told():
     student, synthetic = scene(torch.float32)
-    made = TrajectoryMatching(settings.TrajectoryMatching(name="trajectory", steps=2, soft_labels=True), 1)
+    made = TrajectoryMatching(
+        settings.objectives.trajectory.TrajectoryMatching(name="trajectory", steps=2, soft_labels=True)
+    )
     list(made.losses(synthetic, student, None, Augment("none"), Streams("draws")))
     assert student.segment is not None
     torch.nn.utils.vector_to_parameters(student.segment.target, student.network.parameters())
@@ -92,7 +94,9 @@ def test_soft_labels_are_those_of_the_target_and_their_agreement_is_told():
 
 
 def test_the_step_size_stays_above_its_floor():
-    made = TrajectoryMatching(settings.TrajectoryMatching(name="trajectory", steps=1, smallest_lr=0.001), 1)
+    made = TrajectoryMatching(
+        settings.objectives.trajectory.TrajectoryMatching(name="trajectory", steps=1, smallest_lr=0.001)
+    )
     with torch.no_grad():
         made.lr.fill_(-3.0)
     made.project_()

@@ -24,7 +24,8 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "objectives/distribution.py",
         "objectives/gradient.py",
         "synthetic/pixels.py",
-        "selections/coresets.py",
+        "selections/random.py",
+        "selections/herding.py",
     ):
         shutil.copy(ROOT / "ddpipe" / file, root / "ddpipe" / file)
     shutil.copytree(ROOT / "data/published", root / "data/published")

@@ -90,7 +90,7 @@ def reseal(folder: Path, about: dict[str, Any] | None = None, **files: dict[str,
 
 
 def recipe(method: str) -> str:
-    objective, synthetic = FILES.get(method, ("selections/coresets", "selections/coresets"))
+    objective, synthetic = FILES.get(method, (f"selections/{method}",) * 2)
     needs = "data/experts/tiny" if method == "herding" else "data/prepared/tiny"
     return f"""
 {method}:

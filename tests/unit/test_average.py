@@ -14,7 +14,7 @@ SCENE = Scene("dm", 1)
 
 def run(decay: float | None = DECAY) -> Distillation:
     config = settings.Distillation.model_validate(SCENE.settings(ITERATIONS).model_dump() | {"average": decay})
-    return compose(config, SCENE.ipc, SCENE.real(), SCENE.network(), False, Streams("average"))
+    return compose(config, SCENE.context(Streams("average")))
 
 
 def test_it_is_that_of_the_images_after_every_iteration_from_the_start_on():

@@ -10,8 +10,8 @@ from ddpipe import settings
 from ddpipe.planning import calibration, measure
 from ddpipe.planning.calibration import Calibration, device_key, predict
 from ddpipe.planning.measure import MEASURES, Bench
-from ddpipe.planning.shapes import Shape
-from ddpipe.planning.work import Operation, Work
+from ddpipe.settings.shapes import Shape
+from ddpipe.settings.work import Operation, Work
 
 SHAPE = Shape(1, 8, 3)
 NETWORK = settings.ConvNet(kind="convnet", depth=1, width=4)

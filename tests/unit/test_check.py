@@ -14,18 +14,14 @@ import torch
 from ddpipe import config, networks, settings
 from ddpipe.augmentation import older, siamese
 from ddpipe.checks.batches import lone
-from ddpipe.checks.budget import stored
 from ddpipe.checks.classes import SMALLEST, class_sizes
 from ddpipe.checks.data import misfit
 from ddpipe.checks.project import problems
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.readers import digits
 from ddpipe.errors import UserError
-from ddpipe.planning.shapes import Shape
 from ddpipe.randomness import generator
 from ddpipe.settings import strategy
-from ddpipe.synthetic import hallucinator
-from ddpipe.synthetic.pixels import Pixels
 from tests.unit.small_project import ROOT, Project, arrays
 
 NORMS: tuple[Literal["instance", "batch"], ...] = ("instance", "batch")
@@ -331,19 +327,6 @@ def test_a_set_that_stores_more_than_its_ipc(project: Project, capsys: pytest.Ca
     assert "methods.dm.synthetic (dm-tiny-1): stores 376 floats, worth 1.96 images per class" in capsys.readouterr().err
     project.set("ddpipe/methods/dm.yaml", "dm.parts.excess", True)
     assert project.run("check") == 0
-
-
-@pytest.mark.parametrize("change", [{}, {"bases": 2}, {"channels": 1, "bases": 3}])
-def test_stored_floats_are_those_of_the_set(change: dict) -> None:
-    synthetic = settings.Hallucinator(name="hallucinator", hallucinators=3, **change)
-    count, inputs = synthetic.bases or 4, synthetic.channels or 3
-    weights = hallucinator.initial(3, inputs, 3, [8, 8], generator("weights"))
-    made = hallucinator.Hallucinator(
-        torch.zeros(5 * count, inputs, 8, 8), torch.arange(5).repeat_interleave(count), weights, 5
-    )
-    assert stored(synthetic, Shape(3, 8, 5), 4) == made.stored_floats()
-    pixels = Pixels(torch.zeros(20, 3, 8, 8), torch.arange(5).repeat_interleave(4), 5)
-    assert stored(settings.Pixels(name="pixels"), Shape(3, 8, 5), 4) == pixels.stored_floats()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ SENTENCES = [
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """The project's own settings with the cells of FTD and herding alone, to be changed."""
-    for file in ("params.yaml", "dvc.yaml", "ddpipe/selections/coresets.py"):
+    for file in ("params.yaml", "dvc.yaml", "ddpipe/selections/herding.py"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)
     for folder in ("objectives", "synthetic"):

@@ -54,7 +54,9 @@ def test_another_part_forgets_the_numbers_of_the_old_one(project: Project) -> No
     project.set("params.yaml", "methods.dc", {"students": {"name": "fresh"}})
     found = config.load(project.root)
     resolved = found.resolved("dc-tiny-1")
-    assert isinstance(resolved, settings.Distillation) and resolved.students == settings.FreshStudents(name="fresh")
+    assert isinstance(resolved, settings.Distillation) and resolved.students == settings.students.fresh.FreshStudents(
+        name="fresh"
+    )
     assert ("students", "outer_loop") not in found.origins("dc-tiny-1")
 
 

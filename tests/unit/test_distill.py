@@ -4,16 +4,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ddpipe import networks, settings, students
+from ddpipe import networks, settings
 from ddpipe.augmentation.siamese import Augment
 from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
 from ddpipe.distillation.loop import Distillation, compose
-from ddpipe.distillation.outer import Loss, Outer
+from ddpipe.distillation.outer import Outer
 from ddpipe.errors import UserError
 from ddpipe.objectives.gradient import gradient_distance, rowwise_cosine
+from ddpipe.objectives.loss import Loss
 from ddpipe.randomness import Streams, generator
-from ddpipe.synthetic import Batch, Pixels
+from ddpipe.settings.part import records
+from ddpipe.students.trained import Trained
+from ddpipe.synthetic import Batch
+from ddpipe.synthetic.pixels import Pixels
+from tests.contexts import context
 
 
 def normal(*shape: int) -> Tensor:
@@ -23,10 +28,11 @@ def normal(*shape: int) -> Tensor:
 class Nothing:
     """Students or an objective without a state."""
 
-    gives = accepts = frozenset({"network"})
-
-    def next(self, synthetic, rng):
+    def next(self, synthetic, rng, iteration):
         return None
+
+    def carried(self):
+        return {}
 
     def state_dict(self):
         return {}
@@ -126,12 +132,12 @@ def test_the_first_bad_iteration_is_named():
 )
 def test_what_lost_its_numbers_first_is_named(changes, says):
     real, network = images_and_network()
-    run = compose(config(iterations=6, **changes), 2, real, network, True, Streams("run"))
+    run = compose(config(iterations=6, **changes), context(real, 2, network, Streams("run"), True))
     for _ in range(6):
         run.advance()
     with pytest.raises(UserError, match=says) as raised:
         run.check_finite()
-    resumed = compose(config(iterations=6, **changes), 2, real, network, True, Streams("run"))
+    resumed = compose(config(iterations=6, **changes), context(real, 2, network, Streams("run"), True))
     resumed.load_state_dict(run.state_dict())
     with pytest.raises(UserError) as again:
         resumed.check_finite()
@@ -145,7 +151,7 @@ def test_numbers_that_an_extractor_loses_are_blamed_on_the_regulariser():
         "outer": {"bases": {"lr": 1e-9}, "hallucinators": {"lr": 1e-9}},
     }
     real, network = images_and_network()
-    run = compose(config(iterations=4, **changes), 2, real, network, True, Streams("run"))
+    run = compose(config(iterations=4, **changes), context(real, 2, network, Streams("run"), True))
     for _ in range(4):
         run.advance()
     with pytest.raises(UserError, match=r"^regulariser\.lr \(1e\+38\) or outer\.bases\.lr .* lower the first"):
@@ -259,37 +265,37 @@ def test_rates_for_other_groups_than_the_learned_ones_are_refused(names):
 
 def test_a_composition_starts_at_iteration_zero():
     real, network = images_and_network()
-    run = compose(config(), 2, real, network, True, Streams("run"))
+    run = compose(config(), context(real, 2, network, Streams("run"), True))
     assert run.iteration == 0 and run.history.tolist() == [0, 0, 0] and len(run.synthetic) == 6
 
 
 def test_an_objective_that_students_cannot_serve_is_refused(monkeypatch):
-    monkeypatch.setattr(students.Fresh, "gives", frozenset())
+    monkeypatch.setattr(records("students")["fresh"], "gives", frozenset())
     real, network = images_and_network()
     with pytest.raises(UserError, match="students: 'fresh' gives no network, which objective 'gradient' needs"):
-        compose(config(), 2, real, network, True, Streams("run"))
+        compose(config(), context(real, 2, network, Streams("run"), True))
 
 
 def test_rates_must_fit_what_is_learned():
     real, network = images_and_network()
     with pytest.raises(UserError, match="outer: has .*'codes'"):
-        compose(config(outer={"codes": {"lr": 0.1}}), 2, real, network, True, Streams("run"))
+        compose(config(outer={"codes": {"lr": 0.1}}), context(real, 2, network, Streams("run"), True))
 
 
 def test_data_that_must_not_be_mirrored_never_are():
     real, network = images_and_network()
     chosen = config(augment="flip_crop", students={"name": "trained", "augment": "flip_scale"})
-    run = compose(chosen, 2, real, network, False, Streams("run"))
+    run = compose(chosen, context(real, 2, network, Streams("run"), False))
     assert run.augment.operations == ("crop",) and run.students.augment.operations == ("scale",)
 
 
 # --- students ---------------------------------------------------------------------------------------------------------
 
 
-def trained(**numbers) -> tuple[students.Trained, Pixels]:
-    chosen = settings.TrainedStudents(name="trained", **numbers)
+def trained(**numbers) -> tuple[Trained, Pixels]:
+    chosen = settings.students.trained.TrainedStudents(name="trained", **numbers)
     synthetic = Pixels(normal(6, 1, 8, 8).float(), torch.arange(3).repeat_interleave(2), 3)
-    return students.Trained(chosen, images_and_network()[1], Augment("none")), synthetic
+    return Trained(chosen, images_and_network()[1], Augment("none")), synthetic
 
 
 def weights(network: nn.Module) -> Tensor:
@@ -306,7 +312,7 @@ def test_a_network_serves_outer_loop_updates_and_is_never_trained_after_the_last
     pool, synthetic = trained(outer_loop=3, inner_loop=2)
     rng = Streams("students")
     for _ in range(7):
-        pool.next(synthetic, rng)
+        pool.next(synthetic, rng, 0)
         events.append("match")
     life = ["new", "match", "pass", "pass", "match", "pass", "pass", "match"]
     assert events == life + life + ["new", "match"]
@@ -315,14 +321,14 @@ def test_a_network_serves_outer_loop_updates_and_is_never_trained_after_the_last
 def test_students_learn_the_set_as_it_is_now_and_leave_it_alone():
     pool, synthetic = trained(outer_loop=2, lr=0.5)
     rng = Streams("students")
-    before = weights(pool.next(synthetic, rng).network)
+    before = weights(pool.next(synthetic, rng, 0).network)
     with torch.no_grad():
         synthetic.images.neg_()
     network = images_and_network()[1]
     nn.utils.vector_to_parameters(before, network.parameters())
     loss = nn.functional.cross_entropy(network(synthetic.images), synthetic.classes)
     gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, network.parameters())])
-    torch.testing.assert_close(weights(pool.next(synthetic, rng).network), before - 0.5 * gradient)
+    torch.testing.assert_close(weights(pool.next(synthetic, rng, 0).network), before - 0.5 * gradient)
     assert synthetic.images.grad is None
 
 
@@ -343,9 +349,9 @@ def test_momentum_of_a_network_ends_with_it():
     pool, synthetic = trained(outer_loop=3, momentum=0.9)
     rng = Streams("students")
     for _ in range(3):
-        pool.next(synthetic, rng)
+        pool.next(synthetic, rng, 0)
     assert any(bool(v.any()) for v in pool.optimizer.state_dict().values())
-    pool.next(synthetic, rng)
+    pool.next(synthetic, rng, 0)
     assert not any(bool(v.any()) for v in pool.optimizer.state_dict().values())
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ddpipe.distilled import sets
 from ddpipe.files import artifacts
-from ddpipe.objectives import OBJECTIVES
+from ddpipe.settings.part import records
 from tests.unit.small_project import ROOT, STAGES, Project, arrays
 
 DM, DATA = "ddpipe/methods/dm.yaml", "data/prepared/tiny/data.safetensors"
@@ -268,13 +268,13 @@ TABLE = [
     Bad("needs", row("needs", "data/tiny"), "check", ("grid.dm-tiny-1.needs", "data/prepared/<data>")),
     Bad("needs above", row("needs", "data/experts/../raw"), "distill dm-tiny-1", ("grid.dm-tiny-1.needs", "data/experts/<buffer>")),
     Bad("other needs", row("needs", "data/prepared/other"), "check", ("grid.dm-tiny-1.needs", "data/prepared/tiny")),
-    Bad("file above", row("objective", "ddpipe/../params.yaml"), "distill dm-tiny-1", ("grid.dm-tiny-1.objective", "ddpipe/selections/coresets.py")),
+    Bad("file above", row("objective", "ddpipe/../params.yaml"), "distill dm-tiny-1", ("grid.dm-tiny-1.objective", "ddpipe/selections/random.py")),
     Bad("data above", row("dataset", "../../../evil"), "evaluate dm-tiny-1", ("grid.dm-tiny-1.dataset", "is no name", "rename it")),
     Bad("IPC for a shell", row("ipc", "1; touch X"), "distill dm-tiny-1", ("grid.dm-tiny-1.ipc", "integer", "'1; touch X'")),
     Bad("no buffer", row("needs", "data/experts/tyni", "herding"), "check", ("grid.herding-tiny-1.needs", "'tiny'?")),
     Bad("herding's needs", row("needs", "data/prepared/tiny", "herding"), "check", ("needs: rule herding", "data/experts/<buffer>")),
     Bad("herding's network", row("network", "other", "herding"), "check", ("grid.herding-tiny-1.network", "'small'")),
-    Bad("wrong file", row("synthetic", "ddpipe/selections/coresets.py"), "check", ("grid.dm-tiny-1.synthetic", "name this file")),
+    Bad("wrong file", row("synthetic", "ddpipe/selections/random.py"), "check", ("grid.dm-tiny-1.synthetic", "name this file")),
     Bad("no file", remove("ddpipe/objectives/distribution.py"), "check", ("distribution.py does not exist", "add it")),
     Bad("no vars", write("dvc.yaml", "vars: []"), "check", ("dvc.yaml, vars", "list it as `- ddpipe/methods/dm.yaml:grid`")),
     Bad("evaluation", params("evaluations.x", FURTHER), "check", ("evaluations.x", "rename it to 'dm-tiny-1-other-quick'")),
@@ -388,7 +388,7 @@ def test_a_mistake_is_one_sentence(bad: Bad, project: Project, capsys: pytest.Ca
 def test_students_that_do_not_fit_the_objective(
     project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(OBJECTIVES["distribution"], "accepts", frozenset({"trajectory"}))
+    monkeypatch.setattr(records("objectives")["distribution"], "accepts", frozenset({"trajectory"}))
     [said] = sentences(project, "distill dm-tiny-1", capsys)
     assert "students: 'fresh' gives no trajectory, which objective 'distribution' needs" in said
 

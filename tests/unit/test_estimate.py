@@ -2,7 +2,6 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from ddpipe.planning import disk, show, work
 from ddpipe.planning.estimate import Demand, Estimate, demands
 from ddpipe.planning.shapes import Data, Shape, data_of
 from ddpipe.planning.steps import AFTER, CACHED, RUNS, UP_TO_DATE, Step
-from ddpipe.planning.work import Cell, Operation, images
+from ddpipe.settings.work import Cell, Operation, images
 from tests.unit.small_project import ROOT, Project
 
 CIFAR = Data(Shape(3, 32, 10), 50_000, 10_000)
@@ -166,18 +165,6 @@ def test_experts_and_a_process() -> None:
     assert calls(work.process(CIFAR), "load") == {60_000: 1} and not calls(work.process(CIFAR), "whiten")
     whitened = Data(CIFAR.shape, CIFAR.train, CIFAR.test, whitened=True)
     assert calls(work.process(whitened), "whiten") == {60_000: 1}
-
-
-def alternatives(field: str) -> set[type]:
-    """The settings classes that a part of a method may have."""
-    annotation = settings.Distillation.model_fields[field].annotation
-    return set(get_args(annotation)) or {annotation}
-
-
-def test_every_part_has_its_work() -> None:
-    assert work.OBJECTIVES.keys() == alternatives("objective")
-    assert work.STUDENTS.keys() == alternatives("students")
-    assert work.BASES.keys() == alternatives("synthetic")
 
 
 def test_every_row_and_evaluation_of_the_project_is_counted() -> None:

@@ -11,12 +11,13 @@ import ddpipe
 from ddpipe import config, settings
 from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
-from ddpipe.distillation.outer import Loss
+from ddpipe.distillation.loop import make
 from ddpipe.errors import UserError
-from ddpipe.objectives.contrast import joined, supervised_contrast
+from ddpipe.objectives.loss import Loss
 from ddpipe.randomness import Streams, generator
-from ddpipe.synthetic import STARTS, Hallucinator
-from ddpipe.synthetic.hallucinator import Weights, hallucinate, initial
+from ddpipe.regularisers.contrast import joined, supervised_contrast
+from ddpipe.synthetic.hallucinator import Hallucinator, Weights, hallucinate, initial
+from tests.contexts import context
 from tests.unit.small_project import ROOT, Project
 
 
@@ -28,8 +29,8 @@ def resident(channels: int, height: int, width: int, per_class: int = 4, classes
 
 
 def started(real: Resident, ipc: int = 2, name: str = "set", **numbers) -> Hallucinator:
-    chosen = settings.Hallucinator(name="hallucinator", **numbers)
-    made = STARTS["hallucinator"](chosen, real, ipc, Streams(name))
+    chosen = settings.synthetic.hallucinator.Hallucinator(name="hallucinator", **numbers)
+    made = make(chosen, context(real, ipc, rng=Streams(name)))
     assert isinstance(made, Hallucinator)
     return made
 
@@ -218,7 +219,9 @@ def test_the_published_cells_say_their_excess_and_the_equal_ones_have_none() -> 
     assert {row.method for row in rows.values()} == {"haba", "haba-equal", "haba-grey", "haba-short"}
     for cell, row in rows.items():
         chosen, (classes, channels, side) = project.resolved(cell), shapes[row.dataset]
-        assert isinstance(chosen, settings.Distillation) and isinstance(chosen.synthetic, settings.Hallucinator)
+        assert isinstance(chosen, settings.Distillation) and isinstance(
+            chosen.synthetic, settings.synthetic.hallucinator.Hallucinator
+        )
         inputs, bases = chosen.synthetic.channels or channels, chosen.synthetic.bases or row.ipc
         each = sum(w[0].numel() for w in initial(1, inputs, channels, [side, side], generator("count")))
         floats = classes * bases * inputs * side**2 + chosen.synthetic.hallucinators * each

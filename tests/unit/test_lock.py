@@ -33,7 +33,11 @@ INPUTS = [
     ("prepare@tiny", "evaluate dm-tiny-1"),
     ("distill@dm-tiny-1", "evaluate dm-tiny-1"),
 ]
-HOLD = "import sys; from ddpipe.pipeline import lock\nwith getattr(lock, sys.argv[1])(sys.argv[2]): print(flush=True); input()"
+HOLD = """
+import sys
+from ddpipe.pipeline import lock
+with getattr(lock, sys.argv[1])(sys.argv[2]): print(flush=True); input()
+"""
 
 
 @contextmanager

@@ -19,13 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddpipe import settings
 from ddpipe.augmentation import Policy
+from ddpipe.context import Context
 from ddpipe.datasets.resident import Resident
-from ddpipe.distillation.outer import Loss
 from ddpipe.networks import Classifier, initialise_
+from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
 from ddpipe.randomness import Streams
+from ddpipe.settings.regularisers import contrast as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Factorised, Synthetic
 from ddpipe.training.optimizers import Sgd
@@ -63,9 +64,8 @@ class Contrast(Objective):
         network: of the student's architecture; a copy of it with weights of its own is the extractor.
     """
 
-    def __init__(self, config: settings.Contrast, objective: Objective, network: Classifier, rng: Streams):
+    def __init__(self, config: record.Contrast, objective: Objective, network: Classifier, rng: Streams):
         self.config, self.objective = config, objective
-        self.accepts = objective.accepts
         self.extractor = initialise_(copy.deepcopy(network).train(), rng("regulariser.init"))
         self.optimizer = Sgd(self.extractor.parameters(), config.lr, config.momentum)
 
@@ -105,6 +105,10 @@ class Contrast(Objective):
     def hints(self) -> dict[str, Tensor]:
         return self.objective.hints()
 
+    def carried(self) -> dict[str, list[Tensor]]:
+        own: list[Tensor] = list(self.extractor.parameters())
+        return {"regulariser": own} | self.objective.carried()
+
     def state_dict(self) -> dict[str, Tensor]:
         parts: dict[str, Any] = {"objective": self.objective, "extractor": self.extractor, "optimizer": self.optimizer}
         return {f"{part}.{name}": value for part, kept in parts.items() for name, value in kept.state_dict().items()}
@@ -126,3 +130,7 @@ def joined(loss: Loss, term: Tensor, weight: float) -> Loss:
     gradients = [gradients] if isinstance(gradients, Tensor) else gradients
     value = loss.value + weight * term.detach()
     return Loss(value, (*outputs, term), (*gradients, torch.full_like(term, weight)))
+
+
+def make(config: record.Contrast, context: Context, objective: Objective) -> Contrast:
+    return Contrast(config, objective, context.network, context.rng)

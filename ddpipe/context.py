@@ -1,0 +1,24 @@
+"""What a part of a method may use when it is made."""
+
+from dataclasses import dataclass
+
+from ddpipe.datasets.resident import Resident
+from ddpipe.experts.buffer import Buffer
+from ddpipe.networks import Classifier
+from ddpipe.randomness import Streams
+from ddpipe.settings import Network
+
+
+@dataclass(frozen=True)
+class Context:
+    """The one argument of every part's `make` beside its record."""
+
+    real: Resident
+    ipc: int  # images per class
+    real_batch: int  # real images of a class that an objective draws at once
+    architecture: Network
+    network: Classifier  # a module of the student's architecture on the device; whoever needs it overwrites its weights
+    flip: bool  # False where a mirrored image is another class: augmentations never flip then
+    rng: Streams
+    buffer: Buffer | None = None  # finished experts, where the row needs any
+    compiled: bool = False  # through torch.compile, where the part can

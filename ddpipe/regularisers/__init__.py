@@ -1,0 +1,1 @@
+"""Second players beside an objective: a module for each record in ddpipe/settings/regularisers."""

@@ -1,0 +1,222 @@
+"""Resolved settings of a cell: the parts of a method and the numbers that they share."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from ddpipe.settings.base import Settings, Siamese, needed
+from ddpipe.settings.bounds import Few, Fraction, PositiveInt, Switch
+from ddpipe.settings.optimizers import Clip, Optimizer
+from ddpipe.settings.part import Objective, Part, Regulariser, Rule, Students, Synthetic, halved, one_of, records
+from ddpipe.settings.shapes import Shape
+from ddpipe.settings.work import Cell as Scene
+from ddpipe.settings.work import Work
+
+if TYPE_CHECKING:
+    AnySynthetic = Synthetic
+    AnyObjective = Objective
+    AnyRegulariser = Regulariser
+    AnyStudents = Students
+    AnyRule = str
+else:
+    AnySynthetic, AnyObjective = one_of("synthetic"), one_of("objectives")
+    AnyRegulariser, AnyStudents = one_of("regularisers"), one_of("students")
+    AnyRule = Literal[tuple(records("selections"))]
+
+
+class Method(Settings):
+    """Resolved settings of a cell: what the program asks of those that learn a set and of those that choose one."""
+
+    if TYPE_CHECKING:  # fields of both, each in its own order
+        revision: PositiveInt
+        sets: Few
+
+    def parts(self) -> dict[str, Part]:
+        """Every part under its key."""
+        found = {key: getattr(self, key) for key in type(self).model_fields}
+        return {key: part for key, part in found.items() if isinstance(part, Part)}
+
+    def composition(self) -> tuple[str, str, str]:
+        """Objective, synthetic set and students in words."""
+        raise NotImplementedError
+
+    def misfits(self) -> Iterator[str]:
+        """Why these parts cannot work together, each beginning with the key that is to be changed."""
+        return iter(())
+
+    def shown(self, shape: Shape, ipc: int) -> int:
+        """Images of a class that a network sees in one pass over the set."""
+        return ipc
+
+    def takes(self, ipc: int) -> tuple[int, str]:
+        """Real images of a class that are taken, and the key that says so ("": the row's IPC)."""
+        return ipc, ""
+
+    def floats(self, shape: Shape, ipc: int) -> int:
+        """What one set stores."""
+        return shape.classes * ipc * shape.values
+
+    def trainings(self, shape: Shape, ipc: int) -> Iterator[tuple[str, int, int]]:
+        """(key, images, images at once) of each training on the set while it is learned."""
+        return iter(())
+
+    def augments(self) -> dict[str, str]:
+        """Augmentations by their keys."""
+        return {}
+
+    def hints(self) -> dict[str, str]:
+        """What users of the set have to know: name -> shape."""
+        return {}
+
+    def lighter(self, shown: int) -> dict[str, Any]:
+        """As `Part.lighter`, of all parts, by their keys."""
+        return {}
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs of whole trajectories that it follows; None: it follows none."""
+        return None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it chooses in the features of an expert."""
+        return False
+
+    @property
+    def steps(self) -> int:
+        """Iterations of one set."""
+        return 0
+
+
+class Distillation(Method):
+    """Resolved settings of a cell that learns its set."""
+
+    quiet = frozenset({"clip"})
+    kind: Literal["distillation"] = "distillation"
+    revision: PositiveInt = 1
+    synthetic: AnySynthetic
+    objective: AnyObjective
+    regulariser: AnyRegulariser | None = None
+    students: AnyStudents
+    augment: Siamese = "none"  # one draw for the real and synthetic batch of a class
+    outer: dict[str, Optimizer]  # of each group of what is learned; a schedule counts iterations
+    clip: Clip | None = None  # of the gradient of all groups together, before their own (RTP)
+    average: Fraction | None = None  # decay of the set's moving average, which then is the result (FTD)
+    iterations: PositiveInt
+    real_batch: PositiveInt = 256  # per class
+    # the set may store more than its IPC in images (HaBa's published cells); the report shows it
+    excess: Switch = False
+    sets: Few = 5
+
+    def stated(self) -> dict[str, str]:
+        return needed("augment", "sets", *(("real_batch",) if self.objective.draws_real else ()))
+
+    def composition(self) -> tuple[str, str, str]:
+        return self.objective.name, self.synthetic.name, self.students.name
+
+    @property
+    def learned(self) -> frozenset[str]:
+        """The groups of what is learned: the keys of `outer`."""
+        return frozenset().union(*(part.learned for part in self.parts().values()))
+
+    def misfits(self) -> Iterator[str]:
+        lacking = self.objective.accepts - self.students.gives
+        if lacking:
+            pools = ((name, kind) for name, kind in records("students").items() if issubclass(kind, Students))
+            able = [name for name, kind in pools if self.objective.accepts <= kind.gives]
+            yield (
+                f"students: {self.students.name!r} gives no {' and no '.join(sorted(lacking))}, which objective "
+                f"{self.objective.name!r} needs; choose {' or '.join(able)}"
+            )
+        if self.regulariser is not None and self.regulariser.pairs and self.synthetic.styles < 2:
+            yield (
+                f"regulariser: {self.regulariser.name!r} compares a base in two styles, but synthetic "
+                f"{self.synthetic.name!r} shows each in one; choose two hallucinators or more, or regulariser: null"
+            )
+        if self.outer.keys() != self.learned:
+            yield (
+                f"outer: has {sorted(self.outer)}, but what is learned is {sorted(self.learned)}; name exactly these "
+                "(null takes an inherited one out)"
+            )
+
+    def shown(self, shape: Shape, ipc: int) -> int:
+        return self.synthetic.examples(shape, ipc)
+
+    def takes(self, ipc: int) -> tuple[int, str]:
+        return self.synthetic.takes(ipc)
+
+    def floats(self, shape: Shape, ipc: int) -> int:
+        return self.synthetic.floats(shape, ipc)
+
+    def trainings(self, shape: Shape, ipc: int) -> Iterator[tuple[str, int, int]]:
+        shown = shape.classes * self.shown(shape, ipc)
+        for key, part in self.parts().items():
+            for images, batch in part.trainings(shown, shown * self.synthetic.styles):
+                yield key, images, batch
+
+    def augments(self) -> dict[str, str]:
+        own = {f"{key}.augment": part.augment for key, part in self.parts().items() if hasattr(part, "augment")}
+        return {"augment": self.augment} | own
+
+    def hints(self) -> dict[str, str]:
+        return self.objective.hints
+
+    @property
+    def epochs(self) -> int | None:
+        return self.students.epochs
+
+    @property
+    def steps(self) -> int:
+        return self.iterations
+
+    def lighter(self, shown: int) -> dict[str, Any]:
+        order = ("objective", "students", "regulariser", "synthetic")
+        parts = self.parts()
+        found = {
+            f"{name}.{key}": value
+            for name in order
+            if name in parts
+            for key, value in parts[name].lighter(shown).items()
+        }
+        return found | (halved(real_batch=self.real_batch) if self.objective.draws_real else {})
+
+    def work(self, scene: Scene) -> Work:
+        """What all parts do for one set."""
+        done: Work = Counter()
+        for part in self.parts().values():
+            done.update(part.work(scene))
+        return done
+
+
+class Selection(Method):
+    """Resolved settings of a cell that picks real images."""
+
+    kind: Literal["selection"] = "selection"
+    revision: PositiveInt = 1
+    rule: AnyRule
+    sets: Few = 5
+
+    def stated(self) -> dict[str, str]:
+        return needed("sets")
+
+    @property
+    def record(self) -> Rule:
+        """What the rule declares."""
+        found = records("selections")[self.rule]
+        assert issubclass(found, Rule)
+        return found()
+
+    def parts(self) -> dict[str, Part]:
+        return {"rule": self.record}
+
+    def composition(self) -> tuple[str, str, str]:
+        return f"{self.rule} (selection)", "real images", "-"
+
+    @property
+    def embedded(self) -> bool:
+        return self.record.embedded
+
+
+Cell = Annotated[Distillation | Selection, Field(discriminator="kind")]

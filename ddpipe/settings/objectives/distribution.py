@@ -1,0 +1,27 @@
+"""Distribution matching."""
+
+from typing import Any, Literal
+
+from ddpipe.settings.bounds import PositiveInt
+from ddpipe.settings.part import Objective, halved
+from ddpipe.settings.work import Cell, Operation, Work, batch_norm, parts, times
+
+
+class DistributionMatching(Objective):
+    reference = "DM (Zhao and Bilen, WACV 2023); survey section 4.3, Eq. 31"
+
+    name: Literal["distribution"]
+    chunk: PositiveInt = 2560  # images embedded at once; only memory depends on it (batch-norm networks take all)
+
+    def lighter(self, shown: int) -> dict[str, Any]:
+        return halved(chunk=self.chunk)
+
+    def work(self, cell: Cell) -> Work:
+        """Embeddings of the real images without a graph, of the synthetic ones with the way back to the images."""
+        together = cell.classes if batch_norm(cell.network) else max(1, self.chunk // cell.chosen.real_batch)
+        work = cell.siamese() + cell.decode(cell.bases, cell.classes * cell.styles)
+        for classes, calls in parts(cell.classes, together).items():
+            work[Operation("gather", cell.data.shape), classes * cell.real] += calls
+            work[cell.operation("forward"), classes * cell.real] += calls
+            work[cell.operation("image gradient"), classes * cell.decoded] += calls
+        return times(cell.chosen.iterations, work)

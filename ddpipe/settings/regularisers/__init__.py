@@ -1,0 +1,1 @@
+"""Second players beside an objective: a record a module."""

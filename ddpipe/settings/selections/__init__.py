@@ -1,0 +1,1 @@
+"""Rules that pick real images: a record a module."""

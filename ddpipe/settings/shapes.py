@@ -1,0 +1,35 @@
+"""How many images of what shape a dataset has."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What networks see of a dataset: square images of `resolution` pixels."""
+
+    channels: int
+    resolution: int
+    classes: int
+
+    @property
+    def values(self) -> int:
+        """Numbers in one image."""
+        return self.channels * self.resolution**2
+
+    def __str__(self) -> str:
+        return f"{self.channels}x{self.resolution}x{self.resolution}, {self.classes} classes"
+
+
+@dataclass(frozen=True)
+class Data:
+    """The two parts of a dataset."""
+
+    shape: Shape
+    train: int
+    test: int
+    whitened: bool = False
+
+    @property
+    def per_class(self) -> int:
+        """Training images of an average class."""
+        return self.train // self.shape.classes

@@ -1,0 +1,1 @@
+"""Which networks judge the set: a record a module."""

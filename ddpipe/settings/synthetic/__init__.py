@@ -1,0 +1,1 @@
+"""What is learned (survey section 5): a record a module."""
