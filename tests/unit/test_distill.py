@@ -339,8 +339,8 @@ def test_the_schedule_of_students_counts_the_passes_of_a_network(monkeypatch):
     rates, pass_over = [], module.pass_over
     monkeypatch.setattr(module, "pass_over", lambda *a: (rates.append(a[1].lr), pass_over(*a))[1])
     rng = Streams("students")
-    for _ in range(6):
-        pool.next(synthetic, rng)
+    for iteration in range(6):
+        pool.next(synthetic, rng, iteration)
     half = [0.1, (0.75 + 0.25 * 2**-0.5) * 0.1, 0.075, (0.75 - 0.25 * 2**-0.5) * 0.1]  # a cosine from 0.1 to 0.05
     assert rates == pytest.approx(half + half)
 
