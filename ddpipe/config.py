@@ -53,11 +53,7 @@ def fields_at(kind: Any, path: tuple[Any, ...]) -> list[str]:
     if origin is Annotated:
         return fields_at(get_args(kind)[0], path)
     if origin in (types.UnionType, typing.Union):
-        inner = [
-            get_args(b)[0] if get_origin(b) is Annotated else b for b in get_args(kind)
-        ]  # X | None, X a union itself
-        flat = [b for part in inner for b in (get_args(part) if get_origin(part) is types.UnionType else (part,))]
-        branches = [b for b in flat if isinstance(b, type) and issubclass(b, BaseModel)]
+        branches = [b for b in get_args(kind) if isinstance(b, type) and issubclass(b, BaseModel)]
         chosen = [
             b for b in branches if path and any(path[0] in get_args(f.annotation) for f in b.model_fields.values())
         ]
@@ -104,11 +100,8 @@ def chosen(value: Any, path: list[Any]) -> str:
     """What decides which keys stand beside the one at `path`: the name, kind or switch of their block."""
     for step in path[:-1]:
         value = value[step]
-    said = [
-        f"{key} is {brief(value[key])}"
-        for key in ("name", "kind", "optimizer")
-        if isinstance(value, dict) and key in value
-    ]
+    words = value.items() if isinstance(value, dict) else ()
+    said = [f"{key} is {brief(word)}" for key, word in words if key in ("name", "kind", "optimizer")]
     return f" ({', '.join(said)})" if said else ""
 
 

@@ -39,7 +39,7 @@ class Cosine(Settings):
         return needed("last")
 
 
-Schedule = Annotated[Drop | Steps | Cosine, Field(discriminator="name")]
+Schedule = Drop | Steps | Cosine
 
 
 class Clip(Settings):
@@ -65,7 +65,7 @@ class Optimizer(Settings):
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)  # the others': decay of the means of the gradient and of its square
     eps: Positive | None = None  # the others', beside a root; left out: as in the code that each is taken from
     weight_decay: Probability = 0.0
-    schedule: Schedule | None = None  # of lr; left out: constant
+    schedule: Schedule | None = Field(default=None, discriminator="name")  # of lr; left out: constant
     clip: Clip | None = None  # of the gradient; left out: as it is
 
     @property
@@ -73,7 +73,7 @@ class Optimizer(Settings):
         return EPS[self.optimizer] if self.eps is None else self.eps
 
     @property
-    def course(self) -> Drop | Steps | Cosine:
+    def course(self) -> Schedule:
         """What lr does in time."""
         return self.schedule or Drop(name="never")
 

@@ -8,7 +8,7 @@ from ddpipe.settings import strategy
 from ddpipe.settings.base import Augmentation, Settings, needed
 from ddpipe.settings.bounds import Few, Fraction, NonNegative, Positive, PositiveInt, Probability, Switch
 from ddpipe.settings.names import Name
-from ddpipe.settings.optimizers import Cosine, Drop, Optimizer, Steps
+from ddpipe.settings.optimizers import Drop, Optimizer, Schedule
 
 
 class Training(Optimizer):
@@ -28,7 +28,7 @@ class Training(Optimizer):
     precision: Literal["float32", "bfloat16"] = "float32"  # of forward and backward passes; weights stay float32
 
     @property
-    def course(self) -> Drop | Steps | Cosine:
+    def course(self) -> Schedule:
         return self.schedule or Drop(name=self.drop)
 
     @property

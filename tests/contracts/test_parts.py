@@ -144,7 +144,7 @@ def test_so_does_one_with_a_second_player_and_an_average(objective, pool, tmp_pa
     continues_bit_identically(chosen, "instance", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "lamb", "adabelief"])
+@pytest.mark.parametrize("name", get_args(settings.Optimizer.model_fields["optimizer"].annotation))
 @pytest.mark.parametrize(("objective", "pool"), [("gradient-ours", "trained"), ("trajectory", "experts")])
 def test_so_does_one_with_any_optimiser_schedule_and_clip(objective, pool, name, tmp_path):
     own = {"momentum": 0.5} if name == "sgd" else {"betas": [0.8, 0.9]}
