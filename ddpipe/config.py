@@ -100,7 +100,8 @@ def chosen(value: Any, path: list[Any]) -> str:
     """What decides which keys stand beside the one at `path`: the name, kind or switch of their block."""
     for step in path[:-1]:
         value = value[step]
-    said = [f"{key} is {brief(value[key])}" for key in ("name", "kind") if isinstance(value, dict) and key in value]
+    words = value.items() if isinstance(value, dict) else ()
+    said = [f"{key} is {brief(word)}" for key, word in words if key in ("name", "kind", "optimizer")]
     return f" ({', '.join(said)})" if said else ""
 
 

@@ -56,6 +56,7 @@ class Distillation:
 
     def advance(self) -> None:
         """One iteration: the next student, then one outer step for every loss that the objective yields."""
+        self.outer.begin(self.iteration, len(self.history))
         student = self.students.next(self.synthetic, self.rng, self.iteration)
         for loss in self.objective.losses(self.synthetic, student, self.real, self.augment, self.rng):
             self.outer.step(loss)
@@ -90,7 +91,7 @@ class Distillation:
         part, when = found
         if not all(self.real.batch(rows).isfinite().all() for rows in self.looks()):
             raise UserError("the prepared images hold numbers that are not finite; prepare the data again")
-        rates = {f"outer.{group}.lr": each.lr for group, each in self.outer.optimizers.items()} | self.rates
+        rates = {f"outer.{group}.lr": chosen.lr for group, chosen in self.outer.config.items()} | self.rates
         own = f"outer.{part}.lr" if part in self.outer.optimizers else f"{part}.lr"
         likeliest = sorted(rates, key=lambda key: (key != own, -rates[key]))  # its own, then the largest steps
         named = [f"{key} ({rates[key]:g})" for key in likeliest]
@@ -151,7 +152,7 @@ def compose(config: settings.Distillation, context: Context) -> Distillation:
         pool,
         context.real,
         augmentation.make(config.augment, context.flip),
-        Outer(synthetic.groups() | objective.groups(), config.outer),
+        Outer(synthetic.groups() | objective.groups(), config.outer, config.clip),
         context.rng,
         torch.zeros(config.iterations, device=context.real.labels.device),
         average=None if config.average is None else Average(learned, config.average),

@@ -5,24 +5,40 @@ from torch import Tensor
 from ddpipe import settings
 from ddpipe.errors import UserError
 from ddpipe.objectives.loss import Loss
-from ddpipe.training.sgd import Sgd
+from ddpipe.training import clipping, optimizers, schedules
 
 
 class Outer:
-    """SGD with momentum and a learning rate of its own for each group of what is learned."""
+    """An optimiser of its own for each group of what is learned.
 
-    def __init__(self, groups: dict[str, list[Tensor]], config: dict[str, settings.Sgd]):
+    Args:
+        clip: of the gradient of all groups together, before each one's own.
+    """
+
+    def __init__(
+        self,
+        groups: dict[str, list[Tensor]],
+        config: dict[str, settings.Optimizer],
+        clip: settings.Clip | None = None,
+    ):
         if groups.keys() != config.keys():
             raise UserError(f"outer: has {sorted(config)}, but what is learned is {sorted(groups)}; name exactly these")
-        self.optimizers = {name: Sgd(groups[name], **config[name].model_dump()) for name in groups}
+        self.config, self.clip = config, clipping.make(clip)
+        self.optimizers = {name: optimizers.make(config[name], groups[name]) for name in groups}
+
+    def begin(self, number: int, total: int) -> None:
+        """Iteration `number` of `total` begins: the groups' schedules count them."""
+        for name, optimizer in self.optimizers.items():
+            optimizer.lr = schedules.rate(self.config[name], number, total)
 
     def step(self, loss: Loss) -> None:
-        gradients = iter(loss.gradients([p for o in self.optimizers.values() for p in o.parameters]))
+        learned = [p for optimizer in self.optimizers.values() for p in optimizer.parameters]
+        gradients = iter(self.clip(list(loss.gradients(learned))))
         for optimizer in self.optimizers.values():
             optimizer.step([next(gradients) for _ in optimizer.parameters])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """`<group>.<number>` -> velocity."""
+        """`<group>.<name>` -> tensor."""
         states = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
         return {f"{name}.{number}": value for name, state in states.items() for number, value in state.items()}
 

@@ -101,21 +101,15 @@ def training(protocol: Protocol, flip: bool) -> dict[str, Any]:
     policies = {OLDER: "older", IDC: "composed"}
     policy = next((name for prefix, name in policies.items() if protocol.augment.startswith(prefix)), "one")
     names = [name for name in operations(protocol.augment) if flip or name != "flip"]
-    kept = (
-        "momentum",
-        "weight_decay",
-        "batch",
-        "drop_resets_momentum",
-        "cutmix",
-        "precision",
-        "networks",
-        "learned_lr",
-    )
+    own = ("momentum",) if protocol.optimizer == "sgd" else ("betas", "epsilon")
+    kept = ("optimizer", *own, "weight_decay", "batch", "cutmix", "precision", "networks", "learned_lr")
     return {
         "passes": len(rates),
         "rates": changes,
+        "drop_resets_momentum": protocol.resets,
+        "clip": None if protocol.clip is None else protocol.clip.model_dump(),
         "augment": {"policy": policy, "operations": names},
-        **protocol.model_dump(include=set(kept)),
+        **{name.replace("epsilon", "eps"): getattr(protocol, name) for name in kept},
     }
 
 
@@ -143,6 +137,12 @@ def folder_names(classes: tuple[str, ...]) -> list[str]:
     return names
 
 
+FEW = 10  # changes of the learning rate that a sentence can tell
+OPTIMIZERS = {
+    "sgd": "SGD with momentum {momentum:g}",
+    "adam": "Adam with betas {betas[0]:g} and {betas[1]:g}, eps {eps:g}",
+    "adamw": "AdamW with betas {betas[0]:g} and {betas[1]:g}, eps {eps:g}",
+}
 WORDS = {
     "one": "of {names}, one drawn at random for each batch and applied to each image with numbers of its own (DSA)",
     "composed": "of {names}: flip and color always, one of crop, scale and rotate, cutout always (IDC)",
@@ -160,7 +160,13 @@ def readme(about: dict[str, Any], row: Row, arrays: list[str]) -> str:
         steps += ["x = (x flattened in the order c, h, w, minus centre) @ matrix, and back to (c, h, w)"]
     first, *later = rules["rates"].items()
     rates = f"{first[1]:.6g}" + "".join(f", from pass {number} on {lr:.6g}" for number, lr in later)
+    if len(later) > FEW:
+        rates = f"{first[1]:.6g} at first, then as `rates` says for each pass from which on it is another"
     reset = " (the momentum starts at zero again there)" if later and rules["drop_resets_momentum"] else ""
+    bounds = {"norm": "the norm of the gradient", "value": "each number of the gradient"}
+    clip = "".join(
+        f" Clipped: {bounds[key]} is at most {most:g}." for key, most in (rules["clip"] or {}).items() if most
+    )
     names = ", ".join(rules["augment"]["operations"])
     augment = "Augmentation: " + (WORDS[rules["augment"]["policy"]].format(names=names) if names else "none") + "."
     mixing = f" CutMix with probability {rules['cutmix']:g} a batch." if rules["cutmix"] else ""
@@ -219,8 +225,8 @@ Channels come first, colours in the order red, green, blue. `dataset` of about.j
 
 - {rules["passes"]} passes in batches of {rules["batch"]}: in a new order each pass, or, where all fits into one batch,
   as it is.
-- Cross-entropy with the distributions `targets`, SGD with momentum {rules["momentum"]:g} and weight decay
-  {rules["weight_decay"]:g}.
+- Cross-entropy with the distributions `targets`, {OPTIMIZERS[rules["optimizer"]].format(**rules)} and weight decay
+  {rules["weight_decay"]:g}.{clip}
 - Learning rate {rates}{reset}.{lr}
 - {augment}{mixing}{styles}{precision}
 - The network: {row.network}, `network` of about.json. The last weights count; test images are not augmented.{missing}

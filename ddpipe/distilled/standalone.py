@@ -64,8 +64,8 @@ def train(about: dict[str, Any], arrays: dict[str, Tensor]) -> nn.Module:
         if str(number) in rules["rates"]:
             lr = rules["rates"][str(number)]
             if number == 0 or rules["drop_resets_momentum"]:
-                sgd = torch.optim.SGD(net.parameters(), lr, rules["momentum"], weight_decay=rules["weight_decay"])
-            sgd.param_groups[0]["lr"] = lr
+                descent = optimizer(net, rules)
+            descent.param_groups[0]["lr"] = lr
         whole = torch.arange(len(rows))
         for part in [whole] if len(rows) <= rules["batch"] else whole[torch.randperm(len(rows))].split(rules["batch"]):
             some = rows[part].gather(1, torch.randint(rows.shape[1], (len(part), 1))).flatten()
@@ -73,10 +73,25 @@ def train(about: dict[str, Any], arrays: dict[str, Tensor]) -> nn.Module:
             with torch.autocast(x.device.type, torch.bfloat16, enabled=rules["precision"] == "bfloat16"):
                 logits = net(x)
             loss = F.cross_entropy(logits.to(y.dtype), y)
-            sgd.zero_grad()
+            descent.zero_grad()
             loss.backward()
-            sgd.step()
+            clip(net, rules["clip"] or {})
+            descent.step()
     return net.eval()
+
+
+def optimizer(net: nn.Module, rules: dict[str, Any]) -> torch.optim.Optimizer:
+    kinds: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    numbers = {name: rules[name] for name in ("momentum", "betas", "eps", "weight_decay") if name in rules}
+    return kinds[rules["optimizer"]](net.parameters(), lr=0.0, **numbers)  # `train` sets lr
+
+
+def clip(net: nn.Module, bounds: dict[str, Any]) -> None:
+    """Bound the gradients of `net`: their norm all together, or each of their numbers."""
+    if bounds.get("norm"):
+        nn.utils.clip_grad_norm_(net.parameters(), bounds["norm"])
+    if bounds.get("value"):
+        nn.utils.clip_grad_value_(net.parameters(), bounds["value"])
 
 
 @torch.no_grad()

@@ -93,7 +93,7 @@ class Examination:
             self.gather(len(streams))
         self.network.train()
         self.group.initialise_([rng("init") for rng in streams])
-        for _ in descend(self.group.parameters(), self.loss, config, feed):
+        for _ in descend(self.group.parameters(), self.loss, config, feed, self.group.each):
             for _ in streams:
                 passed()
         return [accuracy(network, self.test.batch, self.test.labels) for network in self.group.members()]

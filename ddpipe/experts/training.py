@@ -15,10 +15,10 @@ from ddpipe import augmentation, networks, settings
 from ddpipe.datasets.resident import Resident
 from ddpipe.errors import UserError
 from ddpipe.randomness import Streams
+from ddpipe.training import optimizers
 from ddpipe.training.batch import Batch
 from ddpipe.training.flatness import flat_gradient
 from ddpipe.training.loop import Diverged, Fetch, batches, set_rate
-from ddpipe.training.sgd import Sgd
 from ddpipe.training.together import together
 
 
@@ -59,7 +59,7 @@ class Cohort:
         self.group = together(network.train(), len(rngs), config.precision)
         self.group.initialise_([rng("init") for rng in rngs])
         self.loss = self.group.loss
-        self.optimizer = Sgd(self.group.parameters(), config.lr, config.momentum, config.weight_decay)
+        self.optimizer = optimizers.make(config, self.group.parameters(), self.group.each)
         self.passes = 0  # finished ones
 
     def advance(self) -> None:
@@ -97,8 +97,8 @@ class Cohort:
         return torch.cat([self.rows(p.detach()) for p in self.optimizer.parameters], 1).cpu()
 
     def rows(self, tensor: Tensor) -> Tensor:
-        """(T, ...) of a group, or (...) of a single network, as (T, .), not a copy."""
-        return tensor.view(self.group.size, -1)
+        """(T, ...) of a group, or (...) of a single network, as (T, .), not a copy; one number for all as (1, 1)."""
+        return tensor.view(self.group.size if tensor.dim() else 1, -1)
 
     def parts(self) -> dict[str, Tensor]:
         """name -> (T, .) of all that training changes but the generators, not copies."""

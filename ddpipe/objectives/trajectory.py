@@ -7,8 +7,8 @@ after epoch k + M:
 2. take N steps of plain SGD with the learned step size, each on one augmented batch of the set;
 3. L = |theta_N - theta*_(k+M)|^2 / |theta*_k - theta*_(k+M)|^2; descend in the set and in the step size.
 
-The gradient is exact either way: by a reverse sweep that holds one step's graph (`unroll`), or through the graph
-of all steps ("full"). "truncated" is TESLA's, which leaves out how a batch moves the later steps.
+The gradient is exact either way: by the reverse sweep, which holds one step's graph (`ddpipe.training.sweep`), or
+through the graph of all steps ("full"). "truncated" is TESLA's, which leaves out how a batch moves the later steps.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ from ddpipe.randomness import Streams
 from ddpipe.settings.objectives import trajectory as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Synthetic
-from ddpipe.training.unroll import Compiled, Gradient, sweep, through_graph, walk
+from ddpipe.training.sweep import Compiled, Gradient, sweep, through_graph, walk
 
 CHUNK = 256  # images labelled at once
 
@@ -83,16 +83,15 @@ class TrajectoryMatching(Objective):
             leaves = [image.detach().requires_grad_() for image in images]
             rate = lr.detach().requires_grad_()
             alone = [Batch(leaf, batch.targets) for leaf, batch in zip(leaves, batches, strict=True)]
-            value = distance(through_graph(gradient, start, alone, rate), start, target)
+            value = distance(through_graph(gradient, start, alone, rate)[-1], start, target)
             *moved, by_lr = torch.autograd.grad(value, (*leaves, rate))
         else:
-            alone = [Batch(image.detach(), batch.targets) for image, batch in zip(images, batches, strict=True)]
-            rate = lr.detach()
-            thetas = walk(gradient, start, alone, rate)
-            end = thetas[-1]
+            taken = walk(gradient, start, batches, lr)
+            end = taken.thetas[-1]
             value = distance(end, start, target)
             pull = 2 * (end - target) / (start - target).square().sum()
-            moved, by_lr = sweep(gradient, thetas, alone, rate, pull, self.config.gradient == "truncated")
+            slopes = sweep(taken, {len(batches): pull}, self.config.gradient == "truncated")
+            moved, [by_lr] = slopes["images"], slopes["lr"]
         return Loss(value.detach(), (*images, lr), (*(self.config.factor * move for move in moved), by_lr))
 
     def groups(self) -> dict[str, list[Tensor]]:

@@ -28,8 +28,8 @@ from ddpipe.settings.work import Operation
 from ddpipe.synthetic import Batch
 from ddpipe.synthetic.hallucinator import Hallucinator, initial
 from ddpipe.training.loop import descend
+from ddpipe.training.sweep import Gradient
 from ddpipe.training.together import together
-from ddpipe.training.unroll import Gradient, Step
 
 ENOUGH = 0.12  # seconds of repeated calls, after which their median is taken
 FEWEST, MOST = 3, 40  # repeats
@@ -130,7 +130,7 @@ def flat_gradient(bench: Bench, operation: Operation, n: int) -> Call:
 def pull_back(bench: Bench, operation: Operation, n: int) -> Call:
     gradient, theta, batch = unrolled(bench, operation, n)
     pull = torch.ones_like(theta)
-    return lambda: gradient.pull_back(Step(theta, theta, batch, torch.ones(())), pull)
+    return lambda: gradient.pull_back(theta, batch, pull, ["images", "theta"])
 
 
 def unrolled(bench: Bench, operation: Operation, n: int) -> tuple[Gradient, Tensor, Batch]:
@@ -241,7 +241,7 @@ def plain(shape: Shape) -> Preprocessing:
 
 def outer_step(bench: Bench, operation: Operation, n: int) -> Call:
     images = bench.images(operation, n).requires_grad_()
-    outer = Outer({"images": [images]}, {"images": settings.Sgd(lr=1e-9, momentum=0.5)})
+    outer = Outer({"images": [images]}, {"images": settings.Optimizer(lr=1e-9, momentum=0.5)})
     value, gradient = torch.zeros((), device=bench.device), torch.ones_like(images)
     return lambda: outer.step(Loss(value, images, gradient))
 

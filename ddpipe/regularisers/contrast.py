@@ -29,7 +29,7 @@ from ddpipe.randomness import Streams
 from ddpipe.settings.regularisers import contrast as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Factorised, Synthetic
-from ddpipe.training.sgd import Sgd
+from ddpipe.training.optimizers import Sgd
 
 
 def likeness(one: Tensor, other: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 from ddpipe.settings.base import FILE, UNSTATED, Augmentation, Layers, Settings, Siamese, needed
 from ddpipe.settings.datasets import CHANNELS, HANDWRITTEN, OWN_KEYS, Dataset, Whitening
-from ddpipe.settings.method import Cell, Distillation, Selection, Sgd
+from ddpipe.settings.method import Cell, Distillation, Selection
 from ddpipe.settings.networks import AlexNet, ConvNet, DenseNet, LeNet, Network, ResNet
+from ddpipe.settings.optimizers import Clip, Cosine, Drop, Optimizer, Schedule, Steps
 from ddpipe.settings.params import Evaluation, Params, Report, ReportSettings, Row, Run
 from ddpipe.settings.recipe import Recipe
 from ddpipe.settings.training import Experts, Flat, Protocol, Training
@@ -13,10 +14,13 @@ __all__ = [
     "Augmentation",
     "CHANNELS",
     "Cell",
+    "Clip",
     "ConvNet",
+    "Cosine",
     "Dataset",
     "DenseNet",
     "Distillation",
+    "Drop",
     "Evaluation",
     "Experts",
     "FILE",
@@ -26,6 +30,7 @@ __all__ = [
     "LeNet",
     "Network",
     "OWN_KEYS",
+    "Optimizer",
     "Params",
     "Protocol",
     "Recipe",
@@ -34,10 +39,11 @@ __all__ = [
     "ResNet",
     "Row",
     "Run",
+    "Schedule",
     "Selection",
     "Settings",
-    "Sgd",
     "Siamese",
+    "Steps",
     "Training",
     "UNSTATED",
     "Whitening",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from ddpipe.settings.base import Settings, Siamese, needed
-from ddpipe.settings.bounds import Few, Fraction, Positive, PositiveInt, Switch
+from ddpipe.settings.bounds import Few, Fraction, PositiveInt, Switch
+from ddpipe.settings.optimizers import Clip, Optimizer
 from ddpipe.settings.part import Objective, Part, Regulariser, Rule, Students, Synthetic, halved, one_of, records
 from ddpipe.settings.shapes import Shape
 from ddpipe.settings.work import Cell as Scene
@@ -23,16 +24,6 @@ else:
     AnySynthetic, AnyObjective = one_of("synthetic"), one_of("objectives")
     AnyRegulariser, AnyStudents = one_of("regularisers"), one_of("students")
     AnyRule = Literal[tuple(records("selections"))]
-
-
-class Sgd(Settings):
-    """Outer optimiser of one parameter group."""
-
-    lr: Positive
-    momentum: Fraction = 0.0
-
-    def stated(self) -> dict[str, str]:
-        return needed("momentum")
 
 
 class Method(Settings):
@@ -102,6 +93,7 @@ class Method(Settings):
 class Distillation(Method):
     """Resolved settings of a cell that learns its set."""
 
+    quiet = frozenset({"clip"})
     kind: Literal["distillation"] = "distillation"
     revision: PositiveInt = 1
     synthetic: AnySynthetic
@@ -109,7 +101,8 @@ class Distillation(Method):
     regulariser: AnyRegulariser | None = None
     students: AnyStudents
     augment: Siamese = "none"  # one draw for the real and synthetic batch of a class
-    outer: dict[str, Sgd]
+    outer: dict[str, Optimizer]  # of each group of what is learned; a schedule counts iterations
+    clip: Clip | None = None  # of the gradient of all groups together, before their own (RTP)
     average: Fraction | None = None  # decay of the set's moving average, which then is the result (FTD)
     iterations: PositiveInt
     real_batch: PositiveInt = 256  # per class

@@ -2,13 +2,16 @@
 
 from typing import Literal
 
+from pydantic import field_validator
+
 from ddpipe.settings import strategy
 from ddpipe.settings.base import Augmentation, Settings, needed
 from ddpipe.settings.bounds import Few, Fraction, NonNegative, Positive, PositiveInt, Probability, Switch
 from ddpipe.settings.names import Name
+from ddpipe.settings.optimizers import Drop, Optimizer, Schedule
 
 
-class Training(Settings):
+class Training(Optimizer):
     """How one network is trained; protocols and experts say it in the same words."""
 
     epochs: PositiveInt
@@ -18,16 +21,26 @@ class Training(Settings):
     weight_decay: Probability = 5e-4
     batch: PositiveInt = 256
     # half: lr x 0.1 once pass number epochs // 2 + 2 has finished; staged: x 0.2 after 2/3 and again after 5/6 (IDC)
-    drop: Literal["half", "staged", "never"] = "half"
+    drop: Literal["half", "staged", "never"] = "half"  # a `schedule`, in passes, takes its place
     drop_resets_momentum: Switch = True  # the DC family builds a new optimiser there: the momentum buffer is forgotten
     augment: Augmentation = "none"
     cutmix: Probability = 0.0  # of mixing a batch (IDC); the share of each image is uniform
     precision: Literal["float32", "bfloat16"] = "float32"  # of forward and backward passes; weights stay float32
 
+    @property
+    def course(self) -> Schedule:
+        return self.schedule or Drop(name=self.drop)
+
+    @property
+    def resets(self) -> bool:
+        """Whether the optimiser starts again from rest where lr drops."""
+        return self.drop_resets_momentum and self.schedule is None
+
     def stated(self) -> dict[str, str]:
         resets = () if self.drop == "never" else ("drop_resets_momentum",)
+        drops = () if self.schedule else ("drop", *resets)
         mixes = ("cutmix",) if self.augment.startswith(strategy.IDC) else ()
-        return needed("lr", "momentum", "weight_decay", "batch", "drop", *resets, "augment", *mixes)
+        return needed("lr", *super().stated(), "weight_decay", "batch", *drops, "augment", *mixes)
 
 
 class Protocol(Training):
@@ -38,6 +51,13 @@ class Protocol(Training):
     learned_lr: Switch = False  # the step size that was learned with the set takes the place of lr (MTT)
     sets: Few | None = None  # only the first so many sets of a cell; left out: all
     exceptions: dict[str, dict] = {}  # dataset -> the numbers that differ there
+
+    @field_validator("optimizer")
+    @classmethod
+    def is_torchs(cls, optimizer: str) -> str:
+        if optimizer not in ("sgd", "adam", "adamw"):
+            raise ValueError("must be sgd, adam or adamw in a protocol: an exported set is trained on with torch alone")
+        return optimizer
 
     def stated(self) -> dict[str, str]:
         asked = super().stated() | needed("extra_epoch", "networks")

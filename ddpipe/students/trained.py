@@ -16,8 +16,9 @@ from ddpipe.randomness import Streams
 from ddpipe.settings.students import trained as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Synthetic
+from ddpipe.training import optimizers, schedules
 from ddpipe.training.loop import pass_over
-from ddpipe.training.sgd import Sgd
+from ddpipe.training.optimizers import Optimizer
 
 
 class Trained:
@@ -26,8 +27,8 @@ class Trained:
         self.served = 0  # steps the present network has served
         self.optimizer = self.new_optimizer()
 
-    def new_optimizer(self) -> Sgd:
-        return Sgd(self.network.parameters(), self.config.lr, self.config.momentum)
+    def new_optimizer(self) -> Optimizer:
+        return optimizers.make(self.config, self.network.parameters())
 
     def next(self, synthetic: Synthetic, rng: Streams, iteration: int) -> Student:
         if self.served % self.config.outer_loop == 0:
@@ -40,14 +41,16 @@ class Trained:
 
     def train(self, synthetic: Synthetic, rng: Streams) -> None:
         images, targets = (tensor.detach() for tensor in synthetic.decode())
+        config, done = self.config, (self.served - 1) * self.config.inner_loop  # passes of the present network
         self.network.train()
-        for _ in range(self.config.inner_loop):
+        for number in range(done, done + config.inner_loop):
+            self.optimizer.lr = schedules.rate(config, number, (config.outer_loop - 1) * config.inner_loop)
             pass_over(
                 self.network,
                 self.optimizer,
                 lambda index: Batch(images[index], targets[index]),
                 len(images),
-                self.config.batch,
+                config.batch,
                 self.augment,
                 rng("students.train"),
             )

@@ -16,8 +16,10 @@ from ddpipe import settings
 from ddpipe.augmentation import Policy, cutmix
 from ddpipe.errors import UserError
 from ddpipe.memory import images_at_once
+from ddpipe.training import optimizers, schedules
 from ddpipe.training.batch import Batch
-from ddpipe.training.sgd import Sgd
+from ddpipe.training.clipping import Each, alone
+from ddpipe.training.optimizers import Optimizer
 
 Fetch = Callable[[Tensor | slice], Batch]  # row numbers -> images and targets on the device
 Loss = Callable[[Tensor, Tensor], Tensor]  # images (n, c, h, w), targets (n, K) -> ()
@@ -60,7 +62,7 @@ def loss_of(network: nn.Module, precision: str = "float32") -> Loss:
     return loss
 
 
-def follow(loss: Loss, optimizer: Sgd, feed: Iterable[Batch]) -> Tensor:
+def follow(loss: Loss, optimizer: Optimizer, feed: Iterable[Batch]) -> Tensor:
     """A step of `optimizer` on each batch; returns the last one's loss, ()."""
     for images, targets in feed:
         value = loss(images, targets)
@@ -70,7 +72,7 @@ def follow(loss: Loss, optimizer: Sgd, feed: Iterable[Batch]) -> Tensor:
 
 def pass_over(
     network: nn.Module,
-    optimizer: Sgd,
+    optimizer: Optimizer,
     fetch: Fetch,
     n: int,
     batch: int,
@@ -87,42 +89,37 @@ def passes(config: settings.Training) -> int:
 
 
 def rate(config: settings.Training, number: int) -> float:
-    """The learning rate of pass `number`, counted from 0.
-
-    half: x 0.1 from pass epochs // 2 + 2 on (DC's code). staged: x 0.2 from pass 2 epochs // 3 on and again from
-    pass 5 epochs // 6 on (IDC's code).
-    """
-    match config.drop:
-        case "half":
-            return config.lr if number <= config.epochs // 2 + 1 else 0.1 * config.lr
-        case "staged":
-            return config.lr * 0.2 ** sum(number >= part * config.epochs // 6 for part in (4, 5))
-        case "never":
-            return config.lr
+    """The learning rate of pass `number`, counted from 0."""
+    return schedules.rate(config, number, config.epochs)
 
 
-def set_rate(optimizer: Sgd, config: settings.Training, number: int) -> None:
+def set_rate(optimizer: Optimizer, config: settings.Training, number: int) -> None:
     """Give `optimizer` the learning rate of pass `number`; where it has just dropped, momentum may be forgotten.
 
     Depends on `number` alone, so that a resumed run does what an unbroken one would.
     """
     optimizer.lr = rate(config, number)
-    if config.drop_resets_momentum and number and optimizer.lr != rate(config, number - 1):
+    if config.resets and number and optimizer.lr != rate(config, number - 1):
         optimizer.forget()
 
 
 def descend(
-    parameters: Iterable[Tensor], loss: Loss, config: settings.Training, feed: Callable[[], Iterable[Batch]]
+    parameters: Iterable[Tensor],
+    loss: Loss,
+    config: settings.Training,
+    feed: Callable[[], Iterable[Batch]],
+    each: Each = alone,
 ) -> Iterator[int]:
     """Train `parameters` in place, yielding the number of each finished pass.
 
     Args:
         feed: gives the batches of a new pass.
+        each: of the networks whose parameters they are, as `Stack.each`.
 
     Raises:
         Diverged: when the loss of the last pass is not a number.
     """
-    optimizer = Sgd(parameters, rate(config, 0), config.momentum, config.weight_decay)
+    optimizer = optimizers.make(config, parameters, each)
     for number in range(passes(config)):
         set_rate(optimizer, config, number)
         last = follow(loss, optimizer, feed())

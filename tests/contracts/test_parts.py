@@ -144,6 +144,20 @@ def test_so_does_one_with_a_second_player_and_an_average(objective, pool, tmp_pa
     continues_bit_identically(chosen, "instance", tmp_path)
 
 
+@pytest.mark.parametrize("name", get_args(settings.Optimizer.model_fields["optimizer"].annotation))
+@pytest.mark.parametrize(("objective", "pool"), [("gradient-ours", "trained"), ("trajectory", "experts")])
+def test_so_does_one_with_any_optimiser_schedule_and_clip(objective, pool, name, tmp_path):
+    own = {"momentum": 0.5} if name == "sgd" else {"betas": [0.8, 0.9]}
+    warm = {"name": "cosine", "warmup": 2, "last": 0.1}
+    rules = {"optimizer": name, "lr": 0.01, **own, "schedule": warm, "clip": {"norm": 1.0}}
+    chosen = of(objective, pool)
+    more: dict = {"outer": dict.fromkeys(chosen.outer, rules), "clip": {"value": 0.1}}
+    if pool == "trained":
+        more["students"] = {"name": pool, "outer_loop": 3, "inner_loop": 2, "batch": 4, **rules}
+    state = continues_bit_identically(of(objective, pool, **more), "instance", tmp_path)
+    assert sum(key.startswith("outer/") for key in state) == len(chosen.outer) * (1 if name == "sgd" else 3)
+
+
 def test_the_second_player_has_everything_in_its_state(tmp_path):
     """Momentum and running statistics of the extractor included; labels of the set, and how they were agreed on."""
     chosen = of("trajectory-soft", "experts", STRATEGY, "hallucinator", "contrast")

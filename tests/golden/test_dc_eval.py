@@ -29,7 +29,7 @@ def test_every_step_of_the_official_loop(case, monkeypatch):
         augment=config["augmentation"],
     )
     assert loop.passes(protocol) == config["num_epochs"]
-    rates, step = [], loop.Sgd.step
+    rates, step = [], loop.Optimizer.step
 
     def noting(optimizer, gradients):
         rates.append(optimizer.lr)
@@ -41,7 +41,7 @@ def test_every_step_of_the_official_loop(case, monkeypatch):
         network.train()
         return torch.tensor(right / len(answers), dtype=torch.float64)
 
-    monkeypatch.setattr(loop.Sgd, "step", noting)
+    monkeypatch.setattr(loop.Optimizer, "step", noting)
     before_last = None
     passes = loop.train(
         network,

@@ -50,7 +50,7 @@ def distillation(golden, networks, dtype, lr, momentum, iterations, chunk=2560):
         Given(networks),
         WholeClass(golden["img_real"].to(dtype)),
         Augment(config["augmentation"]),
-        Outer(synthetic.groups(), {"images": settings.Sgd(lr=lr, momentum=momentum)}),
+        Outer(synthetic.groups(), {"images": settings.Optimizer(lr=lr, momentum=momentum)}),
         Streams("dm"),
         torch.zeros(iterations, dtype=dtype),
     )

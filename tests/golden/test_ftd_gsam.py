@@ -8,7 +8,7 @@ from test_mtt_match import split
 from ddpipe.distillation.average import Average
 from ddpipe.synthetic import Batch
 from ddpipe.training.flatness import flat_gradient, flattened, perturbation
-from ddpipe.training.unroll import Gradient
+from ddpipe.training.sweep import Gradient
 
 
 @pytest.mark.variants_of("ftd_gsam")

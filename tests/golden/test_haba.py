@@ -9,7 +9,7 @@ from torch import Tensor
 from ddpipe.regularisers.contrast import likeness, supervised_contrast, unlikeness
 from ddpipe.synthetic import Batch
 from ddpipe.synthetic.hallucinator import Hallucinator, Weights, hallucinate
-from ddpipe.training.unroll import Gradient
+from ddpipe.training.sweep import Gradient
 
 
 def stacks(golden) -> Weights:

@@ -9,7 +9,7 @@ from ddpipe import settings
 from ddpipe.objectives.trajectory import TrajectoryMatching, distance
 from ddpipe.synthetic import Batch
 from ddpipe.synthetic.pixels import Pixels
-from ddpipe.training.unroll import Gradient, walk
+from ddpipe.training.sweep import Gradient, walk
 
 
 def pieces(golden, dtype: torch.dtype, targets: Tensor | None = None):
@@ -70,7 +70,7 @@ def test_every_step_of_the_student(case, name):
     golden = case(name)
     gradient, start, target, _, batches = pieces(golden, torch.float64)
     alone = [Batch(images.detach(), targets) for images, targets in batches]
-    thetas = walk(gradient, start, alone, golden["lr"])
+    thetas = walk(gradient, start, alone, golden["lr"]).thetas
     golden.check(torch.stack(thetas[1:]), golden["student_params_f64"], "student_params")
     golden.check(distance(thetas[-1], start, target), golden["loss_f64"], "loss")
     golden.check((start - target).square().sum(), golden["sqdist_f64"], "sqdist")

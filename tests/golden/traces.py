@@ -81,7 +81,7 @@ def compose(
         trained.Trained(student_settings, network_of(config["network"], golden.parameters()), training),
         WholeClass(golden["real"]),
         matching,
-        Outer(synthetic.groups(), {"images": settings.Sgd(lr=config["lr_img"], momentum=config["momentum_img"])}),
+        Outer(synthetic.groups(), {"images": settings.Optimizer(lr=config["lr_img"], momentum=config["momentum_img"])}),
         Streams("trace"),
         torch.zeros(config["num_syn_updates"]),
     )

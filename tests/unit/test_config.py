@@ -11,6 +11,16 @@ from tests.unit.small_project import Project
 RECIPE = "ddpipe/methods/dm.yaml:dm"
 
 
+def test_a_dump_leaves_out_choices_that_nobody_made():
+    """Digests of settings, and what sets and results say of them, outlive the keys that came later."""
+    assert settings.Optimizer(lr=1.0, momentum=0.5).model_dump() == {"lr": 1.0, "momentum": 0.5}
+    told = settings.Optimizer(optimizer="adam", lr=1.0, betas=(0.9, 0.99)).model_dump()
+    assert told == {"optimizer": "adam", "lr": 1.0, "betas": (0.9, 0.99)}
+    protocol = settings.Protocol(epochs=1, momentum=0.9, weight_decay=0.0)
+    assert not {"optimizer", "betas", "eps", "schedule", "clip"} & protocol.model_dump().keys()
+    assert protocol.model_dump(include={"lr", "eps"}) == {"lr": 0.01}
+
+
 def test_later_layers_win(project: Project) -> None:
     project.set("ddpipe/methods/dm.yaml", "dm.cells.tiny-1", {"iterations": 7, "real_batch": 9})
     project.set("params.yaml", "methods.dm", {"real_batch": 5, "outer": {"images": {"momentum": 0.0}}})
@@ -18,7 +28,7 @@ def test_later_layers_win(project: Project) -> None:
     resolved = found.resolved("dm-tiny-1")
     assert isinstance(resolved, settings.Distillation)
     assert (resolved.iterations, resolved.real_batch) == (7, 5)
-    assert resolved.outer["images"] == settings.Sgd(lr=1.0, momentum=0.0)
+    assert resolved.outer["images"] == settings.Optimizer(lr=1.0, momentum=0.0)
     origins = found.origins("dm-tiny-1")
     assert origins["iterations",] == f"{RECIPE}.cells.tiny-1"
     assert origins["real_batch",] == "params.yaml:methods.dm"

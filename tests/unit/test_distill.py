@@ -59,7 +59,7 @@ class Pull(Nothing):
 
 def run_of(objective: Nothing, lr: float = 0.1, momentum: float = 0.5) -> Distillation:
     synthetic = Pixels(torch.zeros(2, 1, 2, 2), torch.arange(2), 2)
-    outer = Outer(synthetic.groups(), {"images": settings.Sgd(lr=lr, momentum=momentum)})
+    outer = Outer(synthetic.groups(), {"images": settings.Optimizer(lr=lr, momentum=momentum)})
     real, _ = images_and_network()
     return Distillation(synthetic, objective, Nothing(), real, Augment("none"), outer, Streams("run"), torch.zeros(5))
 
@@ -248,7 +248,7 @@ def test_a_gradient_taken_up_to_the_images_reaches_what_is_learned_behind_them()
 def test_each_group_has_its_own_rate_and_momentum():
     decoder, direction = Decoder(), normal(4, 5)
     groups = {"codes": [decoder.codes], "decoder": [decoder.mixing]}
-    chosen = {"codes": settings.Sgd(lr=0.1, momentum=0.5), "decoder": settings.Sgd(lr=0.01)}
+    chosen = {"codes": settings.Optimizer(lr=0.1, momentum=0.5), "decoder": settings.Optimizer(lr=0.01)}
     outer = Outer(groups, chosen)
     codes, mixing, velocity = decoder.codes.detach().clone(), decoder.mixing.detach().clone(), 0.0
     for _ in range(3):
@@ -261,12 +261,36 @@ def test_each_group_has_its_own_rate_and_momentum():
         torch.testing.assert_close(decoder.mixing.detach(), mixing)
 
 
+def test_the_schedule_of_a_group_counts_iterations():
+    run = run_of(Pull(parts=2), momentum=0.0)
+    steps = settings.Optimizer(lr=0.1, schedule={"name": "steps", "at": [1, 3], "factor": 0.5})
+    run.outer = Outer(run.synthetic.groups(), {"images": steps})
+    rates = []
+    for _ in range(5):
+        run.advance()
+        rates.append(run.outer.optimizers["images"].lr)
+    assert rates == [0.1, 0.05, 0.05, 0.025, 0.025]
+
+
+def test_a_clip_of_all_groups_bounds_them_together_and_one_of_a_group_that_alone():
+    """Gradients 3 and 4, of length 5 together; clipped to 1 they are 0.6 and 0.8, and the second then to 0.5."""
+    groups = {name: [torch.zeros(1, requires_grad=True)] for name in ("bases", "addresses")}
+    chosen = {
+        "bases": settings.Optimizer(lr=1.0),
+        "addresses": settings.Optimizer(lr=1.0, clip=settings.Clip(value=0.5)),
+    }
+    [(bases,), (addresses,)] = groups.values()
+    value = (3 * bases + 4 * addresses).sum()
+    Outer(groups, chosen, settings.Clip(norm=1.0)).step(Loss(value.detach(), value))
+    assert float(bases.detach()) == pytest.approx(-0.6) and float(addresses.detach()) == pytest.approx(-0.5)
+
+
 @pytest.mark.parametrize("names", [["codes"], ["codes", "decoder", "labels"], ["images"]])
 def test_rates_for_other_groups_than_the_learned_ones_are_refused(names):
     decoder = Decoder()
     groups = {"codes": [decoder.codes], "decoder": [decoder.mixing]}
     with pytest.raises(UserError, match=r"^outer: .*name exactly these$"):
-        Outer(groups, {name: settings.Sgd(lr=0.1) for name in names})
+        Outer(groups, {name: settings.Optimizer(lr=0.1) for name in names})
 
 
 # --- composition ------------------------------------------------------------------------------------------------------
@@ -339,6 +363,19 @@ def test_students_learn_the_set_as_it_is_now_and_leave_it_alone():
     gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, network.parameters())])
     torch.testing.assert_close(weights(pool.next(synthetic, rng, 0).network), before - 0.5 * gradient)
     assert synthetic.images.grad is None
+
+
+def test_the_schedule_of_students_counts_the_passes_of_a_network(monkeypatch):
+    from ddpipe.students import trained as module
+
+    pool, synthetic = trained(outer_loop=3, inner_loop=2, lr=0.1, schedule={"name": "cosine", "last": 0.5})
+    rates, pass_over = [], module.pass_over
+    monkeypatch.setattr(module, "pass_over", lambda *a: (rates.append(a[1].lr), pass_over(*a))[1])
+    rng = Streams("students")
+    for iteration in range(6):
+        pool.next(synthetic, rng, iteration)
+    half = [0.1, (0.75 + 0.25 * 2**-0.5) * 0.1, 0.075, (0.75 - 0.25 * 2**-0.5) * 0.1]  # a cosine from 0.1 to 0.05
+    assert rates == pytest.approx(half + half)
 
 
 def test_momentum_of_a_network_ends_with_it():

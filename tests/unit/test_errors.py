@@ -172,6 +172,8 @@ NARROW = {
     "downsampling": "stride",
     "initialisation": "he",
 }
+COSINE = {"name": "cosine", "last": 0.1}
+ADAM = {"outer": {"images": {"optimizer": "adam", "betas": [0.9, 0.99]}}}
 FURTHER = {"cell": "dm-tiny-1", "dataset": "tiny", "data": "tiny", "network": "other", "protocol": "quick"}
 CUT_SHORT = ("is damaged or cut short", "dvc repro distill@dm-tiny-1")
 CONSTANT = np.full_like(arrays()["train_images"], 7)
@@ -226,6 +228,15 @@ TABLE = [
     Bad("large params", write("params.yaml", "#" * 5_000_000), "check", ("params.yaml is larger than 4 MB", "put it back")),
     Bad("pipe for params", pipe("params.yaml"), "check", ("params.yaml is no file", "put the file back")),
     Bad("pipe for a recipe", pipe(DM), "distill dm-tiny-1", ("dm.yaml is no file", "put the file back")),
+    # optimisers, schedules, clipping
+    Bad("no betas", params("protocols.quick.optimizer", "adam"), "check", ("protocols.quick.betas: this key is missing", "optimizer is 'adam'")),
+    Bad("not torch's", params("protocols.quick.optimizer", "lamb"), "check", ("protocols.quick.optimizer: must be sgd, adam or adamw",)),
+    Bad("sgd's betas", params("protocols.quick.betas", [0.9, 0.9]), "check", ("protocols.quick.betas: sgd has no such number", "leave it out")),
+    Bad("Adam's momentum", params("methods.dm", ADAM), "check", ("methods.dm.outer.images.momentum: adam has no such number", "null takes it out")),
+    Bad("schedule", params("protocols.quick.schedule", {"name": "cosin"}), "check", ("protocols.quick.schedule", "'cosin'", "'cosine'")),
+    Bad("key of a schedule", params("protocols.quick.schedule", COSINE | {"warmpu": 3}), "check", ("quick.schedule.warmpu", "did you mean 'warmup'?")),
+    Bad("drop twice", params("protocols.quick.schedule", COSINE), "check", ("protocols.quick.drop: schedule takes its place", "remove one of them")),
+    Bad("no bound", params("methods.dm", {"clip": {}}), "check", ("methods.dm.clip: norm or value must be set, and not both",)),
     # overrides and recipes
     Bad("override", params("methods.dm", {"iteration": 9}), "check", ("params.yaml:methods.dm.iteration", "'iterations'?")),
     Bad("override, stage", params("methods.dm", {"iteration": 9}), "distill dm-tiny-1", ("methods.dm.iteration", "'iterations'?")),

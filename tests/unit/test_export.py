@@ -23,11 +23,12 @@ from ddpipe.augmentation import cutmix
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.preprocessing import Preprocessing, fit
 from ddpipe.distilled import standalone
-from ddpipe.distilled.export import describe, folder_names
+from ddpipe.distilled.export import describe, folder_names, readme
 from ddpipe.distilled.export import training as rules
 from ddpipe.errors import UserError
 from ddpipe.settings.strategy import SIAMESE_OPERATIONS
 from ddpipe.training import loop
+from ddpipe.training.batch import Batch
 from tests.unit.small_project import Project
 
 WITHOUT = "sys.modules['ddpipe'] = None; sys.argv = sys.argv[1:]"  # importing it raises ImportError
@@ -238,6 +239,45 @@ def test_learning_rates_of_all_passes(drop: str) -> None:
         lr = told["rates"].get(str(number), lr)
         assert lr == loop.rate(protocol, number)
     assert told["passes"] == 14
+
+
+WARM = {"name": "cosine", "warmup": 2, "last": 0.1}
+TRAININGS: dict[str, dict[str, Any]] = {
+    "half": {"momentum": 0.9, "drop": "half"},
+    "half, on": {"momentum": 0.9, "drop": "half", "drop_resets_momentum": False},
+    "steps": {"momentum": 0.9, "schedule": {"name": "steps", "at": [2, 3], "factor": 0.5}, "clip": {"value": 0.01}},
+    "adam": {"optimizer": "adam", "betas": [0.8, 0.9], "eps": 1e-5, "schedule": WARM, "clip": {"norm": 0.05}},
+    "adamw": {"optimizer": "adamw", "betas": [0.8, 0.9], "weight_decay": 0.1, "schedule": {"name": "staged"}},
+}
+
+
+@pytest.mark.parametrize("how", TRAININGS)
+def test_the_program_trains_as_ddpipe_does(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol = settings.Protocol(**{"epochs": 5, "lr": 0.05, "extra_epoch": True, **TRAININGS[how]})
+    network = settings.ConvNet(kind="convnet", depth=1, width=4)
+    about = {"network": network.model_dump(mode="json"), "shape": [1, 8, 8], "classes": ["x"] * 3}
+    ours = networks.create(network, 1, 8, 3, torch.Generator().manual_seed(0)).double()
+    theirs = standalone.network(about).double()
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+    monkeypatch.setattr(standalone, "network", lambda _: theirs)
+    images, targets = torch.randn(6, 1, 8, 8, dtype=torch.float64), torch.eye(3, dtype=torch.float64).repeat(2, 1)
+    told = json.loads(json.dumps({"training": rules(protocol, flip=True)}))
+    standalone.train(told, {"images": images, "targets": targets})
+    none, rng = augmentation.make("none"), torch.Generator()
+    list(loop.train(ours, protocol, lambda index: Batch(images[index], targets[index]), 6, none, rng))
+    for mine, own in zip(theirs.parameters(), ours.parameters(), strict=True):
+        torch.testing.assert_close(mine, own, rtol=1e-9, atol=1e-12)
+
+
+def test_rules_in_words(project: Project) -> None:
+    chosen = ddpipe.load(project.root / "data/distilled/dm-tiny-1")
+    own = {"optimizer": "adam", "betas": [0.9, 0.99], "clip": {"norm": 2.0}}
+    project.edit("params.yaml", lambda content: content["protocols"]["quick"].update(own))
+    project.edit("params.yaml", lambda content: content["protocols"]["quick"].pop("momentum"))
+    found = config.load(project.root)
+    text = readme(describe(found, found.row("dm-tiny-1"), chosen, 0), found.row("dm-tiny-1"), [])
+    assert "Adam with betas 0.9 and 0.99, eps 1e-08 and weight decay" in text
+    assert "the norm of the gradient is at most 2." in text
 
 
 def test_forbidden_flips_are_left_out() -> None:

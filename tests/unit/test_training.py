@@ -11,7 +11,7 @@ from ddpipe.augmentation.siamese import Augment
 from ddpipe.randomness import generator
 from ddpipe.synthetic import Batch
 from ddpipe.training import loop
-from ddpipe.training.sgd import Sgd
+from ddpipe.training.optimizers import Sgd
 
 N, CLASSES = 10, 3
 NONE = Augment("none")

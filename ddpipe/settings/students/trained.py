@@ -4,24 +4,24 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from ddpipe.settings.base import Augmentation, needed
-from ddpipe.settings.bounds import Fraction, Positive, PositiveInt
+from ddpipe.settings.bounds import Positive, PositiveInt
+from ddpipe.settings.optimizers import Optimizer
 from ddpipe.settings.part import Students, halved
 from ddpipe.settings.work import Cell, Work, one_pass, times
 
 
-class TrainedStudents(Students):
+class TrainedStudents(Students, Optimizer):
     reference = "DC and DSA; survey Eq. 20"
 
     name: Literal["trained"]
     outer_loop: PositiveInt = 1
     inner_loop: PositiveInt = 1  # epochs
     lr: Positive = 0.01
-    momentum: Fraction = 0.0
     batch: PositiveInt = 256
     augment: Augmentation = "none"
 
     def stated(self) -> dict[str, str]:
-        return needed("outer_loop", "inner_loop", "lr", "momentum", "batch", "augment")
+        return needed("outer_loop", "inner_loop", "lr", *Optimizer.stated(self), "batch", "augment")
 
     def lighter(self, shown: int) -> dict[str, Any]:
         return halved(batch=min(self.batch, shown))
