@@ -9,7 +9,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ def undisturbed(root: Path) -> Iterator[None]:
         yield
 
 
-def fault(content: bytes) -> str | None:
-    """What is wrong with a dvc.lock, as its outline or else a parser tells (0.2 s for 100 stages); None if nothing."""
+def outline(content: bytes) -> str | None:
+    """What is wrong with a dvc.lock, as its outline tells at once; None if nothing."""
     text = content.decode(errors="replace")
     heads = [line for line in text.splitlines() if not line.startswith(" ")]
     if not text.strip("\0\r\n "):
@@ -45,8 +45,15 @@ def fault(content: bytes) -> str | None:
         return "is not what DVC writes"
     if not text.endswith("\n") or text.rstrip().endswith(":") or not any(line.startswith("stages:") for line in heads):
         return "is cut short (DVC was killed while it wrote it)"
+    return None
+
+
+def fault(content: bytes) -> str | None:
+    """What is wrong with a dvc.lock, as its outline or else a parser tells (0.2 s for 100 stages); None if nothing."""
+    if reason := outline(content):
+        return reason
     try:
-        value = YAML(typ="safe").load(text)
+        value = YAML(typ="safe").load(content.decode(errors="replace"))
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         return f"is damaged near line {mark.line + 1}" if mark else "is damaged"
@@ -90,8 +97,12 @@ def mend(root: Path) -> str:
     return ", ".join(ways) + "; `dvc repro` then runs again what it does not name"
 
 
-def trouble(root: Path) -> str | None:
-    """The sentence about the first of DVC's files that a kill has left unreadable; None if all can be read."""
+def trouble(root: Path, look: Callable[[bytes], str | None] = fault) -> str | None:
+    """The sentence about the first of DVC's files that a kill has left unreadable; None if all can be read.
+
+    Args:
+        look: says what is wrong with dvc.lock: `fault`, or `outline` for what costs nothing.
+    """
     path, running = root / FILE, root / ".dvc/tmp/rwlock"
     with contextlib.suppress(lock.Held, OSError), undisturbed(root):
         if running.exists():
@@ -99,7 +110,7 @@ def trouble(root: Path) -> str | None:
                 json.loads(running.read_bytes())
             except ValueError:
                 return ".dvc/tmp/rwlock is damaged (DVC was killed while it wrote it); delete it"
-        if reason := fault(path.read_bytes()):
+        if reason := look(path.read_bytes()):
             return f"{FILE} {reason}; {mend(root)}"
     return None
 

@@ -57,7 +57,10 @@ class Batches:
         ordered = [name for name in known if name not in self.added]
         ordered += sorted(self.added, key=self.place.__getitem__)
         new = known | self.waiting
-        write_bytes(self.path, (head + marker + "".join(new[name] for name in ordered) + tail).encode())
+        content = (head + marker + "".join(new[name] for name in ordered) + tail).encode()
+        write_bytes(self.path, content)
+        if self.path.samefile(record.FILE):
+            write_bytes(record.COPY, content)  # it is whole: no stage need look at it before it keeps a copy
         self.waiting.clear()
         self.written = time.monotonic()
         self.seconds = self.written - began
