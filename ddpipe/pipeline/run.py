@@ -1,18 +1,20 @@
 """`ddpipe run`: what `dvc repro` does, with several commands at once and few writes of dvc.lock.
 
 The graph and its order, what has changed, the run-cache, outputs and their cache are DVC's own, called as `dvc repro`
-calls them; dvc.lock ends with the same bytes.
+calls them; dvc.lock ends with the same bytes. Two things differ: what an unfinished stage does not need goes on when
+it fails, and a signal stops the commands, not the taking down of what has finished.
 """
 
 import contextlib
 import heapq
+import logging
+import signal
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import networkx
 from dvc.repo import lock_repo
 from dvc.rwlock import rwlock
 from dvc.stage import PipelineStage
@@ -20,8 +22,11 @@ from dvc.stage.cache import RunCacheNotFoundError
 from dvc.stage.decorators import unlocked_repo
 from dvc.stage.run import _enforce_cmd_list, _make_cmd, get_executable, prepare_kwargs
 
+from ddpipe.config import Config
+from ddpipe.errors import UserError
 from ddpipe.pipeline.batches import Batches
 from ddpipe.pipeline.commands import Commands
+from ddpipe.pipeline.graph import Graph, opened
 from ddpipe.progress import say
 
 
@@ -61,16 +66,11 @@ class Paths:
 
 
 class Run:
-    """One run over `order`, stages in the order of `dvc repro`.
+    """One run over the stages of a graph, of which `jobs` commands run at once."""
 
-    Args:
-        graph: edges lead from a stage to those that it needs; only those within `order` are waited for.
-        jobs: how many commands run at once.
-    """
-
-    def __init__(self, repo: Any, graph: networkx.DiGraph, order: list[Any], jobs: int):
-        self.repo, self.order, self.jobs = repo, order, jobs
-        self.graph = graph.subgraph(order)
+    def __init__(self, graph: Graph, jobs: int):
+        self.repo, self.graph, self.order, self.jobs = graph.repo, graph.edges, graph.order, jobs
+        order, repo = self.order, self.repo
         self.place = {stage: number for number, stage in enumerate(order)}
         self.missing = {stage: self.graph.out_degree(stage) for stage in order}
         self.ready = [number for number, stage in enumerate(order) if not self.missing[stage]]  # a heap
@@ -156,7 +156,10 @@ class Run:
     def start(self, stage: Any) -> None:
         command = self.left[stage].pop(0)
         say(f"> {command}")
-        self.commands.start(stage.addressing, _make_cmd(get_executable(), command), **prepare_kwargs(stage))
+        how = prepare_kwargs(stage)
+        if self.jobs > 1:
+            how["env"]["TERM"] = "dumb"  # lines instead of bars, which would overwrite each other
+        self.commands.start(stage.addressing, _make_cmd(get_executable(), command), **how)
 
     def go_on(self, name: str, code: int) -> None:
         """A command of the stage `name` has ended."""
@@ -199,5 +202,31 @@ class Run:
             self.held.pop(stage).close()
 
 
-def names(stages: Iterable[Any]) -> str:
-    return ", ".join(stage.addressing for stage in stages)
+def run(config: Config, targets: Sequence[str], jobs: int = 1, upstream: bool = True) -> None:
+    """Bring `targets` (none: everything) up to date.
+
+    Raises:
+        UserError: stages failed.
+        KeyboardInterrupt, SystemExit: a signal came; what had finished is recorded.
+    """
+    with opened(config, targets, upstream, loud=logging.WARNING) as graph:
+        work = Run(graph, jobs)
+        work.execute()
+    how = Counter(work.done.values())
+    say(f"{how['ran']} stages ran, {how['restored']} came from the cache, {how['unchanged']} were up to date")
+    left = [stage for stage in work.order if stage not in work.done and stage not in work.failed]
+    if work.commands.stopped is not None:
+        say(f"stopped: {some([*work.failed, *left])}; what has finished is recorded")
+        if work.commands.stopped == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + work.commands.stopped)
+    if work.failed:
+        why = "; ".join(f"{stage.addressing} failed ({said})" for stage, said in work.failed.items())
+        after = f"; not run because of that: {some(left)}" if left else ""
+        raise UserError(f"{why}{after}; mend it and run the same command again, all else is recorded")
+
+
+def some(stages: Collection[Any], most: int = 20) -> str:
+    """Their names, the first `most` of them."""
+    names = [stage.addressing for stage in stages]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if names[most:] else "")

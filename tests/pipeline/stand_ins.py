@@ -13,13 +13,18 @@ from ruamel.yaml import YAML
 
 from tests.pipeline.project import Project
 
-PROGRAM = '''
-import json, os, pathlib, sys, time
+PROGRAM = """
+import atexit, json, os, pathlib, signal, sys, time
 
 name = os.environ["DVC_STAGE"]
 told = json.loads(pathlib.Path("stand_in.json").read_text())
 with open("ran.txt", "a") as file:
     file.write(name + "\\n")
+noted = pathlib.Path("running", name)
+noted.parent.mkdir(exist_ok=True)
+noted.touch()
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+atexit.register(noted.unlink)
 while name in told["waits"] and not pathlib.Path("go").exists():
     time.sleep(0.01)
 if name in told["fails"]:
@@ -29,7 +34,7 @@ for path in map(pathlib.Path, told["outs"][name]):
     file = path if path.suffix else path / "content.txt"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"stage": name, "number": told["numbers"].get(name, 0)}))
-'''
+"""
 
 
 def stand_in(project: Project) -> None:
