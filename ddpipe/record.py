@@ -22,6 +22,7 @@ from ddpipe.errors import UserError
 from ddpipe.progress import say
 
 FILE, COPY = Path("dvc.lock"), lock.CHECKPOINTS / "dvc.lock"
+ENTRY = re.compile(r"^(?:  (['\"]?)(?P<name>[^\s'\"]+)\1:[ \t]*|[^ \n].*)$", re.MULTILINE)  # or the end of all entries
 HEADS = re.compile(r"(schema|stages|datasets):( .*)?|#.*|")
 
 
@@ -127,19 +128,25 @@ def keep() -> None:
             write_bytes(COPY, content)
 
 
+def split(text: str) -> tuple[str, dict[str, str], str]:
+    """What stands in a dvc.lock before the stages, each stage with its lines, and what stands behind them."""
+    before, marker, body = text.partition("\nstages:\n")
+    starts: list[tuple[str, int]] = []
+    end = len(body)
+    for found in ENTRY.finditer(body):
+        if not found["name"]:
+            end = found.start()
+            break
+        starts.append((found["name"], found.start()))
+    first = starts[0][1] if starts else end
+    ends = [start for _, start in starts[1:]] + [end]
+    entries = {name: body[start:stop] for (name, start), stop in zip(starts, ends, strict=bool(starts))}
+    return before + marker + body[:first], entries, body[end:]
+
+
 def entries(text: str) -> dict[str, str]:
     """The stages that a dvc.lock names, each with its lines."""
-    found: dict[str, str] = {}
-    _, marker, body = text.partition("\nstages:\n")
-    for line in body.splitlines(keepends=True) if marker else ():
-        if not line.startswith(" ") and line.strip():
-            break
-        if match := re.fullmatch(r"  (['\"]?)([^\s'\"]+)\1:\s*", line):
-            name = match[2]
-            found[name] = ""
-        if found:
-            found[name] += line
-    return found
+    return split(text)[1]
 
 
 def forget(root: Path, names: Collection[str]) -> None:

@@ -6,7 +6,7 @@ Of dvc.lock only the entries of these stages are parsed: DVC's own parsing takes
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def targets_of(config: Config, target: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def opened(config: Config, targets: Iterable[str] = (), upstream: bool = True, loud: int = logging.ERROR) -> Iterator:
+def opened(config: Config, targets: Sequence[str] = (), upstream: bool = True, loud: int = logging.ERROR) -> Iterator:
     """The stages of `targets` (none: all) and, with `upstream`, those that they need.
 
     DVC takes paths as relative to the folder of the process: it must be `config.root`.
@@ -54,7 +54,7 @@ def opened(config: Config, targets: Iterable[str] = (), upstream: bool = True, l
     from dvc.dvcfile import ProjectFile
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
-    from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+    from dvc.repo.reproduce import get_active_graph, plan_repro
 
     if sentence := record.trouble(config.root, record.outline):
         raise UserError(sentence)
@@ -64,8 +64,10 @@ def opened(config: Config, targets: Iterable[str] = (), upstream: bool = True, l
     try:
         repo = Repo(_wait_for_lock=True)
         edges = get_active_graph(repo.index.graph)
-        wanted = [stage for target in targets for stage in found(config, target, collect_stages, repo)]
-        wanted = list(dict.fromkeys(wanted)) or collect_stages(repo, ["dvc.yaml"])
+        wanted = [stage for target in targets for stage in found(config, target, repo)]
+        if not targets:
+            wanted = [stage for stage in repo.index.stages if stage.relpath == "dvc.yaml"]
+        wanted = list(dict.fromkeys(wanted))
     except DvcException as error:
         said = " ".join(str(error).split())
         raise UserError(f"dvc.yaml: {said}; run inside a project, after `ddpipe check`") from error
@@ -77,11 +79,15 @@ def opened(config: Config, targets: Iterable[str] = (), upstream: bool = True, l
         yield Graph(repo, edges.subgraph(order), order)
 
 
-def found(config: Config, target: str, collect: Any, repo: Any) -> list[Any]:
+def found(config: Config, target: str, repo: Any) -> list[Any]:
+    """The stages that `target` names."""
     from dvc.exceptions import DvcException
+    from dvc.repo.reproduce import collect_stages
 
-    try:
-        return list(collect(repo, targets_of(config, target)))
+    named = {stage.addressing: stage for stage in repo.index.stages}
+    words = targets_of(config, target)
+    try:  # DVC would read dvc.yaml and its files again
+        return [stage for word in words for stage in ([named[word]] if word in named else collect_stages(repo, [word]))]
     except DvcException as error:
         names = [*config.params.reports, *config.rows, *(f"distill@{cell}" for cell in config.rows)]
         raise UserError(f"no stage, dataset or cell {target!r}{nearest(target, names)} ({error})") from error

@@ -236,7 +236,9 @@ def test_a_damaged_lock_is_named_and_kept(complete: Project, tmp_path: Path) -> 
     for content in (path.read_bytes()[:-30], b"", path.read_bytes().replace(b"    cmd:", b"    cmd: [", 1)):
         path.write_bytes(content)
         told = attempt(project, "digits")
-        assert told.returncode == 2 and re.search(r"error: dvc.lock is .*`cp [^`]*` puts back", told.stdout), told.stdout
+        assert told.returncode == 2 and re.search(r"error: dvc.lock is .*`cp [^`]*` puts back", told.stdout), (
+            told.stdout
+        )
         assert path.read_bytes() == content
 
 
