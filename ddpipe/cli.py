@@ -23,7 +23,8 @@ app = Commands(
 @app.command()
 def methods() -> None:
     """List the methods: their parts, the authors' evaluation protocol, rows in the grid, changes in params.yaml."""
-    from ddpipe import config, explain
+    from ddpipe import config
+    from ddpipe.planning import explain
 
     print(explain.methods(config.load()))
 
@@ -31,7 +32,8 @@ def methods() -> None:
 @app.command()
 def explain(cell: Annotated[str, typer.Argument(help="a row of the grid, for example dm-digits-10")]) -> None:
     """Show everything about CELL: its row, each number with the file it comes from, its protocols, commands, notes."""
-    from ddpipe import config, explain
+    from ddpipe import config
+    from ddpipe.planning import explain
 
     print(explain.cell(config.load(), cell))
 
@@ -44,8 +46,8 @@ def check() -> None:
     are held against the data too. A note is no mistake: a buffer that trains further than its cells look.
     """
     from ddpipe import config
-    from ddpipe.check import problems
-    from ddpipe.check_buffers import notes
+    from ddpipe.checks.buffers import notes
+    from ddpipe.checks.project import problems
 
     project = config.load()
     for sentence in notes(project):
@@ -133,7 +135,7 @@ def export(
     tells.
     """
     from ddpipe import config
-    from ddpipe.export import export
+    from ddpipe.distilled.export import export
 
     folder = Path(cell) if Path(cell).is_dir() else Path("data/distilled") / cell
     print(export(config.load(), folder, out, number))
@@ -150,9 +152,10 @@ def clean(
     the repository ask for counts as gone too: DVC's cache still holds its outputs until `dvc gc`, its checkpoints are
     lost. Nothing is removed while `ddpipe check` finds a mistake, nothing that a running stage uses, never data/raw.
     """
-    from ddpipe import config, orphans
-    from ddpipe.check import problems
+    from ddpipe import config
+    from ddpipe.checks.project import problems
     from ddpipe.errors import UserError
+    from ddpipe.pipeline import orphans
 
     project = config.load()
     if mistakes := problems(project):

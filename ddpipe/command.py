@@ -16,8 +16,8 @@ from typing import Any
 
 import typer
 
-from ddpipe import links
 from ddpipe.errors import UserError, out_of_memory
+from ddpipe.pipeline import links
 
 GONE = 128 + 13  # as a shell shows a process that SIGPIPE ended
 

@@ -17,8 +17,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ddpipe import settings
 from ddpipe.errors import UserError
-from ddpipe.names import Name
-from ddpipe.yaml import read_yaml
+from ddpipe.files.yaml import read_yaml
+from ddpipe.settings.names import Name
 
 METHODS = Path(__file__).parent / "methods"  # the recipes; an installed package carries them
 

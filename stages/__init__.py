@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ddpipe import artifacts, command, lock, record
+from ddpipe import command
 from ddpipe.config import Config
 from ddpipe.errors import UserError
+from ddpipe.files import artifacts
+from ddpipe.pipeline import lock, record
 
 held = contextlib.ExitStack()  # the locks of the running command
 

@@ -8,21 +8,23 @@ import torch
 import typer
 from torch import Tensor
 
-from ddpipe import config, coresets, distilled, networks
-from ddpipe.artifacts import digest, file_digest, new_folder, write_sealed
-from ddpipe.buffer import Buffer
-from ddpipe.check_batches import lone, trained
-from ddpipe.checkpoints import Checkpoints
+from ddpipe import config, networks
+from ddpipe.checks.batches import lone, trained
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
 from ddpipe.device import Meter, choose, describe, keep_freed_memory
-from ddpipe.distill import compose
+from ddpipe.distillation.checkpoints import Checkpoints
+from ddpipe.distillation.loop import compose
+from ddpipe.distilled import sets
 from ddpipe.errors import UserError, out_of_memory
-from ddpipe.experts import features, restore_
+from ddpipe.experts.buffer import Buffer
+from ddpipe.experts.training import features, restore_
+from ddpipe.files.artifacts import digest, file_digest, new_folder, write_sealed
 from ddpipe.memory import images_at_once
 from ddpipe.planning.work import BASES
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams, generator
+from ddpipe.selections import coresets
 from ddpipe.settings import (
     Distillation,
     ExpertStudents,
@@ -101,7 +103,7 @@ def main(
     info |= row.model_dump(include={"method", "recipe", "dataset", "data", "ipc", "network"})
     info |= {"settings": settings.model_dump(), "budget": budget(pieces[0][1]["floats"], prepared, row, settings)}
     with new_folder(output) as folder:
-        distilled.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
+        sets.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
     write_sealed(costs, total([meta["cost"] for _, meta in pieces]))
 
 

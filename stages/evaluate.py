@@ -8,27 +8,29 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from ddpipe import config, distilled, results
-from ddpipe.artifacts import digest, write_bytes, write_sealed
-from ddpipe.check_batches import lone
-from ddpipe.checkpoints import Checkpoints
+from ddpipe import config
+from ddpipe.checks.batches import lone
 from ddpipe.config import Config
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
-from ddpipe.descriptions import set_file
 from ddpipe.device import Meter, choose, free_memory, keep_freed_memory
-from ddpipe.distilled import Distilled
+from ddpipe.distillation.checkpoints import Checkpoints
+from ddpipe.distilled import sets
+from ddpipe.distilled.sets import Distilled
+from ddpipe.distilled.styles import Styles
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.evaluation import Examination, TrainingSet, mean_and_std
-from ddpipe.experts import real_batches
-from ddpipe.group import regroup
+from ddpipe.experts.training import real_batches
+from ddpipe.files.artifacts import digest, write_bytes, write_sealed
+from ddpipe.files.descriptions import set_file
+from ddpipe.pipeline import results
 from ddpipe.progress import Progress
 from ddpipe.randomness import Streams
 from ddpipe.report.pictures import image_grid
 from ddpipe.settings import Cell, Protocol, Row
-from ddpipe.styles import Styles
 from ddpipe.synthetic import Batch
-from ddpipe.training import Diverged, passes
+from ddpipe.training.loop import Diverged, passes
+from ddpipe.training.together import regroup
 from stages import claim, key_of, run_command
 
 POINTS = 200  # of a loss curve
@@ -112,7 +114,7 @@ def main(
     seconds = sum(cost["seconds"] for cost in costs)
     beside: dict[str, bytes] = {}
     if not further:
-        beside[f"{cell}.png"] = picture(distilled.load(found.folder, 0), params.report.images_per_class)
+        beside[f"{cell}.png"] = picture(sets.load(found.folder, 0), params.report.images_per_class)
         beside[f"{cell}.loss.csv"] = loss_curves(found).encode()
     for file, content in beside.items():
         write_bytes(place / file, content)
@@ -210,7 +212,7 @@ def distillation_cost(cell: str, row: Row) -> dict[str, Any] | None:
     return spent
 
 
-def picture(chosen: distilled.DistilledSet, images_per_class: int) -> bytes:
+def picture(chosen: sets.DistilledSet, images_per_class: int) -> bytes:
     """One row a class, at most `images_per_class` images each."""
     labels = chosen.targets.argmax(1)
     rows = [(labels == label).nonzero().flatten()[:images_per_class] for label in range(len(chosen.classes))]

@@ -14,21 +14,21 @@ import typer
 from torch import Tensor
 
 from ddpipe import config, networks
-from ddpipe.artifacts import digest, file_digest, new_folder, write_sealed
-from ddpipe.buffer import Snapshots, Stored, holds, write_about
-from ddpipe.check_batches import lone
-from ddpipe.checkpoints import Checkpoints
+from ddpipe.checks.batches import lone
 from ddpipe.config import did_you_mean
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
 from ddpipe.device import Meter, choose, describe, keep_freed_memory
+from ddpipe.distillation.checkpoints import Checkpoints
 from ddpipe.errors import UserError, out_of_memory
-from ddpipe.experts import Cohort, real_batches
-from ddpipe.group import fastest, regroup
+from ddpipe.experts.buffer import Snapshots, Stored, holds, write_about
+from ddpipe.experts.training import Cohort, real_batches
+from ddpipe.files.artifacts import digest, file_digest, new_folder, write_sealed
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams
 from ddpipe.settings import Experts, Run
-from ddpipe.training import Diverged, passes
+from ddpipe.training.loop import Diverged, passes
+from ddpipe.training.together import fastest, regroup
 from stages import claim, key_of, run_command
 
 PARTIAL = "networks.partial"  # the piece of the group that is being trained
@@ -62,7 +62,7 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     real = Resident(prepared.train_images, prepared.train_labels, prepared.preprocessing, device)
     recipe = settings.model_dump(exclude={"networks"}) | {"architecture": architecture.model_dump()}
     inputs = {"seed": params.seed, "recipe": recipe, "data": prepared.checksum}
-    code = file_digest(Path("ddpipe/experts.py"))  # DVC reruns the stage when it changed: no network is reused then
+    code = file_digest(Path("ddpipe/experts/training.py"))  # where it changed no network is reused
     store = Checkpoints(Path("data/checkpoints/experts") / buffer, digest(inputs | {"code": code}))
     n, weights = len(real.labels), sum(p.numel() for p in network.parameters())
     if why := lone(architecture, prepared.resolution, n, settings.batch):

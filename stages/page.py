@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ddpipe.artifacts import new_folder, write_text
 from ddpipe.config import load
+from ddpipe.files.artifacts import new_folder, write_text
 from ddpipe.report import published, survey, survey_text
 from ddpipe.report.frame import collect_all
 from ddpipe.report.page import render

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from ddpipe.artifacts import new_folder, write_bytes, write_text
 from ddpipe.config import load
+from ddpipe.files.artifacts import new_folder, write_bytes, write_text
 from ddpipe.report import figures, tables
 from ddpipe.report.drawings import draw
 from ddpipe.report.frame import collect, losses

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddpipe import artifacts, descriptions, layout
 from ddpipe.config import Config, did_you_mean
 from ddpipe.datasets import preprocessing
 from ddpipe.datasets.preprocessing import (
@@ -24,6 +23,7 @@ from ddpipe.datasets.readers import READERS
 from ddpipe.datasets.source import Part, Source, check, subset
 from ddpipe.datasets.storage import TensorFile
 from ddpipe.errors import UserError
+from ddpipe.files import artifacts, descriptions, layout
 from ddpipe.memory import oversized_whitening
 from ddpipe.progress import Progress
 from ddpipe.settings import Dataset

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ddpipe import layout
 from ddpipe.errors import UserError
+from ddpipe.files import layout
 from ddpipe.memory import images_at_once
 from ddpipe.settings import Dataset
 

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import torch
 
-from ddpipe import augment, networks, settings
+from ddpipe import augmentation, networks, settings
 from ddpipe.datasets.resident import Resident
+from ddpipe.distilled.styles import Styles
 from ddpipe.evaluation.memory import training_bytes
-from ddpipe.group import together
 from ddpipe.randomness import Streams
-from ddpipe.styles import Styles
-from ddpipe.synthetic.batch import Batch
-from ddpipe.training import Fetch, Loss, accuracy, batches, descend
+from ddpipe.training.batch import Batch
+from ddpipe.training.loop import Fetch, Loss, accuracy, batches, descend
+from ddpipe.training.together import together
 
 __all__ = ["Examination", "TrainingSet", "mean_and_std"]
 
@@ -56,7 +56,7 @@ class Examination:
     ):
         channels, resolution = test.batch(torch.zeros(1, dtype=torch.int64)).shape[1:3]
         self.protocol, self.test, self.compiled = protocol, test, compiled
-        self.policy = augment.make(protocol.augment, flip)
+        self.policy = augmentation.make(protocol.augment, flip)
         self.network = networks.build(architecture, channels, resolution, num_classes, test.labels.device)
         self.gather(1)
 

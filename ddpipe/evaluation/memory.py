@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from ddpipe.synthetic.batch import Batch
-from ddpipe.training import Loss
+from ddpipe.training.batch import Batch
+from ddpipe.training.loop import Loss
 
 TRIED = (2, 4)  # images; the difference is what an image costs
 

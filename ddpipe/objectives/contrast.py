@@ -20,15 +20,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddpipe import settings
-from ddpipe.augment import Policy
+from ddpipe.augmentation import Policy
 from ddpipe.datasets.resident import Resident
+from ddpipe.distillation.outer import Loss
 from ddpipe.networks import Classifier, initialise_
 from ddpipe.objectives.objective import Objective
-from ddpipe.outer import Loss
 from ddpipe.randomness import Streams
-from ddpipe.sgd import Sgd
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Factorised, Synthetic
+from ddpipe.training.sgd import Sgd
 
 
 def likeness(one: Tensor, other: Tensor) -> Tensor:

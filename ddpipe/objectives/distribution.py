@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from ddpipe import settings
-from ddpipe.augment import Policy
+from ddpipe.augmentation import Policy
 from ddpipe.datasets.resident import Resident
+from ddpipe.distillation.outer import Loss
 from ddpipe.networks import Classifier, has_batch_norm
 from ddpipe.objectives.objective import Objective
-from ddpipe.outer import Loss
 from ddpipe.randomness import Streams
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Synthetic

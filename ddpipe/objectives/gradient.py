@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddpipe import settings
-from ddpipe.augment import Policy
+from ddpipe.augmentation import Policy
 from ddpipe.datasets.resident import Resident
+from ddpipe.distillation.outer import Loss
 from ddpipe.networks import has_batch_norm
 from ddpipe.objectives.objective import Objective
-from ddpipe.outer import Loss
 from ddpipe.randomness import Streams
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Synthetic

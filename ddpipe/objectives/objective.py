@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from ddpipe.augment import Policy
+from ddpipe.augmentation import Policy
 from ddpipe.datasets.resident import Resident
-from ddpipe.outer import Loss
+from ddpipe.distillation.outer import Loss
 from ddpipe.randomness import Streams
-from ddpipe.stateless import Stateless
+from ddpipe.students.stateless import Stateless
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Synthetic
 

@@ -7,7 +7,7 @@ after epoch k + M:
 2. take N steps of plain SGD with the learned step size, each on one augmented batch of the set;
 3. L = |theta_N - theta*_(k+M)|^2 / |theta*_k - theta*_(k+M)|^2; descend in the set and in the step size.
 
-The gradient is exact either way: by a reverse sweep that holds one step's graph (`ddpipe.unroll`), or through the graph
+The gradient is exact either way: by a reverse sweep that holds one step's graph (`unroll`), or through the graph
 of all steps ("full"). "truncated" is TESLA's, which leaves out how a batch moves the later steps.
 """
 
@@ -18,15 +18,15 @@ import torch
 from torch import Tensor
 
 from ddpipe import settings
-from ddpipe.augment import Policy
+from ddpipe.augmentation import Policy
 from ddpipe.datasets.resident import Resident
+from ddpipe.distillation.outer import Loss
 from ddpipe.networks import Classifier
 from ddpipe.objectives.objective import Objective
-from ddpipe.outer import Loss
 from ddpipe.randomness import Streams
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Synthetic
-from ddpipe.unroll import Compiled, Gradient, sweep, through_graph, walk
+from ddpipe.training.unroll import Compiled, Gradient, sweep, through_graph, walk
 
 CHUNK = 256  # images labelled at once
 

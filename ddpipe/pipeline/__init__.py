@@ -1,1 +1,1 @@
-"""What knows DVC: its graph, its lock, and how stages are run and recorded."""
+"""What lies around the stages: how they are run, locks, DVC's records, results, what to do about damaged files."""

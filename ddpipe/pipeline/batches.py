@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ddpipe import record
-from ddpipe.artifacts import write_bytes
+from ddpipe.files.artifacts import write_bytes
+from ddpipe.pipeline import record
 
 SHARE = 0.02  # of the time since the last batch that writing one may cost
 NEW = "schema: '2.0'\nstages:\n"

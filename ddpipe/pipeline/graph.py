@@ -14,9 +14,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from ddpipe import record
 from ddpipe.config import Config, did_you_mean
 from ddpipe.errors import UserError
+from ddpipe.pipeline import record
 from ddpipe.pipeline.parameters import parsed_once
 
 

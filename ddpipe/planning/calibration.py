@@ -13,8 +13,8 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from ddpipe.artifacts import read_json, write_json
 from ddpipe.errors import UserError, out_of_memory
+from ddpipe.files.artifacts import read_json, write_json
 from ddpipe.planning.measure import LIMIT, MEASURES, Bench, seconds
 from ddpipe.planning.work import Operation, Work
 from ddpipe.progress import Progress, say

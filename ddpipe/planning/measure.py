@@ -12,21 +12,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddpipe import augment, coresets, networks, settings
-from ddpipe.artifacts import write_tensors
+from ddpipe import augmentation, networks, settings
 from ddpipe.datasets.preprocessing import Preprocessing, tensors_digest
 from ddpipe.datasets.resident import Resident
-from ddpipe.group import together
+from ddpipe.distillation.outer import Loss, Outer
+from ddpipe.files.artifacts import write_tensors
 from ddpipe.objectives.distribution import embedded_means, mean_distance
 from ddpipe.objectives.gradient import gradient_distance, network_gradient
-from ddpipe.outer import Loss, Outer
 from ddpipe.planning.shapes import Shape
 from ddpipe.planning.work import Operation
 from ddpipe.randomness import generator
+from ddpipe.selections import coresets
 from ddpipe.synthetic import Batch
 from ddpipe.synthetic.hallucinator import Hallucinator, initial
-from ddpipe.training import descend
-from ddpipe.unroll import Gradient, Step
+from ddpipe.training.loop import descend
+from ddpipe.training.together import together
+from ddpipe.training.unroll import Gradient, Step
 
 ENOUGH = 0.12  # seconds of repeated calls, after which their median is taken
 FEWEST, MOST = 3, 40  # repeats
@@ -151,12 +152,12 @@ def step(bench: Bench, operation: Operation, n: int) -> Call:
 
 def augmented(bench: Bench, operation: Operation, n: int) -> Call:
     """Parameters of their own for all images of a training batch."""
-    images, policy = bench.images(operation, n), augment.make(operation.option)
+    images, policy = bench.images(operation, n), augmentation.make(operation.option)
     return lambda: [policy(images, policy.draw(bench.rng, n, *images.shape[-2:])) for _ in range(DRAWS)]
 
 
 def augmented_gradient(bench: Bench, operation: Operation, n: int) -> Call:
-    images, policy = bench.images(operation, n).requires_grad_(), augment.make(operation.option)
+    images, policy = bench.images(operation, n).requires_grad_(), augmentation.make(operation.option)
 
     def call() -> None:
         for _ in range(DRAWS):
@@ -167,12 +168,12 @@ def augmented_gradient(bench: Bench, operation: Operation, n: int) -> Call:
 
 
 def siamese(bench: Bench, operation: Operation, n: int) -> Call:
-    images, policy = bench.images(operation, n), augment.make(operation.option)
+    images, policy = bench.images(operation, n), augmentation.make(operation.option)
     return lambda: [policy(images, policy.draw(bench.rng, 1, *images.shape[-2:])) for _ in range(DRAWS)]
 
 
 def siamese_gradient(bench: Bench, operation: Operation, n: int) -> Call:
-    images, policy = bench.images(operation, n).requires_grad_(), augment.make(operation.option)
+    images, policy = bench.images(operation, n).requires_grad_(), augmentation.make(operation.option)
 
     def call() -> None:
         for _ in range(DRAWS):
@@ -272,7 +273,7 @@ def write(bench: Bench, operation: Operation, n: int) -> Call:
 
 
 def process(bench: Bench, operation: Operation, n: int) -> Call:
-    script = "import ddpipe.distill, ddpipe.evaluation, ddpipe.distilled, ddpipe.config; ddpipe.config.load()"
+    script = "import ddpipe.distillation.loop, ddpipe.evaluation, ddpipe.config; ddpipe.config.load()"
     package = Path(__file__).parents[2]
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(package)!r}); {script}"]
     return lambda: subprocess.run(command, cwd=bench.root, check=True)

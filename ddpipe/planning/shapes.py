@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ddpipe import descriptions
 from ddpipe.config import Config
 from ddpipe.errors import UserError
+from ddpipe.files import descriptions
 
 
 @dataclass(frozen=True)

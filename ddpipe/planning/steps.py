@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ddpipe.config import Config
+from ddpipe.files.regular import regular
 from ddpipe.pipeline.graph import opened
-from ddpipe.regular import regular
 from ddpipe.settings import Row
 
 UP_TO_DATE, CACHED, RUNS, AFTER = "up to date", "cached", "runs", "after upstream"

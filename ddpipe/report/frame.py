@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ddpipe import results
 from ddpipe.config import Config, ResultKey, did_you_mean, results_of
-from ddpipe.descriptions import Cost, Result
 from ddpipe.errors import UserError
+from ddpipe.files.descriptions import Cost, Result
+from ddpipe.pipeline import results
 from ddpipe.report import published
 from ddpipe.report.matching import survey_network
 

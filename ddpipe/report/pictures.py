@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ddpipe import results
 from ddpipe.config import Config
 from ddpipe.errors import UserError
+from ddpipe.pipeline import results
 
 LIMIT = 60_000  # bytes of a picture: it lies in git, one a cell
 SHOWN = 10  # images of a class at most

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ddpipe.errors import UserError
-from ddpipe.regular import regular
+from ddpipe.files.regular import regular
 
 IDENTITY = ("table", "method", "scheme", "factorized", "dataset", "ipc", "network")
 COLUMNS = (*IDENTITY, "mean", "std", "doubtful", "source_mean", "source_std", "source", "note")

@@ -1,8 +1,8 @@
 """Which networks judge the set, by the `name` of their settings. `next` is the paper's inner loop."""
 
-from ddpipe import augment, settings
-from ddpipe.buffer import Buffer
+from ddpipe import augmentation, settings
 from ddpipe.errors import UserError
+from ddpipe.experts.buffer import Buffer
 from ddpipe.networks import Classifier
 from ddpipe.students.experts import Experts
 from ddpipe.students.fresh import Fresh
@@ -23,7 +23,7 @@ def make(config: settings.Students, network: Classifier, flip: bool, buffer: Buf
     """
     match config:
         case settings.TrainedStudents():
-            return Trained(config, network, augment.make(config.augment, flip))
+            return Trained(config, network, augmentation.make(config.augment, flip))
         case settings.ExpertStudents():
             if buffer is None:
                 raise UserError(

@@ -3,10 +3,10 @@
 import torch
 
 from ddpipe import settings
-from ddpipe.buffer import Buffer
+from ddpipe.experts.buffer import Buffer
 from ddpipe.networks import Classifier
 from ddpipe.randomness import Streams
-from ddpipe.stateless import Stateless
+from ddpipe.students.stateless import Stateless
 from ddpipe.students.student import Segment, Student
 from ddpipe.synthetic import Synthetic
 

@@ -2,7 +2,7 @@
 
 from ddpipe.networks import Classifier, initialise_
 from ddpipe.randomness import Streams
-from ddpipe.stateless import Stateless
+from ddpipe.students.stateless import Stateless
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Synthetic
 

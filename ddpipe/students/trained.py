@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from ddpipe import settings
-from ddpipe.augment import Policy
+from ddpipe.augmentation import Policy
 from ddpipe.networks import Classifier, initialise_
 from ddpipe.randomness import Streams
-from ddpipe.sgd import Sgd
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Synthetic
-from ddpipe.training import pass_over
+from ddpipe.training.loop import pass_over
+from ddpipe.training.sgd import Sgd
 
 
 class Trained:

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from ddpipe.synthetic import hallucinator, pixels
-from ddpipe.synthetic.batch import Batch
 from ddpipe.synthetic.hallucinator import Hallucinator
 from ddpipe.synthetic.pixels import Pixels
 from ddpipe.synthetic.synthetic import Factorised, Synthetic
+from ddpipe.training.batch import Batch
 
 STARTS: dict[str, Callable[..., Synthetic]] = {  # called with (settings, real, ipc, rng)
     "pixels": pixels.start,

@@ -14,7 +14,7 @@ from ddpipe import settings
 from ddpipe.datasets.resident import Resident
 from ddpipe.errors import UserError
 from ddpipe.randomness import Streams
-from ddpipe.synthetic.batch import Batch, chunks
+from ddpipe.training.batch import Batch, chunks
 
 
 class Pixels(nn.Module):

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ddpipe.synthetic.batch import Batch
+from ddpipe.training.batch import Batch
 
 
 class Synthetic(Protocol):

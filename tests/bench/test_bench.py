@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 
 from ddpipe import networks, settings
-from ddpipe.augment import Augment
+from ddpipe.augmentation.siamese import Augment
 from ddpipe.randomness import generator
 from ddpipe.synthetic import Batch
-from ddpipe.training import passes, train
+from ddpipe.training.loop import passes, train
 from tests.bench.scenes import SCENES
 from tests.bench.turns import compare
 from tests.reference.program import STRATEGY, Scene, composed, one_pass, straight

@@ -16,8 +16,8 @@ from ruamel.yaml import YAML
 
 import stages
 from ddpipe import config, device
-from ddpipe.artifacts import read_json
 from ddpipe.config import Config
+from ddpipe.files.artifacts import read_json
 from ddpipe.planning.calibration import Calibration
 from ddpipe.planning.estimate import STAGES, demands, estimate
 from ddpipe.planning.measure import Bench

@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from ddpipe import networks, settings
 from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
-from ddpipe.experts import Cohort, real_batches
-from ddpipe.group import fastest
+from ddpipe.experts.training import Cohort, real_batches
 from ddpipe.randomness import Streams, generator
+from ddpipe.training.together import fastest
 from tests.bench.turns import compare
 from tests.reference.plain_evaluation import Augmented
 

@@ -9,10 +9,10 @@ from pydantic import Field, TypeAdapter
 from torch import Tensor
 
 from ddpipe import networks, settings
-from ddpipe.buffer import Buffer
 from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
-from ddpipe.distill import Distillation, compose
+from ddpipe.distillation.loop import Distillation, compose
+from ddpipe.experts.buffer import Buffer
 from ddpipe.randomness import Streams, generator
 
 SIZES = [7, 5, 9]  # training images of each class: unequal, and fewer than a real batch in class 1

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ddpipe import networks
-from ddpipe.buffer import Buffer, Snapshots, Stored, write_about
+from ddpipe.experts.buffer import Buffer, Snapshots, Stored, write_about
 from ddpipe.randomness import generator
 from tests.contracts.compositions import ARCHITECTURE, BUFFERS, EXPERTS, SIDE, SIZES, SNAPSHOTS
 

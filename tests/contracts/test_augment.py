@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from ddpipe import augment
-from ddpipe.augment import Draw
+from ddpipe import augmentation
+from ddpipe.augmentation import siamese
+from ddpipe.augmentation.siamese import Draw
 from ddpipe.randomness import generator
 
-DSA = list(augment.OPERATIONS)
+DSA = list(siamese.OPERATIONS)
 COMPOSED = ["idc:color_crop_cutout", "idc:color_crop_flip_scale_rotate", "idc:cutout_flip"]
 OLDER = ["older:crop", "older:scale", "older:rotate", "older:crop_scale_rotate"]
 SHAPES = [(4, 3, 8, 8), (3, 1, 9, 12), (1, 3, 16, 10)]
@@ -18,7 +19,7 @@ def batch(shape, dtype=torch.float32):
 
 
 def drawn(strategy, n, shape, *name):
-    policy = augment.make(strategy, flip=True)
+    policy = augmentation.make(strategy, flip=True)
     return policy, policy.draw(generator(strategy, *name), n, *shape[2:])
 
 

@@ -9,11 +9,13 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from ddpipe import artifacts, check_parts, networks, settings, students
-from ddpipe.augment import Augment
-from ddpipe.distill import Distillation, compose
+from ddpipe import networks, settings, students
+from ddpipe.augmentation.siamese import Augment
+from ddpipe.checks import parts
+from ddpipe.distillation.loop import Distillation, compose
 from ddpipe.errors import UserError
 from ddpipe.evaluation import Examination, TrainingSet
+from ddpipe.files import artifacts
 from ddpipe.objectives import OBJECTIVES
 from ddpipe.objectives.contrast import Contrast
 from ddpipe.randomness import Streams, generator
@@ -98,7 +100,7 @@ def moves_every_image(run: Distillation) -> None:
 @pytest.mark.parametrize("regulariser", REGULARISER)
 def test_parts_that_do_not_fit_are_refused_by_compose_as_by_check(start, objective, pool, regulariser):
     chosen = of(objective, pool, start=start, regulariser=regulariser)
-    mistakes = list(check_parts.misfits(chosen))
+    mistakes = list(parts.misfits(chosen))
     if mistakes:
         with pytest.raises(UserError, match=rf"^{mistakes[0].partition(':')[0]}: "):
             run_of(chosen)
@@ -110,7 +112,7 @@ def test_parts_that_do_not_fit_are_refused_by_compose_as_by_check(start, objecti
 
 def test_groups_of_the_outer_optimiser_are_refused_by_compose_as_by_check():
     chosen = of(start="hallucinator", outer={"images": {"lr": 0.1}})
-    (mistake,) = check_parts.misfits(chosen)
+    (mistake,) = parts.misfits(chosen)
     assert mistake.startswith("outer: has ['images'], but what is learned is ['bases', 'hallucinators']")
     with pytest.raises(UserError, match=r"^outer: has \['images'\], but what is learned is"):
         run_of(chosen)

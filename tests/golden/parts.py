@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ddpipe import networks
-from ddpipe.augment import Augment, Draw
-from ddpipe.distill import Distillation
-from ddpipe.outer import Loss
+from ddpipe.augmentation.siamese import Augment, Draw
+from ddpipe.distillation.loop import Distillation
+from ddpipe.distillation.outer import Loss
 from ddpipe.settings import ConvNet
 
 

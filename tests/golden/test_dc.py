@@ -5,7 +5,7 @@ import torch
 from parts import WholeClass, network_of
 
 from ddpipe import settings
-from ddpipe.augment import Augment
+from ddpipe.augmentation.siamese import Augment
 from ddpipe.objectives.gradient import GradientMatching, gradient_distance, network_gradient, rowwise_cosine
 from ddpipe.randomness import Streams
 from ddpipe.students import Student

@@ -4,10 +4,11 @@ import torch
 import torch.nn.functional as F
 from parts import network_of
 
-from ddpipe import settings, training
-from ddpipe.augment import Augment
+from ddpipe import settings
+from ddpipe.augmentation.siamese import Augment
 from ddpipe.randomness import generator
 from ddpipe.synthetic import Batch
+from ddpipe.training import loop
 
 
 def test_every_step_of_the_official_loop(case, monkeypatch):
@@ -27,8 +28,8 @@ def test_every_step_of_the_official_loop(case, monkeypatch):
         drop_resets_momentum=config["optimizer_rebuilt_at_decay"],
         augment=config["augmentation"],
     )
-    assert training.passes(protocol) == config["num_epochs"]
-    rates, step = [], training.Sgd.step
+    assert loop.passes(protocol) == config["num_epochs"]
+    rates, step = [], loop.Sgd.step
 
     def noting(optimizer, gradients):
         rates.append(optimizer.lr)
@@ -36,13 +37,13 @@ def test_every_step_of_the_official_loop(case, monkeypatch):
 
     def share_right(fetch, answers):
         """As the official code computes it; the percent of `accuracy` is rounded once more."""
-        right = round(training.accuracy(network, fetch, answers) * len(answers) / 100)
+        right = round(loop.accuracy(network, fetch, answers) * len(answers) / 100)
         network.train()
         return torch.tensor(right / len(answers), dtype=torch.float64)
 
-    monkeypatch.setattr(training.Sgd, "step", noting)
+    monkeypatch.setattr(loop.Sgd, "step", noting)
     before_last = None
-    passes = training.train(
+    passes = loop.train(
         network,
         protocol,
         lambda index: Batch(images[index], targets[index]),

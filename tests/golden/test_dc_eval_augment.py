@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ddpipe.augment import Draw
-from ddpipe.older_augment import OlderAugment
+from ddpipe.augmentation.older import OlderAugment
+from ddpipe.augmentation.siamese import Draw
 
 
 @pytest.mark.parametrize("operation", ["crop", "scale", "rotate"])

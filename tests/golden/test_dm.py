@@ -5,10 +5,10 @@ import torch
 from parts import WholeClass, gradients_of, network_of
 
 from ddpipe import settings
-from ddpipe.augment import Augment
-from ddpipe.distill import Distillation
+from ddpipe.augmentation.siamese import Augment
+from ddpipe.distillation.loop import Distillation
+from ddpipe.distillation.outer import Outer
 from ddpipe.objectives.distribution import DistributionMatching, class_means, mean_distance
-from ddpipe.outer import Outer
 from ddpipe.randomness import Streams
 from ddpipe.students import Student
 from ddpipe.synthetic import Pixels

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ddpipe import augment
+from ddpipe.augmentation import siamese
 
 
 def outcome(images, operations, draws, draws_per_operation):
@@ -11,7 +11,7 @@ def outcome(images, operations, draws, draws_per_operation):
     draws = list(draws)
     for name in operations:
         own = [draws.pop(0) for _ in range(draws_per_operation[name])]
-        images = getattr(augment, name)(images, *own)
+        images = getattr(siamese, name)(images, *own)
     assert not draws
     return images
 
@@ -35,8 +35,8 @@ def test_strategies_number_and_apply_their_operations_as_the_official_code(case)
     dsa = case("dsa_aug")
     for chosen in dsa.config["variants"].values():
         if chosen["op_index"] is not None:
-            policy = augment.Augment(chosen["strategy"])
+            policy = siamese.Augment(chosen["strategy"])
             assert policy.operations[chosen["op_index"]] == chosen["op"]
             draws = torch.stack([dsa[key].reshape(-1) for key in chosen["draw_keys"]])
-            changed = policy(dsa[chosen["input"]], augment.Draw(chosen["op"], draws))
+            changed = policy(dsa[chosen["input"]], siamese.Draw(chosen["op"], draws))
             dsa.check(changed, dsa[chosen["out_key"]], chosen["op"])

@@ -3,7 +3,7 @@
 import torch
 from traces import follow
 
-from ddpipe.augment import Draw
+from ddpipe.augmentation.siamese import Draw
 
 
 def recorded(golden, name):

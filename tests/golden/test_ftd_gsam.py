@@ -5,10 +5,10 @@ import torch
 from parts import network_of
 from test_mtt_match import split
 
-from ddpipe.average import Average
-from ddpipe.flat import flat_gradient, flattened, perturbation
+from ddpipe.distillation.average import Average
 from ddpipe.synthetic import Batch
-from ddpipe.unroll import Gradient
+from ddpipe.training.flatness import flat_gradient, flattened, perturbation
+from ddpipe.training.unroll import Gradient
 
 
 @pytest.mark.variants_of("ftd_gsam")

@@ -9,7 +9,7 @@ from torch import Tensor
 from ddpipe.objectives.contrast import likeness, supervised_contrast, unlikeness
 from ddpipe.synthetic import Batch, Hallucinator
 from ddpipe.synthetic.hallucinator import Weights, hallucinate
-from ddpipe.unroll import Gradient
+from ddpipe.training.unroll import Gradient
 
 
 def stacks(golden) -> Weights:

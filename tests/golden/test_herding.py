@@ -2,7 +2,7 @@
 
 import pytest
 
-from ddpipe import coresets
+from ddpipe.selections import coresets
 
 
 @pytest.mark.variants_of("herding")

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from ddpipe import augment, cutmix
-from ddpipe.augment import Draw
+from ddpipe import augmentation
+from ddpipe.augmentation import cutmix
+from ddpipe.augmentation.siamese import Draw
 from ddpipe.randomness import generator
 
 
@@ -22,7 +23,7 @@ def raw_draws(golden, variant, spec):
 def test_compositions(case, variant):
     golden = case("idc_aug")
     spec, images = golden.config["variants"][variant], golden["x"]
-    policy = augment.make(f"idc:{spec['strategy']}", flip=spec["flip"])
+    policy = augmentation.make(f"idc:{spec['strategy']}", flip=spec["flip"])
     assert list(policy.choices) == spec["single_ops"]
     named = {name for name in ("flip", "color", "cutout") if spec[name]} | {spec["single_op"]}
     order = [spec["single_op"] if part == "one_of_single_ops" else part for part in golden.config["composition"]]
@@ -36,7 +37,7 @@ def test_compositions(case, variant):
 def test_policies_draw_what_the_official_code_draws(case, variant):
     golden = case("idc_aug")
     spec, images = golden.config["variants"][variant], golden["x"]
-    policy, rng = augment.make(f"idc:{spec['strategy']}", flip=spec["flip"]), generator(variant)
+    policy, rng = augmentation.make(f"idc:{spec['strategy']}", flip=spec["flip"]), generator(variant)
     n = 1 if spec["mode"] == "batch" else len(images)
     draws = [policy.draw(rng, n, *images.shape[2:]) for _ in range(20 * len(spec["single_ops"]))]
     assert {draw.operation for draw in draws} == set(spec["single_ops"])

@@ -8,7 +8,7 @@ from torch import nn
 from ddpipe import evaluation, settings
 from ddpipe.datasets.preprocessing import Preprocessing
 from ddpipe.datasets.resident import Resident
-from ddpipe.experts import restore_
+from ddpipe.experts.training import restore_
 from ddpipe.randomness import Streams
 from ddpipe.synthetic import Batch
 

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from parts import network_of
 from test_mtt_match import split
 
-from ddpipe import experts, networks, settings
+from ddpipe import networks, settings
+from ddpipe.experts import training
 from ddpipe.randomness import Streams
 from ddpipe.synthetic import Batch
 
@@ -35,7 +36,7 @@ def test_snapshots(case, monkeypatch, bits):
     monkeypatch.setattr(torch, "randperm", lambda n, generator: next(orders))
     monkeypatch.setattr(networks, "initialise_", lambda network, rng: network)
     network = network_of(config["network"], split(config, golden["theta0"]), dtype)
-    expert = experts.Cohort(
+    expert = training.Cohort(
         numbers, network, lambda rows: Batch(images[rows], targets[rows]), n, False, [Streams("golden")]
     )
     golden.check(expert.snapshots()[0], golden["theta0"].to(dtype), "theta0", bits.replace("f", "float"))

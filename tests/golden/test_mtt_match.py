@@ -8,7 +8,7 @@ from torch import Tensor
 from ddpipe import settings
 from ddpipe.objectives.trajectory import TrajectoryMatching, distance
 from ddpipe.synthetic import Batch, Pixels
-from ddpipe.unroll import Gradient, walk
+from ddpipe.training.unroll import Gradient, walk
 
 
 def pieces(golden, dtype: torch.dtype, targets: Tensor | None = None):

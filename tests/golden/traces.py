@@ -8,10 +8,10 @@ from cases import Case
 from parts import Recorded, WholeClass, copy_, gradients_of, network_of
 
 from ddpipe import settings, students
-from ddpipe.augment import Draw
-from ddpipe.distill import Distillation
+from ddpipe.augmentation.siamese import Draw
+from ddpipe.distillation.loop import Distillation
+from ddpipe.distillation.outer import Outer
 from ddpipe.objectives import gradient
-from ddpipe.outer import Outer
 from ddpipe.randomness import Streams
 from ddpipe.students import trained
 from ddpipe.synthetic import Pixels

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ddpipe.artifacts import mend
+from ddpipe.files.artifacts import mend
 from tests.pipeline.project import Project, folder_bytes
 
 SLOW = pytest.mark.slow  # each takes several commands of dvc

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ddpipe import artifacts
+from ddpipe.files import artifacts
 from tests.pipeline.project import Project, folder_bytes
 
 # A stage stops itself just before it publishes the path HOLD; its id is in the file HELD then.

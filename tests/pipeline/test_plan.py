@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ddpipe import cli, config
-from ddpipe.artifacts import write_tensors
 from ddpipe.errors import UserError
+from ddpipe.files.artifacts import write_tensors
 from ddpipe.planning.calibration import FILE
 from ddpipe.planning.show import states
 from ddpipe.planning.steps import AFTER, CACHED, RUNS, UP_TO_DATE, Step, plan

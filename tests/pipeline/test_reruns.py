@@ -143,7 +143,9 @@ def row(method: str, ipc: int, **changed: str | int) -> dict[str, str | int]:
     """A row as a user writes it under `grid:` of params.yaml."""
     plain = {"method": method, "recipe": method, "cell": "digits", "dataset": "digits", "data": "digits", "ipc": ipc}
     plain |= {"network": "small", "protocol": "short", "needs": "data/prepared/digits"}
-    return plain | {"objective": "ddpipe/coresets.py", "synthetic": "ddpipe/coresets.py"} | changed
+    return (
+        plain | {"objective": "ddpipe/selections/coresets.py", "synthetic": "ddpipe/selections/coresets.py"} | changed
+    )
 
 
 def add_ipc(project: Project) -> None:

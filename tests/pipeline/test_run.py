@@ -1,6 +1,5 @@
 """`ddpipe run` beside `dvc repro`: the same lock, cache and run-cache, whoever goes on where the other stopped."""
 
-import os
 import re
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ddpipe import record
+from ddpipe.pipeline import record
 from tests.pipeline.project import CELLS, Project, cell_stages, clone, folder_bytes
 from tests.pipeline.stand_ins import ran, stand_in, tell
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from ddpipe.augment import Augment, Draw
+from ddpipe.augmentation.siamese import Augment, Draw
 
 
 class Noting(Augment):

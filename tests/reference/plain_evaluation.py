@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from ddpipe import settings
-from ddpipe.augment import Augment
+from ddpipe.augmentation.siamese import Augment
 
 
 class Augmented(Dataset):

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddpipe import networks, settings
-from ddpipe.augment import Augment
+from ddpipe.augmentation.siamese import Augment
 from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
-from ddpipe.distill import Distillation, compose
+from ddpipe.distillation.loop import Distillation, compose
 from ddpipe.randomness import Streams, generator
 from tests.reference.distribution import dm_loss_and_gradient
 from tests.reference.gradient import dc_loss_and_gradient

@@ -8,7 +8,7 @@ from parts import WholeClass
 from torch import Tensor
 
 from ddpipe import networks, objectives, settings
-from ddpipe.augment import Draw
+from ddpipe.augmentation.siamese import Draw
 from ddpipe.randomness import Streams, generator
 from ddpipe.students import Student
 from ddpipe.synthetic import Pixels

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ddpipe import networks, settings
-from ddpipe.augment import Augment
+from ddpipe.augmentation.siamese import Augment
 from ddpipe.objectives.trajectory import TrajectoryMatching
 from ddpipe.randomness import Streams, generator
 from ddpipe.students import Segment, Student

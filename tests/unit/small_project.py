@@ -14,8 +14,8 @@ from ruamel.yaml import YAML
 
 import stages
 from ddpipe import cli
-from ddpipe.artifacts import file_digest, read_json, write_sealed, write_tensors
 from ddpipe.datasets.preprocessing import Preprocessing, fit
+from ddpipe.files.artifacts import file_digest, read_json, write_sealed, write_tensors
 from ddpipe.settings import Dataset
 
 ROOT = Path(__file__).parents[2]
@@ -90,7 +90,7 @@ def reseal(folder: Path, about: dict[str, Any] | None = None, **files: dict[str,
 
 
 def recipe(method: str) -> str:
-    objective, synthetic = FILES.get(method, ("coresets", "coresets"))
+    objective, synthetic = FILES.get(method, ("selections/coresets", "selections/coresets"))
     needs = "data/experts/tiny" if method == "herding" else "data/prepared/tiny"
     return f"""
 {method}:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from ddpipe import config
-from ddpipe.artifacts import write_json, write_text
+from ddpipe.files.artifacts import write_json, write_text
 from ddpipe.report import published, survey
 from ddpipe.report.frame import collect_all
 

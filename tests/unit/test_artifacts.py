@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddpipe import artifacts
 from ddpipe.errors import UserError
+from ddpipe.files import artifacts
 
 TENSORS = {"b": torch.arange(6).view(2, 3), "a": torch.tensor([0.5, -1.0]), "none": torch.zeros(0, 4)}
 

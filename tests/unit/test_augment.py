@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from ddpipe import augment
-from ddpipe.augment import Augment, Draw
-from ddpipe.composed_augment import ComposedAugment
+from ddpipe import augmentation
+from ddpipe.augmentation import siamese
+from ddpipe.augmentation.composed import ComposedAugment
+from ddpipe.augmentation.older import OlderAugment
+from ddpipe.augmentation.siamese import Augment, Draw
 from ddpipe.errors import UserError
-from ddpipe.older_augment import OlderAugment
 from ddpipe.randomness import generator
 
 ALL = "color_crop_cutout_flip_scale_rotate"
@@ -27,11 +28,11 @@ def test_unknown_operation_suggests_the_nearest():
     with pytest.raises(UserError, match='"xyz": use color, crop, '):
         Augment("xyz")
     with pytest.raises(UserError, match='augment "idc:color_roate" .* "roate": did you mean "rotate"'):
-        augment.make("idc:color_roate", flip=True)
+        augmentation.make("idc:color_roate", flip=True)
     with pytest.raises(UserError, match='"idc:crop"'):
-        augment.make("older:idc:crop", flip=True)
+        augmentation.make("older:idc:crop", flip=True)
     with pytest.raises(UserError, match='"noise": use crop, scale, rotate'):
-        augment.make("older:crop_noise", flip=True)
+        augmentation.make("older:crop_noise", flip=True)
 
 
 def test_without_flip_the_operation_is_dropped_and_an_empty_strategy_refused():
@@ -52,9 +53,9 @@ def test_none_is_the_identity_and_draws_nothing():
 
 
 def test_make_chooses_the_policy():
-    assert isinstance(augment.make("older:crop_scale_rotate", flip=False), OlderAugment)
-    assert augment.make(ALL, flip=False).operations == Augment(ALL, flip=False).operations
-    composed = augment.make(f"idc:{ALL}", flip=False)
+    assert isinstance(augmentation.make("older:crop_scale_rotate", flip=False), OlderAugment)
+    assert augmentation.make(ALL, flip=False).operations == Augment(ALL, flip=False).operations
+    composed = augmentation.make(f"idc:{ALL}", flip=False)
     assert isinstance(composed, ComposedAugment) and "flip" not in composed.operations
 
 
@@ -80,7 +81,7 @@ def test_rows_and_columns_have_their_own_ranges():
 
 def test_crop_moves_rows_and_columns():
     images = ramp()
-    moved = augment.crop(images, one(1), one(-1))
+    moved = siamese.crop(images, one(1), one(-1))
     assert torch.equal(moved[:, :, :-1, 1:], images[:, :, 1:, :-1])
     assert not moved[:, :, -1].any()
     assert not moved[:, :, :, 0].any()
@@ -89,27 +90,27 @@ def test_crop_moves_rows_and_columns():
 @pytest.mark.parametrize(("row", "rows"), [(0, slice(0, 2)), (4, slice(2, 6)), (8, slice(6, 8))])
 def test_cutout_is_cut_off_at_the_border(row, rows):
     images = ramp(width=8)
-    holed = augment.cutout(images, one(row), one(4))
+    holed = siamese.cutout(images, one(row), one(4))
     assert not holed[:, :, rows, 2:6].any()
     assert int((holed == 0).sum()) == images.shape[0] * images.shape[1] * (rows.stop - rows.start) * 4
 
 
 def test_flip_mirrors_below_one_half():
     images = ramp()
-    assert torch.equal(augment.flip(images, torch.tensor([0.49, 0.5])), torch.stack([images[0].flip(2), images[1]]))
+    assert torch.equal(siamese.flip(images, torch.tensor([0.49, 0.5])), torch.stack([images[0].flip(2), images[1]]))
 
 
 def test_middle_draws_change_nothing():
     images, half = ramp(), one(0.5)
     for name in ("brightness", "saturation", "contrast", "rotate"):
-        assert torch.allclose(getattr(augment, name)(images, half), images, rtol=1e-5), name
+        assert torch.allclose(getattr(siamese, name)(images, half), images, rtol=1e-5), name
 
 
 def test_a_small_scale_enlarges():
     images = torch.zeros(1, 1, 9, 9)
     images[:, :, 3:6, 3:6] = 1
     assert (
-        augment.scale(images, one(0.0), one(0.0)).sum() > images.sum() > augment.scale(images, one(1.0), one(1.0)).sum()
+        siamese.scale(images, one(0.0), one(0.0)).sum() > images.sum() > siamese.scale(images, one(1.0), one(1.0)).sum()
     )
 
 
@@ -127,7 +128,7 @@ def test_compositions_without_a_choice_apply_what_is_left():
     draw = policy.draw(generator("no choice"), 1, 8, 8)
     assert draw.operation == "none" and len(draw.parameters) == 3
     changed = policy(images, Draw("none", torch.tensor([[0.0], [4.0], [8.0]])))
-    assert torch.equal(changed, augment.cutout(images.flip(3), one(4), one(8)))
+    assert torch.equal(changed, siamese.cutout(images.flip(3), one(4), one(8)))
 
 
 def test_parameters_of_a_composition_are_of_each_image():

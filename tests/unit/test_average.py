@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ddpipe import settings
-from ddpipe.distill import Distillation, compose
+from ddpipe.distillation.loop import Distillation, compose
 from ddpipe.randomness import Streams
 from tests.reference.program import Scene
 

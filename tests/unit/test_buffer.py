@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddpipe.artifacts import write_tensors
-from ddpipe.buffer import Buffer, Snapshots, Stored, holds, row_digest, write_about
 from ddpipe.errors import UserError
+from ddpipe.experts.buffer import Buffer, Snapshots, Stored, holds, row_digest, write_about
+from ddpipe.files.artifacts import write_tensors
 from ddpipe.randomness import generator
 
 S, P = 4, 6
@@ -41,7 +41,7 @@ def write_buffer(path: Path, arrays: list[torch.Tensor]) -> Path:
 FEW = """
 import resource, sys
 from pathlib import Path
-from ddpipe.buffer import Buffer
+from ddpipe.experts.buffer import Buffer
 resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
 buffer = Buffer(Path(sys.argv[1]))
 print(sum(len(buffer.snapshot(expert, -1)) for expert in range(len(buffer))))

@@ -11,16 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from ddpipe import augment, check, config, networks, older_augment, settings, strategy
-from ddpipe.check_batches import lone
-from ddpipe.check_budget import stored
-from ddpipe.check_classes import SMALLEST, class_sizes
-from ddpipe.check_data import misfit
+from ddpipe import config, networks, settings
+from ddpipe.augmentation import older, siamese
+from ddpipe.checks.batches import lone
+from ddpipe.checks.budget import stored
+from ddpipe.checks.classes import SMALLEST, class_sizes
+from ddpipe.checks.data import misfit
+from ddpipe.checks.project import problems
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.readers import digits
 from ddpipe.errors import UserError
 from ddpipe.planning.shapes import Shape
 from ddpipe.randomness import generator
+from ddpipe.settings import strategy
 from ddpipe.synthetic import hallucinator
 from ddpipe.synthetic.pixels import Pixels
 from tests.unit.small_project import ROOT, Project, arrays
@@ -31,7 +34,7 @@ DOWNSAMPLING: tuple[Literal["stride", "avgpool"], ...] = ("stride", "avgpool")
 
 
 def test_the_project_itself() -> None:
-    assert check.problems(config.load(ROOT)) == []
+    assert problems(config.load(ROOT)) == []
 
 
 def test_a_good_project(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,9 +43,12 @@ def test_a_good_project(project: Project, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_it_does_not_load_torch() -> None:
-    script = "from ddpipe import check, config, explain; check.problems(config.load()); import sys; print(*sys.modules)"
+    script = (
+        "from ddpipe import config; from ddpipe.checks import project; import ddpipe.planning.explain, sys; "
+        "project.problems(config.load()); print(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
-    assert "ddpipe.check" in done.stdout.split() and "torch" not in done.stdout.split()
+    assert "ddpipe.checks.project" in done.stdout.split() and "torch" not in done.stdout.split()
 
 
 CONVNETS = [
@@ -407,9 +413,9 @@ def test_ipc_of_the_smallest_class_is_allowed(project: Project) -> None:
 
 
 def test_names_of_augmentations_are_those_of_the_code() -> None:
-    assert set(strategy.SIAMESE_OPERATIONS) == set(augment.OPERATIONS)
+    assert set(strategy.SIAMESE_OPERATIONS) == set(siamese.OPERATIONS)
     for operation in strategy.OLDER_OPERATIONS:
-        assert callable(getattr(older_augment, operation))
+        assert callable(getattr(older, operation))
 
 
 def test_without_prepared_data_the_rest_is_checked(project: Project, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from ddpipe import check, check_buffers, config, settings, training
+from ddpipe import config, settings
+from ddpipe.checks import buffers, project
+from ddpipe.training import loop
 from tests.unit.small_project import ROOT
 
 CELL, BUFFER = "ftd-digits-1", "digits-flat"
@@ -24,8 +26,8 @@ SENTENCES = [
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """The project's own settings with the cells of FTD and herding alone, to be changed."""
-    for file in ("params.yaml", "dvc.yaml", "ddpipe/coresets.py"):
-        (tmp_path / file).parent.mkdir(exist_ok=True)
+    for file in ("params.yaml", "dvc.yaml", "ddpipe/selections/coresets.py"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)
     for folder in ("objectives", "synthetic"):
         shutil.copytree(ROOT / "ddpipe" / folder, tmp_path / "ddpipe" / folder)
@@ -40,7 +42,7 @@ def root(tmp_path: Path) -> Path:
 
 def sentences(root: Path) -> list[str]:
     """What is wrong, apart from dvc.yaml and the reports, which are of all methods."""
-    return [s for s in check.problems(config.load(root)) if not s.startswith(("dvc.yaml", "reports."))]
+    return [s for s in project.problems(config.load(root)) if not s.startswith(("dvc.yaml", "reports."))]
 
 
 def change(path: Path, keys: list[str], numbers: dict) -> None:
@@ -75,9 +77,9 @@ def test_followers_without_a_buffer(root: Path) -> None:
 
 
 def test_a_buffer_that_trains_further_than_its_cells_look_is_noted(root: Path) -> None:
-    assert list(check_buffers.notes(config.load(root))) == []
+    assert list(buffers.notes(config.load(root))) == []
     change(root / "params.yaml", ["experts", BUFFER], {"epochs": 9})
-    (note,) = check_buffers.notes(config.load(root))
+    (note,) = buffers.notes(config.load(root))
     assert note == "experts.digits-flat.epochs: 9, but its cells go up to 7: so many would do"
     assert sentences(root) == []
 
@@ -85,10 +87,10 @@ def test_a_buffer_that_trains_further_than_its_cells_look_is_noted(root: Path) -
 def test_a_pool_of_last_snapshots_may_train_as_long_as_it_likes(root: Path) -> None:
     change(root / "params.yaml", ["experts", BUFFER], {"epochs": 9})
     change(root / "ddpipe/methods/herding.yaml", ["grid", "herding-digits-1"], {"needs": f"data/experts/{BUFFER}"})
-    assert list(check_buffers.notes(config.load(root))) == []
+    assert list(buffers.notes(config.load(root))) == []
 
 
 @pytest.mark.parametrize("extra", [False, True])
 def test_passes_are_those_of_the_code(extra: bool) -> None:
     numbers = settings.Protocol(epochs=3, extra_epoch=extra)
-    assert check_buffers.passes(numbers) == training.passes(numbers)
+    assert buffers.passes(numbers) == loop.passes(numbers)

@@ -8,8 +8,9 @@ import sys
 import pytest
 
 import ddpipe
-from ddpipe import config, explain
-from ddpipe.explain import short
+from ddpipe import config
+from ddpipe.planning import explain
+from ddpipe.planning.explain import short
 from tests.unit.small_project import ROOT, Project
 
 Output = pytest.CaptureFixture[str]
@@ -79,7 +80,9 @@ def test_explain_what_never_ran(project: Project, capsys: Output) -> None:
     assert project.run("explain", "herding-tiny-1") == 0
     out = capsys.readouterr().out
     assert "herding-tiny-1.small.quick.json  not measured yet" in out
-    assert out.splitlines().count("  ddpipe/coresets.py") == 1  # named once though it is objective and synthetic
+    assert (
+        out.splitlines().count("  ddpipe/selections/coresets.py") == 1
+    )  # named once though it is objective and synthetic
 
 
 def test_explain_every_cell_of_the_project() -> None:

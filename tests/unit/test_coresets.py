@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from ddpipe import coresets
 from ddpipe.errors import UserError
 from ddpipe.randomness import generator
+from ddpipe.selections import coresets
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ddpipe import cutmix
-from ddpipe.cutmix import Draw
+from ddpipe.augmentation import cutmix
+from ddpipe.augmentation.cutmix import Draw
 from ddpipe.randomness import generator
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from ddpipe.artifacts import read_json, read_tensors, write_tensors
-from ddpipe.buffer import Buffer, Snapshots, Stored, holds, row_digest, write_about
-from ddpipe.checkpoints import Checkpoints
+from ddpipe.distillation.checkpoints import Checkpoints
 from ddpipe.errors import UserError
-from ddpipe.experts import Cohort
+from ddpipe.experts.buffer import Buffer, Snapshots, Stored, holds, row_digest, write_about
+from ddpipe.experts.training import Cohort
+from ddpipe.files.artifacts import read_json, read_tensors, write_tensors
 from ddpipe.randomness import generator
 from stages import distill
 from tests.unit.small_project import Project

@@ -5,13 +5,13 @@ import torch
 from torch import Tensor, nn
 
 from ddpipe import networks, settings, students
-from ddpipe.augment import Augment
+from ddpipe.augmentation.siamese import Augment
 from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
-from ddpipe.distill import Distillation, compose
+from ddpipe.distillation.loop import Distillation, compose
+from ddpipe.distillation.outer import Loss, Outer
 from ddpipe.errors import UserError
 from ddpipe.objectives.gradient import gradient_distance, rowwise_cosine
-from ddpipe.outer import Loss, Outer
 from ddpipe.randomness import Streams, generator
 from ddpipe.synthetic import Batch, Pixels
 

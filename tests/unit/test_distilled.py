@@ -8,9 +8,9 @@ import torch
 from torch.utils.data import DataLoader
 
 import ddpipe
-from ddpipe import distilled
 from ddpipe.datasets.prepared import Prepared
-from ddpipe.distilled import Distilled
+from ddpipe.distilled import sets
+from ddpipe.distilled.sets import Distilled
 from ddpipe.errors import UserError
 from tests.unit.small_project import INFO, Project, plain
 
@@ -36,13 +36,13 @@ def test_it_works_with_a_data_loader(project: Project) -> None:
 def test_chosen_images_are_rows_of_the_prepared_data(project: Project) -> None:
     folder = project.root / "data/distilled/random-tiny-1"
     data = Prepared.load(project.root / "data/prepared/tiny")
-    sets = [ddpipe.load(folder, number) for number in (0, 1)]
-    for number, chosen in enumerate(sets):
+    loaded = [ddpipe.load(folder, number) for number in (0, 1)]
+    for number, chosen in enumerate(loaded):
         rows = Distilled.open(folder).tensors(number)["rows"]
         assert torch.equal(chosen.images, data.preprocessing.apply(data.train_images[rows]))
         assert chosen.targets.argmax(1).tolist() == data.train_labels[rows].tolist() == [0, 1, 2]
         assert chosen.loss.shape == (0,)
-    assert not torch.equal(sets[0].images, sets[1].images)
+    assert not torch.equal(loaded[0].images, loaded[1].images)
 
 
 def test_prepared_data_may_lie_elsewhere(project: Project, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_folder_that_is_not_there(project: Project) -> None:
 def test_hints_and_loss_come_back(tmp_path: Path) -> None:
     images, targets = torch.rand(2, 1, 4, 4), torch.tensor([[0.7, 0.3], [0.0, 1.0]])
     tensors = {"images": images, "targets": targets, "loss": torch.tensor([2.0, 1.0]), "hint.lr": torch.tensor(0.02)}
-    distilled.write(tmp_path / "set", INFO | {"classes": ["a", "b"]}, plain(), [tensors])
+    sets.write(tmp_path / "set", INFO | {"classes": ["a", "b"]}, plain(), [tensors])
     chosen = ddpipe.load(tmp_path / "set")
     assert torch.equal(chosen.targets, targets) and torch.equal(chosen.loss, tensors["loss"])
     assert chosen.hints.keys() == {"lr"} and float(chosen.hints["lr"]) == pytest.approx(0.02)

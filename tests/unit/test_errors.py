@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpipe import artifacts, distilled
+from ddpipe.distilled import sets
+from ddpipe.files import artifacts
 from ddpipe.objectives import OBJECTIVES
 from tests.unit.small_project import ROOT, STAGES, Project, arrays
 
@@ -256,13 +257,13 @@ TABLE = [
     Bad("needs", row("needs", "data/tiny"), "check", ("grid.dm-tiny-1.needs", "data/prepared/<data>")),
     Bad("needs above", row("needs", "data/experts/../raw"), "distill dm-tiny-1", ("grid.dm-tiny-1.needs", "data/experts/<buffer>")),
     Bad("other needs", row("needs", "data/prepared/other"), "check", ("grid.dm-tiny-1.needs", "data/prepared/tiny")),
-    Bad("file above", row("objective", "ddpipe/../params.yaml"), "distill dm-tiny-1", ("grid.dm-tiny-1.objective", "ddpipe/coresets.py")),
+    Bad("file above", row("objective", "ddpipe/../params.yaml"), "distill dm-tiny-1", ("grid.dm-tiny-1.objective", "ddpipe/selections/coresets.py")),
     Bad("data above", row("dataset", "../../../evil"), "evaluate dm-tiny-1", ("grid.dm-tiny-1.dataset", "is no name", "rename it")),
     Bad("IPC for a shell", row("ipc", "1; touch X"), "distill dm-tiny-1", ("grid.dm-tiny-1.ipc", "integer", "'1; touch X'")),
     Bad("no buffer", row("needs", "data/experts/tyni", "herding"), "check", ("grid.herding-tiny-1.needs", "'tiny'?")),
     Bad("herding's needs", row("needs", "data/prepared/tiny", "herding"), "check", ("needs: rule herding", "data/experts/<buffer>")),
     Bad("herding's network", row("network", "other", "herding"), "check", ("grid.herding-tiny-1.network", "'small'")),
-    Bad("wrong file", row("synthetic", "ddpipe/coresets.py"), "check", ("grid.dm-tiny-1.synthetic", "name this file")),
+    Bad("wrong file", row("synthetic", "ddpipe/selections/coresets.py"), "check", ("grid.dm-tiny-1.synthetic", "name this file")),
     Bad("no file", remove("ddpipe/objectives/distribution.py"), "check", ("distribution.py does not exist", "add it")),
     Bad("no vars", write("dvc.yaml", "vars: []"), "check", ("dvc.yaml, vars", "list it as `- ddpipe/methods/dm.yaml:grid`")),
     Bad("evaluation", params("evaluations.x", FURTHER), "check", ("evaluations.x", "rename it to 'dm-tiny-1-other-quick'")),
@@ -401,7 +402,7 @@ def test_a_failed_checkpoint_leaves_no_output(
 ) -> None:
     """NaN in the loss is met before the output folder takes its place, whatever was there before."""
     written = []
-    monkeypatch.setattr(distilled, "write", lambda *a: written.append(a))
+    monkeypatch.setattr(sets, "write", lambda *a: written.append(a))
     project.set("params.yaml", "methods.dm", {"outer": {"images": {"lr": 1e38}}, "iterations": 9})
     sentences(project, "distill dm-tiny-1", capsys)
     assert not written

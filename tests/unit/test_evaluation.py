@@ -5,15 +5,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ddpipe import networks, settings, training
-from ddpipe.augment import make
+from ddpipe import networks, settings
+from ddpipe.augmentation import make
 from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
 from ddpipe.evaluation import Examination, TrainingSet, mean_and_std
 from ddpipe.evaluation.memory import training_bytes
-from ddpipe.group import Single, Stack
 from ddpipe.randomness import Streams, generator
 from ddpipe.synthetic import Batch
+from ddpipe.training import loop
+from ddpipe.training.together import Single, Stack
 
 N, CLASSES, SIDE = 10, 3, 8
 SMALL = settings.ConvNet(kind="convnet", depth=1, width=4)
@@ -69,16 +70,14 @@ def test_a_stack_learns_what_each_network_learns_alone(name, targets):
     stack.initialise_([rng("init") for rng in together])
 
     def feed():
-        return stack.join(
-            [training.batches(fetch, N, rules.batch, policy, rng("train"), rules.cutmix) for rng in together]
-        )
+        return stack.join([loop.batches(fetch, N, rules.batch, policy, rng("train"), rules.cutmix) for rng in together])
 
-    list(training.descend(stack.parameters(), stack.loss, rules, feed))
+    list(loop.descend(stack.parameters(), stack.loss, rules, feed))
     ends = []
     for member, rng in zip(stack.members(), streams(size), strict=True):
         alone = networks.initialise_(built(), rng("init"))
         begin = nn.utils.parameters_to_vector(alone.parameters()).detach().clone()
-        list(training.train(alone, rules, fetch, N, policy, rng("train")))
+        list(loop.train(alone, rules, fetch, N, policy, rng("train")))
         for key, value in alone.state_dict().items():
             torch.testing.assert_close(member.state_dict()[key], value, rtol=1e-7, atol=1e-9)
         ends.append(nn.utils.parameters_to_vector(alone.parameters()).detach())
@@ -119,7 +118,7 @@ def test_the_step_size_of_the_set_takes_the_place_of_lr(size):
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_a_group_that_diverges_is_refused(size):
-    with pytest.raises(training.Diverged, match=r"^lr: .* 1e\+30 "):
+    with pytest.raises(loop.Diverged, match=r"^lr: .* 1e\+30 "):
         examination(lr=1e30).accuracies(learnable(), streams(size))
 
 

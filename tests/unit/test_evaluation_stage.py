@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddpipe.artifacts import read_tensors, write_json
 from ddpipe.evaluation import Examination
+from ddpipe.files.artifacts import read_tensors, write_json
 from tests.unit.small_project import Project, reseal
 
 CELL, RESULT = "dm-tiny-1", "data/results/tiny/dm-tiny-1.small.quick.json"

@@ -4,11 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ddpipe import augment, networks, settings, training
-from ddpipe.experts import Cohort, restore_
+from ddpipe import augmentation, networks, settings
+from ddpipe.experts.training import Cohort, restore_
 from ddpipe.randomness import Streams, generator
-from ddpipe.sgd import Sgd
 from ddpipe.synthetic import Batch
+from ddpipe.training import loop
+from ddpipe.training.sgd import Sgd
 
 N, CLASSES = 22, 3
 PLAIN = {"data": "none", "network": "none", "networks": 1, "epochs": 2, "lr": 0.1, "momentum": 0.0, "batch": 8}
@@ -66,14 +67,14 @@ def test_a_pass_is_a_step_on_every_batch_at_the_rate_of_that_pass(numbers):
     config, other, rng = made.config, network(), Streams("expert")
     networks.initialise_(other.train(), rng("init"))
     optimizer = Sgd(other.parameters(), config.lr, config.momentum, config.weight_decay)
-    policy = augment.make(config.augment, False)
-    for number in range(training.passes(config)):
+    policy = augmentation.make(config.augment, False)
+    for number in range(loop.passes(config)):
         made.advance()
-        rate = training.rate(config, number)
+        rate = loop.rate(config, number)
         if rate != optimizer.lr and config.drop_resets_momentum:
             optimizer.forget()
         optimizer.lr = rate
-        for images, targets in training.batches(fetch, N, config.batch, policy, rng("train"), config.cutmix):
+        for images, targets in loop.batches(fetch, N, config.batch, policy, rng("train"), config.cutmix):
             loss = F.cross_entropy(other(images), targets)
             optimizer.step(torch.autograd.grad(loss, optimizer.parameters))
         assert torch.equal(made.snapshots()[0], torch.cat([p.detach().flatten() for p in other.parameters()]))
@@ -84,13 +85,13 @@ def test_a_pass_is_a_step_on_every_batch_at_the_rate_of_that_pass(numbers):
 def test_it_goes_on_from_its_state_after_any_pass(numbers, norm):
     unbroken = expert(norm, **numbers)
     states = [state(unbroken)]
-    for _ in range(training.passes(unbroken.config)):
+    for _ in range(loop.passes(unbroken.config)):
         unbroken.advance()
         states.append(state(unbroken))
     for number, begun in enumerate(states[:-1]):
         resumed = expert(norm, **numbers)
         resumed.load_state_dict(begun)
-        while resumed.passes < training.passes(resumed.config):
+        while resumed.passes < loop.passes(resumed.config):
             resumed.advance()
         end = state(resumed)
         assert end.keys() == states[-1].keys()
@@ -126,7 +127,7 @@ def test_a_flat_step_without_a_perturbation_is_a_plain_one():
 
 def test_a_loss_that_is_not_a_number_is_refused_at_the_end_of_its_pass():
     made = expert(lr=1e30)
-    with pytest.raises(training.Diverged, match=r"^lr: training a network with 1e\+30 .* lower it$"):
+    with pytest.raises(loop.Diverged, match=r"^lr: training a network with 1e\+30 .* lower it$"):
         made.advance()
         made.advance()
     assert made.passes < 2
@@ -163,5 +164,5 @@ def test_a_cohort_is_refused_when_one_of_it_diverges():
     made = cohort("instance", [0, 1])
     with torch.no_grad():
         made.optimizer.parameters[0][1] = torch.nan
-    with pytest.raises(training.Diverged):
+    with pytest.raises(loop.Diverged):
         made.advance()

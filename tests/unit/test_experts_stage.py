@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddpipe.artifacts import read_json, read_tensors
-from ddpipe.buffer import Buffer
-from ddpipe.checkpoints import Checkpoints
-from ddpipe.experts import Cohort
+from ddpipe.distillation.checkpoints import Checkpoints
+from ddpipe.experts.buffer import Buffer
+from ddpipe.experts.training import Cohort
+from ddpipe.files.artifacts import read_json, read_tensors
 from ddpipe.settings import Run
 from stages import experts
 from tests.unit.small_project import Project

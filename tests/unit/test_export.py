@@ -18,13 +18,16 @@ import torch
 from PIL import Image
 
 import ddpipe
-from ddpipe import augment, config, cutmix, networks, settings, standalone, training
+from ddpipe import augmentation, config, networks, settings
+from ddpipe.augmentation import cutmix
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.preprocessing import Preprocessing, fit
+from ddpipe.distilled import standalone
+from ddpipe.distilled.export import describe, folder_names
+from ddpipe.distilled.export import training as rules
 from ddpipe.errors import UserError
-from ddpipe.export import describe, folder_names
-from ddpipe.export import training as rules
-from ddpipe.strategy import SIAMESE_OPERATIONS
+from ddpipe.settings.strategy import SIAMESE_OPERATIONS
+from ddpipe.training import loop
 from tests.unit.small_project import Project
 
 WITHOUT = "sys.modules['ddpipe'] = None; sys.argv = sys.argv[1:]"  # importing it raises ImportError
@@ -177,7 +180,7 @@ STRATEGIES = ["none", "color_crop_cutout_flip_scale_rotate", "idc:color_crop_fli
 @pytest.mark.parametrize("side", [9, 28])
 def test_augmentation_draws_and_does_what_ddpipe_does(strategy: str, side: int) -> None:
     protocol = settings.Protocol(epochs=1, augment=strategy)
-    how, policy = rules(protocol, flip=True)["augment"], augment.make(strategy)
+    how, policy = rules(protocol, flip=True)["augment"], augmentation.make(strategy)
     images, rng = torch.rand(7, 3, side, side), torch.Generator()
     for seed in range(6):
         with torch.random.fork_rng():
@@ -231,9 +234,9 @@ def test_a_network_that_the_program_lacks_is_named() -> None:
 def test_learning_rates_of_all_passes(drop: str) -> None:
     protocol = settings.Protocol(epochs=13, drop=drop, extra_epoch=True, lr=0.5)  # type: ignore[arg-type]
     told, lr = rules(protocol, flip=True), 0.0
-    for number in range(training.passes(protocol)):
+    for number in range(loop.passes(protocol)):
         lr = told["rates"].get(str(number), lr)
-        assert lr == training.rate(protocol, number)
+        assert lr == loop.rate(protocol, number)
     assert told["passes"] == 14
 
 
@@ -261,7 +264,7 @@ def changed(project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
     def export(**parts: Any) -> Path:
         chosen = replace(ddpipe.load(project.root / "data/distilled/dm-tiny-1"), **parts)
-        monkeypatch.setattr("ddpipe.export.load", lambda folder, number: chosen)
+        monkeypatch.setattr("ddpipe.distilled.export.load", lambda folder, number: chosen)
         assert project.run("export", "dm-tiny-1", "out") == 0
         return project.root / "out"
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ddpipe.flat import flat_gradient, flattened, norm, perturbation
 from ddpipe.randomness import generator
+from ddpipe.training.flatness import flat_gradient, flattened, norm, perturbation
 
 
 def pair(name: str) -> list[torch.Tensor]:

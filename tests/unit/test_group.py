@@ -2,7 +2,7 @@
 
 import pytest
 
-from ddpipe.group import fastest
+from ddpipe.training.together import fastest
 
 
 def tried(each: dict[int, float], most: int) -> tuple[int, list[int]]:

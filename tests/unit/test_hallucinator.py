@@ -11,9 +11,9 @@ import ddpipe
 from ddpipe import config, settings
 from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
+from ddpipe.distillation.outer import Loss
 from ddpipe.errors import UserError
 from ddpipe.objectives.contrast import joined, supervised_contrast
-from ddpipe.outer import Loss
 from ddpipe.randomness import Streams, generator
 from ddpipe.synthetic import STARTS, Hallucinator
 from ddpipe.synthetic.hallucinator import Weights, hallucinate, initial

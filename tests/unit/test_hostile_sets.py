@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 import ddpipe
-from ddpipe.artifacts import read_tensors, write_sealed
 from ddpipe.errors import UserError
+from ddpipe.files.artifacts import read_tensors, write_sealed
 from tests.unit.small_project import Project, reseal
 
 Make = Callable[[Path], object]  # what is done to a folder

@@ -8,7 +8,7 @@ import pytest
 
 from ddpipe.config import read_yaml
 from ddpipe.errors import UserError
-from ddpipe.links import cached, refuse, refused
+from ddpipe.pipeline.links import cached, refuse, refused
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,8 @@ from threading import Thread
 import pytest
 from ruamel.yaml import YAML
 
-from ddpipe import artifacts, record
+from ddpipe.files import artifacts
+from ddpipe.pipeline import record
 from tests.unit.small_project import ROOT, Project
 
 RUNS = {  # a run of every stage of dvc.yaml; "further" is the same command as evaluate
@@ -32,7 +33,11 @@ INPUTS = [
     ("prepare@tiny", "evaluate dm-tiny-1"),
     ("distill@dm-tiny-1", "evaluate dm-tiny-1"),
 ]
-HOLD = "import sys; from ddpipe import lock\nwith getattr(lock, sys.argv[1])(sys.argv[2]): print(flush=True); input()"
+HOLD = """
+import sys
+from ddpipe.pipeline import lock
+with getattr(lock, sys.argv[1])(sys.argv[2]): print(flush=True); input()
+"""
 
 
 @contextmanager

@@ -18,7 +18,9 @@ from hypothesis import HealthCheck, Phase, given, strategies
 from hypothesis import settings as hypothesis
 from ruamel.yaml import YAML
 
-from ddpipe import check, config, settings
+from ddpipe import config, settings
+from ddpipe.checks import project
+from ddpipe.checks.project import problems
 from ddpipe.errors import UserError
 from tests.unit.small_project import ROOT, Project
 
@@ -174,9 +176,9 @@ class Files:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(config, "read_yaml", read)
-            patch.setattr(check, "read_yaml", read)
+            patch.setattr(project, "read_yaml", read)
             found = config.load(self.root)
-            self.problems = check.problems(found)
+            self.problems = problems(found)
             return found
 
 

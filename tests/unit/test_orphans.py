@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ddpipe import artifacts, config, lock, orphans, record
+from ddpipe import config
+from ddpipe.files import artifacts
+from ddpipe.pipeline import lock, orphans, record
 from tests.unit.small_project import Project
 
 LOCK = """schema: '2.0'

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from ddpipe import config
-from ddpipe.artifacts import write_bytes, write_json, write_text
 from ddpipe.errors import UserError
+from ddpipe.files.artifacts import write_bytes, write_json, write_text
 from ddpipe.report import figures, frame, page, pictures, published, survey, tables
 from ddpipe.report.published import COLUMNS
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from ddpipe import config, results
-from ddpipe.artifacts import read_tensors, write_sealed, write_tensors
+from ddpipe import config
 from ddpipe.datasets.preprocessing import tensors_digest
+from ddpipe.files.artifacts import read_tensors, write_sealed, write_tensors
+from ddpipe.pipeline import results
 from tests.unit.small_project import ROOT, Project
 
 RESULT, COST = "data/results/tiny/dm-tiny-1.small.quick.json", "data/costs/dm-tiny-1.json"

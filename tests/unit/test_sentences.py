@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddpipe import artifacts, command
+from ddpipe import command
 from ddpipe.datasets.source import refuse_names
 from ddpipe.errors import UserError
+from ddpipe.files import artifacts
 from ddpipe.report.published import COLUMNS
 from tests.unit.small_project import ROOT, Project, arrays
 from tests.unit.test_errors import DM, Bad, npz, pictures, put, sentences, write

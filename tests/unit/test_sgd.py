@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ddpipe.randomness import generator
-from ddpipe.sgd import Sgd
+from ddpipe.training.sgd import Sgd
 
 SHAPES = [(3, 4), (5,), (2, 3, 1, 1)]
 

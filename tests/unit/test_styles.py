@@ -2,8 +2,8 @@
 
 import torch
 
+from ddpipe.distilled.styles import Styles
 from ddpipe.randomness import generator
-from ddpipe.styles import Styles
 from ddpipe.synthetic import Batch
 
 CONTENTS = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3])

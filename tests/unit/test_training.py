@@ -5,11 +5,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ddpipe import cutmix, networks, settings, training
-from ddpipe.augment import Augment
+from ddpipe import networks, settings
+from ddpipe.augmentation import cutmix
+from ddpipe.augmentation.siamese import Augment
 from ddpipe.randomness import generator
-from ddpipe.sgd import Sgd
 from ddpipe.synthetic import Batch
+from ddpipe.training import loop
+from ddpipe.training.sgd import Sgd
 
 N, CLASSES = 10, 3
 NONE = Augment("none")
@@ -35,7 +37,7 @@ def network(seed: int = 0, norm: str = "instance") -> networks.Classifier:
 
 def finished(judge: nn.Module, **protocol) -> list[int]:
     rules = settings.Protocol(**protocol)
-    return list(training.train(judge, rules, fetch, N, NONE, generator("order")))
+    return list(loop.train(judge, rules, fetch, N, NONE, generator("order")))
 
 
 def weights(judge: nn.Module) -> torch.Tensor:
@@ -45,7 +47,7 @@ def weights(judge: nn.Module) -> torch.Tensor:
 @pytest.mark.parametrize(("extra", "passes"), [(False, 3), (True, 4)])
 def test_every_pass_is_announced(extra, passes):
     assert finished(network(), epochs=3, extra_epoch=extra) == list(range(passes))
-    assert training.passes(settings.Protocol(epochs=3, extra_epoch=extra)) == passes
+    assert loop.passes(settings.Protocol(epochs=3, extra_epoch=extra)) == passes
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4, 9])
@@ -59,7 +61,7 @@ def test_a_pass_meets_every_example_once_in_a_new_order(batch):
     judge, rng = network(), generator("order")
     orders = []
     for _ in range(2):
-        training.pass_over(judge, Sgd(judge.parameters(), 0.01), noting, N, batch, NONE, rng)
+        loop.pass_over(judge, Sgd(judge.parameters(), 0.01), noting, N, batch, NONE, rng)
         assert [len(rows) for rows in met] == [batch] * (N // batch) + [N % batch] * (N % batch > 0)
         orders.append([row for rows in met for row in rows])
         met.clear()
@@ -74,7 +76,7 @@ def test_a_set_that_fits_into_one_batch_is_one_step_in_its_own_order(batch):
     expected = torch.cat(
         [g.flatten() for g in torch.autograd.grad(F.cross_entropy(judge(IMAGES), LABELS), judge.parameters())]
     )
-    loss = training.pass_over(judge, Sgd(judge.parameters(), 0.5), fetch, N, batch, NONE, rng)
+    loss = loop.pass_over(judge, Sgd(judge.parameters(), 0.5), fetch, N, batch, NONE, rng)
     torch.testing.assert_close(weights(judge), before - 0.5 * expected)
     assert torch.equal(rng.get_state(), untouched) and not loss.requires_grad
 
@@ -88,7 +90,7 @@ def test_an_augmented_batch_has_one_operation_and_parameters_for_each_image():
             return super().__call__(images, draw)
 
     judge = network()
-    training.pass_over(
+    loop.pass_over(
         judge, Sgd(judge.parameters(), 0.01), fetch, N, 4, Noting("color_crop_flip_rotate"), generator("order")
     )
     assert seen == [(4, 4), (4, 4), (2, 2)]
@@ -137,7 +139,7 @@ def test_soft_targets_are_trained_on():
     soft = torch.softmax(normal(N, CLASSES), 1)
     judge, other = network(), network()
     rules = settings.Protocol(epochs=1, lr=0.5, momentum=0.0, weight_decay=0.0)
-    list(training.train(judge, rules, lambda index: Batch(IMAGES[index], soft[index]), N, NONE, generator("order")))
+    list(loop.train(judge, rules, lambda index: Batch(IMAGES[index], soft[index]), N, NONE, generator("order")))
     loss = -(soft * other(IMAGES).log_softmax(1)).sum(1).mean()
     gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, other.parameters())])
     torch.testing.assert_close(weights(judge), weights(other) - 0.5 * gradient)
@@ -148,7 +150,7 @@ def test_a_batch_is_mixed_with_the_stated_probability_after_its_augmentation(mix
     augment, drawn, by_hand = Augment("crop_rotate"), generator("mix"), generator("mix")
     mixed = 0
     for _ in range(20):
-        found = list(training.batches(fetch, N, 4, augment, drawn, mixing))
+        found = list(loop.batches(fetch, N, 4, augment, drawn, mixing))
         for rows, (images, targets) in zip(torch.randperm(N, generator=by_hand).split(4), found, strict=True):
             expected = augment(IMAGES[rows], augment.draw(by_hand, len(rows), 8, 8)), TARGETS[rows]
             if float(torch.rand((), generator=by_hand)) < mixing:
@@ -161,7 +163,7 @@ def test_a_batch_is_mixed_with_the_stated_probability_after_its_augmentation(mix
 def test_nothing_is_drawn_for_cutmix_where_it_is_off():
     with_it, without = generator("mix"), generator("mix")
     for (a, _), (b, _) in zip(
-        training.batches(fetch, N, 4, NONE, with_it, 0.0), training.batches(fetch, N, 4, NONE, without), strict=True
+        loop.batches(fetch, N, 4, NONE, with_it, 0.0), loop.batches(fetch, N, 4, NONE, without), strict=True
     ):
         assert torch.equal(a, b)
     assert torch.equal(with_it.get_state(), without.get_state())
@@ -178,7 +180,7 @@ def test_bfloat16_is_of_the_products_alone():
             super().step(given)
 
     optimizer = Noting(judge.parameters(), 0.1, 0.9)
-    loss = training.follow(training.loss_of(judge, "bfloat16"), optimizer, [Batch(IMAGES, TARGETS)])
+    loss = loop.follow(loop.loss_of(judge, "bfloat16"), optimizer, [Batch(IMAGES, TARGETS)])
     assert seen == [torch.bfloat16] and loss.dtype == torch.float32
     assert {*gradients, *(t.dtype for t in [*judge.parameters(), *optimizer.velocity])} == {torch.float32}
 
@@ -198,12 +200,12 @@ def test_a_network_is_trained_in_training_mode_and_tested_in_evaluation_mode():
     judge = network(norm="batch").eval()
     finished(judge, epochs=1)
     assert judge.training and not torch.equal(judge.features[1].running_mean, torch.zeros(4))
-    training.accuracy(judge, IMAGES.__getitem__, LABELS)
+    loop.accuracy(judge, IMAGES.__getitem__, LABELS)
     assert not judge.training
 
 
 def test_a_loss_that_is_not_a_number_is_refused():
-    with pytest.raises(training.Diverged, match=r"^lr: training a network with 1e\+30 .* lower it$"):
+    with pytest.raises(loop.Diverged, match=r"^lr: training a network with 1e\+30 .* lower it$"):
         finished(network(), epochs=5, lr=1e30)
 
 
@@ -212,4 +214,4 @@ def test_accuracy_is_the_percent_of_right_answers(batch):
     judge = network()
     answers = judge(IMAGES).argmax(1)
     answers[:3] = (answers[:3] + 1) % CLASSES
-    assert training.accuracy(judge, IMAGES.__getitem__, answers, batch) == 70.0
+    assert loop.accuracy(judge, IMAGES.__getitem__, answers, batch) == 70.0

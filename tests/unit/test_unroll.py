@@ -6,7 +6,7 @@ import torch
 from ddpipe import networks, settings
 from ddpipe.randomness import generator
 from ddpipe.synthetic import Batch
-from ddpipe.unroll import Compiled, Gradient, Step, sweep, walk
+from ddpipe.training.unroll import Compiled, Gradient, Step, sweep, walk
 
 CLASSES, STEPS = 3, 4
 

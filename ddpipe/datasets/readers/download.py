@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from ddpipe import lock
 from ddpipe.errors import UserError
+from ddpipe.pipeline import lock
 
 
 def fetch(name: str, path: Path, md5: str, urls: Sequence[str], wanted: str) -> None:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ddpipe.datasets.source import Part, lazy
 from ddpipe.errors import UserError
+from ddpipe.files.regular import regular
 from ddpipe.memory import images_at_once
-from ddpipe.regular import regular
 
 # What an image may be, whatever its file is called: Pillow knows dozens more, and starts Ghostscript for one of them.
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gif": "GIF", ".webp": "WEBP"}

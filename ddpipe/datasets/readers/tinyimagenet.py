@@ -18,7 +18,7 @@ from ddpipe.datasets.readers.download import fetch, verify
 from ddpipe.datasets.readers.images import decode, encoded
 from ddpipe.datasets.source import Part, Source
 from ddpipe.errors import UserError
-from ddpipe.regular import regular
+from ddpipe.files.regular import regular
 from ddpipe.settings import Dataset
 
 FOLDER = "tiny-imagenet-200"

@@ -1,0 +1,67 @@
+"""That no network with batch norm is trained on one image at a time where its maps shrink to one pixel.
+
+A single number has no variance, so torch refuses such a batch: often the last one of a pass, after many others. Stages
+ask here before they begin, and `ddpipe check` before anything does: without torch.
+"""
+
+from collections.abc import Iterator
+
+from ddpipe import settings
+from ddpipe.checks.data import last_map, size
+from ddpipe.config import Config
+from ddpipe.errors import UserError
+from ddpipe.planning.work import BASES, batch_norm
+
+
+def batches(config: Config) -> Iterator[str]:
+    """One sentence a mistake, for datasets whose size is known; the others are left to the stages."""
+    params, sizes = config.params, {name: size(config, name) for name in config.params.datasets}
+    for name, buffer in params.experts.items():
+        known = sizes.get(buffer.data)
+        if known and buffer.network in params.networks and known.train:
+            why = lone(params.networks[buffer.network], known.resolution, known.train, buffer.batch)
+            yield from [f"experts.{name}.{why}"] if why else []
+    judged = [(cell, row.network, row.protocol) for cell, row in config.rows.items()]
+    judged += [(entry.cell, entry.network, entry.protocol) for entry in config.evaluations.values()]
+    for cell, network, protocol in judged:
+        row = config.rows.get(cell)
+        known = sizes.get(row.data) if row else None
+        if row is None or known is None or network not in params.networks:
+            continue
+        try:
+            resolved, rules = config.resolved(cell), config.protocol(protocol, row.dataset)
+        except UserError:
+            continue  # `check.rows` says it
+        for key, n, batch in trained(resolved, row.ipc, known.classes) if network == row.network else ():
+            if why := lone(params.networks[network], known.resolution, n, batch):
+                yield f"methods.{row.method}.{key}.{why} (for {cell})"
+        shown = known.train if row.ipc == "all" else seen(resolved, row.ipc) * known.classes
+        if shown and (why := lone(params.networks[network], known.resolution, shown, rules.batch)):
+            yield f"protocols.{protocol}.{why} (for {cell})"
+
+
+def lone(network: settings.Network, resolution: int, n: int, batch: int) -> str | None:
+    """Why `network` cannot be trained on n >= 2 images in batches of `batch`, beginning with "batch"; None: it can."""
+    if not batch_norm(network) or last_map(network, resolution) > 1 or (n % batch or batch) > 1:
+        return None
+    better = next(size for size in range(batch + 1, n + 1) if n % size != 1)
+    return (
+        f"batch: {batch} at a time, one of {n} images is alone, and batch norm cannot train on a single map of 1x1; "
+        f"set it to {better}"
+    )
+
+
+def seen(chosen: settings.Cell, ipc: int) -> int:
+    """Images of a class that a network sees in one pass over the set."""
+    return BASES[type(chosen.synthetic)](chosen.synthetic, ipc) if isinstance(chosen, settings.Distillation) else ipc
+
+
+def trained(chosen: settings.Cell, ipc: int | str, classes: int) -> Iterator[tuple[str, int, int]]:
+    """What students are trained on while a set is learned: (key of the settings, images, images at once)."""
+    if not isinstance(chosen, settings.Distillation) or isinstance(ipc, str):
+        return
+    bases = seen(chosen, ipc) * classes
+    if isinstance(chosen.students, settings.TrainedStudents):
+        yield "students", bases * chosen.synthetic.styles, chosen.students.batch
+    if isinstance(chosen.objective, settings.TrajectoryMatching):
+        yield "objective", bases, chosen.objective.batch or bases

@@ -1,0 +1,71 @@
+"""That every class has the images that cells take of it: prepared ones are counted, of published ones it is known."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ddpipe import settings
+from ddpipe.config import Config
+from ddpipe.errors import UserError
+from ddpipe.files.artifacts import mend
+from ddpipe.files.regular import regular
+from ddpipe.planning.shapes import data_of
+
+SMALLEST = {  # training images of the smallest class of a source
+    **{"digits": 128, "mnist": 5421, "fashionmnist": 6000, "svhn": 4659, "cifar10": 5000},
+    **{"cifar100": 500, "tinyimagenet": 500, "imagenet64": 732},
+}
+
+
+def classes(config: Config) -> Iterator[str]:
+    """One sentence a mistake."""
+    for name in config.params.datasets:
+        users = {cell: row for cell, row in config.rows.items() if row.data == name}
+        try:
+            found = smallest(config, name) if users else None
+        except UserError as error:
+            yield str(error)
+            continue
+        if found is None:
+            continue
+        most, which = found
+        for cell, row in users.items():
+            count, key = taken(config, cell, row)
+            if count > most:
+                told = f"{key}: {count}, but the smallest class of {name}{which} has {most} training images"
+                yield f"{told}; use at most {most}"
+
+
+def taken(config: Config, cell: str, row: settings.Row) -> tuple[int, str]:
+    """How many images of a class the cell takes, and the key that says so; rows with mistakes are left to `check`."""
+    if row.ipc == "all":
+        return 0, ""
+    try:
+        synthetic = getattr(config.resolved(cell), "synthetic", None)
+    except UserError:
+        return row.ipc, f"grid.{cell}.ipc"
+    if isinstance(synthetic, settings.Hallucinator) and synthetic.bases is not None:
+        return synthetic.bases, f"methods.{row.method}.synthetic.bases ({cell})"
+    return row.ipc, f"grid.{cell}.ipc"
+
+
+def smallest(config: Config, name: str) -> tuple[int, str] | None:
+    """Training images of the smallest class, and which it is where that is known; None: images nobody counted yet."""
+    chosen, folder = config.params.datasets[name], config.root / "data" / "prepared" / name
+    if (folder / "data.json").exists():
+        data_of(config, name)
+        counts = class_sizes(folder / "data.safetensors")
+        return min(counts), f" (number {counts.index(min(counts))})"
+    known = chosen.source in SMALLEST and chosen.classes is None
+    return (SMALLEST[chosen.source], "") if known else None
+
+
+def class_sizes(path: Path) -> list[int]:
+    """Training images of each class, from the labels alone: an .safetensors file is read in parts."""
+    import numpy as np
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(regular(path), framework="numpy") as file:
+            return np.bincount(file.get_tensor("train_labels")).tolist()
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged or missing ({error}); {mend(path)}") from error

@@ -1,0 +1,255 @@
+"""Every mistake in params.yaml, the recipes and the rows, found before anything runs. Without torch, in a second.
+
+DVC's own messages for most of these are poor, and it deletes a stage's old output before it notices.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ddpipe import settings
+from ddpipe.checks.batches import batches
+from ddpipe.checks.budget import budget
+from ddpipe.checks.buffers import buffers
+from ddpipe.checks.classes import classes
+from ddpipe.checks.data import data
+from ddpipe.checks.idle import idle
+from ddpipe.checks.parts import parts
+from ddpipe.checks.training import trainings
+from ddpipe.config import Config, did_you_mean, read_yaml, resolve
+from ddpipe.errors import UserError
+from ddpipe.pipeline import record
+from ddpipe.pipeline.links import links
+
+RESERVED = ("size", "nfiles")  # DVC leaves parameters of these names out of the keys of its run cache
+CORESETS = "ddpipe/selections/coresets.py"
+TABLES = range(1, 5)  # of the survey
+
+
+def problems(config: Config) -> list[str]:
+    """One sentence a mistake, each once; [] when everything can run."""
+    found: dict[str, None] = {}
+    for part in (
+        names,
+        protocols,
+        experts,
+        recipes,
+        rows,
+        parts,
+        buffers,
+        evaluations,
+        reports,
+        dvc_vars,
+        links,
+        data,
+        batches,
+        trainings,
+        classes,
+        budget,
+        idle,
+        dvc_files,
+    ):
+        found |= dict.fromkeys(part(config))
+    return list(found)
+
+
+def attempt(function: Callable[..., Any], *arguments: Any) -> Iterator[str]:
+    """The sentence of the UserError that `function` raises, if it does."""
+    try:
+        function(*arguments)
+    except UserError as error:
+        yield str(error)
+
+
+def known(word: str, table: dict[str, Any], key: str, what: str) -> Iterator[str]:
+    """That `word`, which stands at `key`, is an entry of the table called `what`."""
+    if word not in table:
+        yield f"{key}: {word!r} is not under {what}:{did_you_mean(word, list(table))}"
+
+
+def names(config: Config) -> Iterator[str]:
+    """Keys that DVC overlooks."""
+    for file, content in config.files.items():
+        for path in paths(content):
+            if path[-1] in RESERVED:
+                yield f"{file}:{'.'.join(path)}: DVC misses changes of a parameter called {path[-1]!r}; rename it"
+
+
+def paths(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every key of nested mappings, as its path."""
+    for key, value in tree.items() if isinstance(tree, dict) else ():
+        yield (*path, str(key))
+        yield from paths(value, (*path, str(key)))
+
+
+def protocols(config: Config) -> Iterator[str]:
+    for name, protocol in config.params.protocols.items():
+        for dataset in protocol.exceptions:
+            yield from known(dataset, config.params.datasets, f"protocols.{name}.exceptions", "datasets")
+            yield from attempt(config.protocol, name, dataset)
+            if "exceptions" in protocol.exceptions[dataset]:
+                yield f"protocols.{name}.exceptions.{dataset}.exceptions: an exception has none of its own; remove it"
+
+
+def experts(config: Config) -> Iterator[str]:
+    for name, buffer in config.params.experts.items():
+        yield from known(buffer.data, config.params.datasets, f"experts.{name}.data", "datasets")
+        yield from known(buffer.network, config.params.networks, f"experts.{name}.network", "networks")
+
+
+def recipes(config: Config) -> Iterator[str]:
+    """Every cell of every recipe, with rows or without, and every line of `methods:`."""
+    for name, recipe in config.recipes.items():
+        where = f"ddpipe/methods/{name}.yaml:{name}"
+        yield from known(recipe.protocol, config.params.protocols, f"{where}.protocol", "protocols")
+        for table, protocol in recipe.tables.items():
+            if table not in TABLES:
+                yield f"{where}.tables.{table}: the survey's tables are {TABLES[0]} to {TABLES[-1]}; name one of them"
+            yield from known(protocol, config.params.protocols, f"{where}.tables.{table}", "protocols")
+        for cell in recipe.unverified:
+            yield from known(cell, recipe.cells, f"{where}.unverified", f"{where}.cells")
+        if "default" not in recipe.cells:
+            yield f"{where}.cells.default: this key is missing; add it, {{}} will do: data of your own use it"
+        for cell, numbers in recipe.cells.items():
+            yield from attempt(resolve, [(f"{where}.parts", recipe.parts), (f"{where}.cells.{cell}", numbers)])
+    for method, change in config.params.methods.items():
+        base = change.get("base", method)
+        if base not in config.recipes:
+            key = f"methods.{method}" + (".base" if "base" in change else ", which names no base")
+            yield f"{key}: no recipe ddpipe/methods/{base}.yaml{did_you_mean(base, list(config.recipes))}"
+            continue
+        numbers = {key: value for key, value in change.items() if key != "base"}
+        layers = [(f"ddpipe/methods/{base}.yaml:{base}.parts", config.recipes[base].parts)]
+        yield from attempt(resolve, [*layers, (f"params.yaml:methods.{method}", numbers)])
+
+
+def rows(config: Config) -> Iterator[str]:
+    params = config.params
+    for cell, row in config.rows.items():
+        where = f"grid.{cell}"
+        yield from known(row.dataset, params.datasets, f"{where}.dataset", "datasets")
+        yield from known(row.data, params.datasets, f"{where}.data", "datasets")
+        yield from known(row.network, params.networks, f"{where}.network", "networks")
+        yield from known(row.protocol, params.protocols, f"{where}.protocol", "protocols")
+        yield from needs(config, where, row)
+        try:
+            resolved = config.resolved(cell)
+        except UserError as error:
+            yield str(error)
+            continue
+        yield from pairing(config, where, row, resolved)
+
+
+def needs(config: Config, where: str, row: settings.Row) -> Iterator[str]:
+    """What a row needs: its own data, or a buffer of experts trained on it."""
+    if row.buffer is not None:
+        yield from known(row.buffer, config.params.experts, f"{where}.needs", "experts")
+        buffer = config.params.experts.get(row.buffer)
+        if buffer and buffer.data != row.data:
+            yield (
+                f"{where}.needs: experts.{row.buffer} was trained on {buffer.data!r}, but the row's data is "
+                f"{row.data!r}; name a buffer of the row's data"
+            )
+    elif row.needs != f"data/prepared/{row.data}":
+        yield f"{where}.needs: must be data/prepared/{row.data} or data/experts/<buffer>, not {row.needs!r}"
+
+
+def pairing(config: Config, where: str, row: settings.Row, resolved: Any) -> Iterator[str]:
+    """That the row names the files and inputs of its resolved parts."""
+    by = config.sources(row)
+    if isinstance(resolved, settings.Selection):
+        expected = {"objective": CORESETS, "synthetic": CORESETS}
+        if (resolved.rule == "whole") != (row.ipc == "all"):
+            yield f"{where}.ipc: {row.ipc}, but rule {resolved.rule!r} (of {by}) " + (
+                "takes all images: set it to all" if resolved.rule == "whole" else "needs a number of images per class"
+            )
+        if resolved.rule == "whole" and resolved.sets > 1:
+            yield f"methods.{row.method} ({row.cell}): sets: {resolved.sets}, but all are the same images; set it to 1"
+        buffer = config.params.experts.get(row.buffer or "")
+        if resolved.rule in ("herding", "kcenter"):
+            if row.buffer is None:
+                told = f"rule {resolved.rule} (of {by}) chooses in the features of a network"
+                yield f"{where}.needs: {told}: name data/experts/<buffer>"
+            elif buffer and buffer.network != row.network:
+                yield (
+                    f"{where}.network: {row.network!r}, but {row.needs} holds networks {buffer.network!r}; "
+                    "name a buffer of this network"
+                )
+            elif buffer and buffer.networks < resolved.sets:
+                yield (
+                    f"experts.{row.buffer}.networks: {buffer.networks}, but {row.method} chooses {resolved.sets} sets, "
+                    f"each in the features of another network; set it to {resolved.sets} or more"
+                )
+    else:
+        expected = {
+            "objective": f"ddpipe/objectives/{resolved.objective.name}.py",
+            "synthetic": f"ddpipe/synthetic/{resolved.synthetic.name}.py",
+        }
+        if row.ipc == "all":
+            yield f"{where}.ipc: 'all' is for rule 'whole'; {row.method} (of {by}) needs a number of images per class"
+    for part, path in expected.items():
+        if getattr(row, part) != path:
+            told = f"but its resolved settings (of {by}) use {path}; name this file"
+            yield f"{where}.{part}: {getattr(row, part)!r}, {told}"
+        elif not (config.root / path).is_file():
+            yield f"{where}.{part}: {path} does not exist; add it or choose another part"
+
+
+def evaluations(config: Config) -> Iterator[str]:
+    params = config.params
+    for key, entry in config.evaluations.items():
+        where = f"evaluations.{key}"
+        yield from known(entry.network, params.networks, f"{where}.network", "networks")
+        yield from known(entry.protocol, params.protocols, f"{where}.protocol", "protocols")
+        yield from known(entry.cell, config.rows, f"{where}.cell", "grid")
+        row = config.rows.get(entry.cell)
+        if row is None:
+            continue
+        for field in ("dataset", "data"):
+            if getattr(entry, field) != getattr(row, field):
+                theirs, own = getattr(entry, field), getattr(row, field)
+                yield f"{where}.{field}: {theirs!r}, but the cell's is {own!r}; use the cell's"
+        if (entry.network, entry.protocol) == (row.network, row.protocol):
+            yield f"{where}: the cell's own row already measures it; remove it or name another network or protocol"
+
+
+def reports(config: Config) -> Iterator[str]:
+    """A report without rows would make `dvc repro` fail; rows without a report would be shown nowhere."""
+    shown = {row.dataset for row in config.rows.values()}
+    if "survey" in shown | config.params.reports.keys():
+        yield "reports.survey: reports/survey holds the survey's tables; give the rows' dataset another name"
+    for dataset in config.params.reports:
+        if dataset not in shown:
+            yield f"reports.{dataset}: no row of the grid has this dataset; remove the line"
+    for dataset in sorted(shown - config.params.reports.keys()):
+        yield f"reports.{dataset}: this key is missing, though rows have this dataset; add `{dataset}: {{}}`"
+
+
+def dvc_vars(config: Config) -> Iterator[str]:
+    """That dvc.yaml takes the rows of every recipe: it cannot list files by a pattern."""
+    content = read_yaml(config.root / "dvc.yaml")
+    if not isinstance(content, dict):
+        yield "dvc.yaml holds no stages; put it back, for example with `git checkout dvc.yaml`"
+        return
+    entries = content.get("vars") or []
+    if not isinstance(entries, list) or not all(isinstance(entry, str | dict) for entry in entries):
+        yield "dvc.yaml, vars: must be a list of the recipes, each as `- ddpipe/methods/<name>.yaml:grid`; mend it"
+        return
+    listed: dict[str, set[str]] = {}
+    for entry in entries:
+        if isinstance(entry, dict):  # variables of one's own
+            continue
+        file, _, keys = entry.partition(":")
+        listed.setdefault(file, set()).update(keys.split(","))
+    for file in sorted(listed.keys() - config.files.keys()):
+        yield f"dvc.yaml, vars: {file} does not exist; remove the line"
+    for file in sorted(config.files.keys() - {"params.yaml"}):
+        there = [table for table in ("grid", "evaluations") if config.files[file].get(table)]
+        if set(there) != listed.get(file, set()):
+            mend = f"list it as `- {file}:{','.join(there)}`" if there else "remove its line"
+            yield f"dvc.yaml, vars: {file} has {' and '.join(there) or 'no rows'}; {mend}"
+
+
+def dvc_files(config: Config) -> Iterator[str]:
+    """That DVC can read what it keeps; it says itself only that a validation failed."""
+    if sentence := record.trouble(config.root):
+        yield sentence

@@ -1,0 +1,1 @@
+"""Distilled sets on disk: written, read, exported."""

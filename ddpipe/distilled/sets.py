@@ -1,0 +1,210 @@
+"""The distilled set: what distillation leaves, what evaluation trains on, what users load.
+
+A folder holds `distilled.json` (method, resolved settings, budget, preprocessing, class names, and the digests of the
+files beside it, under a seal), `<number>.safetensors` for every set and `preprocessing.safetensors`. Sets of chosen
+real images are row numbers into the prepared data (with its checksum), never copies. Nothing in the folder depends on
+time or machine: its bytes repeat. Whoever reads a set reads it here, whole and checked.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ddpipe.datasets.prepared import Prepared
+from ddpipe.datasets.preprocessing import Preprocessing
+from ddpipe.errors import UserError
+from ddpipe.files import descriptions, layout
+from ddpipe.files.artifacts import file_digest, mend, read_tensors, verify, write_sealed, write_tensors
+from ddpipe.files.descriptions import set_file
+
+ABOUT, FITTED = "distilled.json", "preprocessing.safetensors"
+CHOSEN = {"rows": "int64 V"}
+LEARNED = {
+    "images": "float32 V c h h",
+    "targets": "float32 V K",
+    "loss?": "float32 T",
+    "contents?": "int64 V",
+    "hint.*": "float32",
+    "code.*": "float32 ...",
+}
+
+
+@dataclass(frozen=True)
+class DistilledSet(Dataset):
+    """V examples in the pixel space they were learned in; test images must go through `preprocessing` too.
+
+    `set[i]` is (image (c, h, w), target (K,)). `hints` are what a method wants its users to know (nothing for images
+    with fixed labels); `info` is distilled.json. Examples of a factorised set are decoded already, each base in each of
+    its styles; published accuracies train on one random style of each base a pass.
+    """
+
+    images: Tensor  # (V, c, h, w) float32
+    targets: Tensor  # (V, K) distribution; one-hot for hard labels
+    loss: Tensor  # (iterations,) loss history; empty for chosen images
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    hints: dict[str, Tensor]
+    info: dict[str, Any]
+    contents: Tensor | None = None  # (V,) the base behind each example, where examples share one (styles.py)
+    codes: dict[str, Tensor] = field(default_factory=dict)  # what the examples were made of
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.images[index], self.targets[index]
+
+    def pixels(self) -> Tensor:
+        """(V, c, h, w) in [0, 1]: the images as they look, preprocessing undone and clamped."""
+        return self.preprocessing.invert(self.images).clamp(0, 1)
+
+
+def write(folder: Path, info: dict[str, Any], preprocessing: Preprocessing, sets: list[dict[str, Tensor]]) -> None:
+    """Write a distilled folder.
+
+    Args:
+        info: what distilled.json says of the cell and the data (`descriptions.Distilled`); the rest is added.
+        sets: per set either `images` (V, c, h, w) and `targets` (V, K), with `loss` and `hint.<name>` and, where it is
+            factorised, `contents` (V,) and `code.<name>`; or `rows` (V,).
+
+    Raises:
+        UserError: a set is none that could be read back.
+    """
+    write_tensors(folder / FITTED, preprocessing.tensors())
+    for number, tensors in enumerate(sets):
+        try:
+            check(tensors, len(info["classes"]), preprocessing)
+        except ValueError as error:
+            raise UserError(f"set {number} cannot be used: {error}; lower the learning rates under `outer`") from error
+        write_tensors(folder / set_file(number), tensors)
+    files = {name: file_digest(folder / name) for name in (FITTED, *map(set_file, range(len(sets))))}
+    write_sealed(folder / ABOUT, info | {"preprocessing": preprocessing.to_json(), "sets": len(sets), "files": files})
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A distilled folder whose description and preprocessing were read; the sets are read one at a time."""
+
+    folder: Path
+    about: descriptions.Distilled
+    preprocessing: Preprocessing
+
+    @classmethod
+    def open(cls, folder: Path) -> "Distilled":
+        """UserError when the folder is missing or not what `write` left."""
+        if not folder.is_dir():
+            raise UserError(f"{folder} does not exist; {mend(folder / ABOUT)}")
+        about = descriptions.read(folder / ABOUT, descriptions.Distilled)
+        verify(folder / FITTED, about.files[FITTED])
+        tensors = read_tensors(folder / FITTED)[0]
+        with refused(folder / FITTED):
+            return cls(folder, about, Preprocessing.from_parts(about.preprocessing.model_dump(mode="json"), tensors))
+
+    def tensors(self, number: int, data: Prepared | None = None) -> dict[str, Tensor]:
+        """What `write` was given for set `number`; `data` is what it was made from, if that is at hand.
+
+        Raises:
+            UserError: when there is no such set, or its file is missing or damaged or no set of these classes and data.
+        """
+        if not 0 <= number < self.about.sets:
+            raise UserError(f"{self.folder} holds sets 0 to {self.about.sets - 1}, not {number}")
+        path = self.folder / set_file(number)
+        verify(path, self.about.files[path.name])
+        tensors = read_tensors(path)[0]
+        with refused(path):
+            check(tensors, len(self.about.classes), self.preprocessing, data)
+        return tensors
+
+    def check_same_data(self, data: Prepared) -> None:
+        """Training on one preprocessing and testing on another is the field's most frequent mistake: refused."""
+        made_from = self.about.data_checksum, self.about.classes, self.preprocessing.digest()
+        if made_from != (data.checksum, data.classes, data.preprocessing.digest()):
+            raise UserError(
+                f"{self.folder} was made from other images or another preprocessing than data/prepared/{data.name}; "
+                f"run `dvc repro distill@{self.about.cell}`"
+            )
+
+
+def check(tensors: dict[str, Tensor], classes: int, preprocessing: Preprocessing, data: Prepared | None = None) -> None:
+    """ValueError, in words, unless `tensors` are a set of so many classes, so preprocessed, of `data`."""
+    if "rows" in tensors:
+        layout.check(tensors, CHOSEN)
+        rows = tensors["rows"]
+        if int(rows.min()) < 0 or (data is not None and int(rows.max()) >= len(data.train_labels)):
+            raise ValueError("rows reach beyond the training images")
+        if len(rows.unique()) < len(rows):
+            raise ValueError("rows name an image twice")
+        return
+    sizes = {"K": classes, "c": len(preprocessing.scale)}
+    if data is not None:
+        sizes["h"] = data.resolution
+    elif preprocessing.centre is not None:
+        sizes["h"] = math.isqrt(len(preprocessing.centre) // sizes["c"])
+    layout.check(tensors, LEARNED, **sizes)
+    targets, contents = tensors["targets"], tensors.get("contents")
+    if float(targets.min()) < 0 or float((targets.sum(1) - 1).abs().max()) > 1e-3:
+        raise ValueError("targets are no distributions over the classes")
+    if contents is not None:
+        if int(contents.min()) < 0 or int(contents.max()) >= len(contents):
+            raise ValueError("contents do not number bases")
+        shown = contents.bincount()
+        if int(shown.min()) != int(shown.max()):
+            raise ValueError("contents do not show every base equally often")
+
+
+@contextlib.contextmanager
+def refused(path: Path) -> Iterator[None]:
+    """A ValueError about what `path` holds becomes a sentence."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"{path} is no distilled set: {error}; {mend(path)}") from error
+
+
+def load(path: str | Path, number: int = 0, prepared: str | Path | None = None) -> DistilledSet:
+    """Load set `number` of a distilled folder, e.g. `ddpipe.load("data/distilled/dm-digits-10")`.
+
+    Args:
+        path: the folder of a cell.
+        number: which of its sets.
+        prepared: the prepared data, needed for sets of chosen real images; left out, it is looked for beside the
+            folder, in ../../prepared/<data>.
+
+    Raises:
+        UserError: when a file is missing or damaged, or the prepared data is not what the set was chosen from.
+    """
+    folder = Path(path)
+    found = Distilled.open(folder)
+    tensors = found.tensors(number)
+    if "rows" in tensors:
+        source = Path(prepared) if prepared else folder.resolve().parent.parent / "prepared" / found.about.data
+        data = Prepared.load(source)
+        found.check_same_data(data)
+        rows = found.tensors(number, data)["rows"]
+        tensors = {
+            "images": found.preprocessing.apply(data.train_images[rows]),
+            "targets": F.one_hot(data.train_labels[rows], len(data.classes)).float(),
+        }
+
+    def named(prefix: str) -> dict[str, Tensor]:
+        return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+    return DistilledSet(
+        tensors["images"],
+        tensors["targets"],
+        tensors.get("loss", torch.zeros(0)),
+        found.about.classes,
+        found.preprocessing,
+        named("hint."),
+        found.about.model_dump(mode="json", exclude_unset=True),
+        tensors.get("contents"),
+        named("code."),
+    )

@@ -1,0 +1,194 @@
+"""What the JSON files between the stages say, a class each, and the one reader of them all; no torch here.
+
+Prepared data and distilled sets are sealed: not a word of their descriptions changes unnoticed, and the digests in them
+cover the tensors beside. Results and costs outlive the version that wrote them (results lie in git): early ones carry
+no seal, and are held to what they say about themselves.
+"""
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import ConfigDict, Field, model_validator
+
+from ddpipe.config import validate
+from ddpipe.errors import UserError
+from ddpipe.files import artifacts
+from ddpipe.settings import Dataset, Settings, Whitening
+from ddpipe.settings.bounds import Natural, Positive, PositiveInt, Seed
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Key = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=200)]  # of params.yaml or of the grid: part of a path
+Flag = Annotated[bool, Field(strict=True)]
+Finite = Annotated[float, Field(strict=True)]
+Amount = Annotated[float, Field(ge=0, le=1e12, strict=True)]  # seconds, megabytes, numbers stored
+Percent = Annotated[float, Field(ge=0, le=100, strict=True)]
+Classes = Annotated[tuple[Annotated[str, Field(strict=True)], ...], Field(min_length=2)]
+IPC = PositiveInt | Literal["all"]
+Kind = TypeVar("Kind", bound=Settings)
+
+
+class Fitted(Settings):
+    """The choices behind a fitted preprocessing, and the statistics of the channels on the scale 0..1."""
+
+    standardise: Literal["given", "biased", "unbiased", "none"]
+    per_image: Flag
+    whitening: Whitening | None
+    mean: tuple[Finite, ...]
+    std: tuple[Positive, ...]
+
+
+class Parts(Settings):
+    train: PositiveInt
+    test: PositiveInt
+
+
+class Prepared(Settings):
+    """data.json. `checksum` covers the tensors of data.safetensors, and is the data's identity in all stages."""
+
+    name: Key
+    settings: dict[str, Any]  # the entry of params.yaml, but for where the files lay
+    classes: Classes
+    flip: Flag
+    source: dict[str, Any]  # where the images come from and how they were split
+    preprocessing: Fitted
+    checksum: Sha256
+    shape: tuple[Literal[1, 3], PositiveInt, PositiveInt]  # c h w
+    images: Parts
+    seal: Sha256
+
+    @model_validator(mode="after")
+    def consistent(self) -> "Prepared":
+        if self.shape[1] != self.shape[2]:
+            raise ValueError("shape must be that of square images")
+        return self
+
+    def made_with(self, settings: Dataset) -> bool:
+        """Whether the entry of params.yaml still says what the data were prepared with, wherever the files lie."""
+        where = settings.model_dump(include=PLACES)
+        try:
+            return validate(Dataset, self.settings | where, "") == settings and self.flip == settings.flip
+        except UserError:
+            return False
+
+
+PLACES = {"path", "test_path"}  # of a dataset's entry: they say nothing about the images
+
+
+class Budget(Settings):
+    floats: Annotated[int, Field(gt=0, le=10**15, strict=True)]
+    images_per_class: Amount
+    excess: Annotated[float, Field(ge=-1e12, le=1e12, strict=True)] | None = None
+
+
+class Distilled(Settings):
+    """distilled.json. `files` has the SHA-256 of every file beside it."""
+
+    cell: Key
+    method: Key
+    recipe: Key
+    dataset: Key
+    data: Key
+    ipc: IPC
+    network: Key
+    seed: Seed
+    settings: dict[str, Any]  # of the method, resolved
+    budget: Budget
+    classes: Classes
+    data_checksum: Sha256
+    preprocessing: Fitted
+    sets: PositiveInt
+    files: dict[str, Sha256]
+    seal: Sha256
+
+    @model_validator(mode="after")
+    def consistent(self) -> "Distilled":
+        numbers = self.files.keys() - {"preprocessing.safetensors"}
+        if not len(numbers) == self.sets == len(self.files) - 1 or numbers != set(map(set_file, range(self.sets))):
+            raise ValueError(f"files must be preprocessing.safetensors and those of sets 0 to {self.sets - 1}")
+        return self
+
+
+def set_file(number: int) -> str:
+    """Where set `number` lies in the folder of its cell."""
+    return f"{number}.safetensors"
+
+
+class Kept(Settings):
+    """What older versions wrote too: keys that nobody reads are kept as they are."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class ExpertsCost(Kept):
+    buffer: Key
+    seconds: Amount
+
+
+class Cost(Kept):
+    """What a cell's sets, or a buffer, cost."""
+
+    seconds: Amount
+    peak_memory_mb: Amount = 0.0
+    iterations: Natural | None = None
+    seconds_per_iteration: Amount | None = None
+    device: str = ""
+    experts: ExpertsCost | None = None
+
+
+class Result(Kept):
+    """Accuracies in percent of n = sets x networks networks; `files` has the SHA-256 of those beside it, if any."""
+
+    cell: str
+    network: str
+    protocol: str
+    method: str
+    dataset: str
+    ipc: IPC
+    accuracies: tuple[tuple[Percent, ...], ...]
+    mean: Percent
+    std: Percent
+    n: PositiveInt
+    sets: PositiveInt
+    networks: PositiveInt
+    budget: Budget
+    seconds: Amount
+    peak_memory_mb: Amount
+    device: str
+    versions: dict[str, str]
+    overrides: dict[str, Any]
+    cost: Cost | None
+    files: dict[str, Sha256] = {}
+
+    @model_validator(mode="after")
+    def consistent(self) -> "Result":
+        flat = [value for row in self.accuracies for value in row]
+        if len(self.accuracies) != self.sets or any(len(row) != self.networks for row in self.accuracies):
+            raise ValueError("accuracies must be one row a set with one number a network")
+        if self.n != len(flat):
+            raise ValueError(f"n is {self.n}, but there are {len(flat)} accuracies")
+        mean = math.fsum(flat) / self.n
+        std = math.sqrt(math.fsum((value - mean) ** 2 for value in flat) / self.n)
+        for key, said, found in (("mean", self.mean, mean), ("std", self.std, std)):
+            if abs(said - found) > 1e-6:
+                raise ValueError(f"{key} is {said:g}, but that of the accuracies is {found:g}")
+        return self
+
+
+def read(path: Path, kind: type[Kind], mend: str | None = None) -> Kind:
+    """What the file at `path` says; a seal is demanded where `kind` has one, and held against the rest where it is.
+
+    Args:
+        mend: what to do about a damaged file; left out, what `artifacts.mend` says.
+
+    Raises:
+        UserError: the file is missing, damaged, or says something else than its kind.
+    """
+    mend = mend or artifacts.mend(path)
+    value = artifacts.read_json(path, mend)
+    if "seal" in kind.model_fields or isinstance(value, dict) and "seal" in value:
+        artifacts.check_seal(path, value, mend)
+    try:
+        return validate(kind, value, "")
+    except UserError as error:
+        raise UserError(f"{path} is damaged ({str(error).removeprefix(': ')[:300]}); {mend}") from None

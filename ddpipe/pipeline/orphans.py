@@ -1,0 +1,161 @@
+"""What belongs to no row, dataset, buffer or report any more: listed by `ddpipe clean`, removed on demand only.
+
+Only what looks as a stage's output does is ever looked at; data/raw and the user's own files are not. Links are never
+followed. What a killed writer left is an orphan too, once nobody holds its stage.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddpipe.config import Config
+from ddpipe.errors import UserError
+from ddpipe.files.artifacts import delete, temporaries
+from ddpipe.pipeline import lock, record
+
+MARKS = {"prepared": "data.json", "experts": "experts.json", "distilled": "distilled.json"}  # in every such folder
+STAGES = {"prepared": "prepare", "experts": "experts", "distilled": "distill"}
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A path below the project, or an entry of dvc.lock (`path` is None), and the stage that wrote it."""
+
+    owner: str
+    path: Path | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files, as they are listed: hard links count each time."""
+        if self.path is None:
+            return 0
+        below = (Path(folder, name) for folder, _, names in os.walk(self.path) for name in names)
+        return sum(path.lstat().st_size for path in (self.path, *below) if not path.is_dir() or path.is_symlink())
+
+
+def orphans(config: Config) -> list[Orphan]:
+    """Files first, then the entries of dvc.lock that speak of them."""
+    path = config.root / record.FILE
+    named = record.entries(path.read_bytes().decode()) if path.exists() else {}
+    entries = [Orphan(name) for name in named if not alive(config, name)]
+    return [*files(config), *entries]
+
+
+def alive(config: Config, owner: str) -> bool:
+    """Whether the stage `owner` is one that the settings still ask for; stages that ddpipe does not know always are."""
+    stage, _, key = owner.partition("@")
+    params = config.params
+    tables: dict[str, Collection[str]] = {
+        "prepare": params.datasets,
+        "experts": params.experts,
+        "distill": config.rows,
+        "further": config.evaluations,
+        "report": params.reports,
+    }
+    if stage == "evaluate":
+        cell, _, evaluation = key.partition(".")  # <cell>.<network>.<protocol>, or all of a cell's
+        network, _, protocol = evaluation.partition(".")
+        return cell in config.rows and (not evaluation or network in params.networks and protocol in params.protocols)
+    return stage not in tables or key in tables[stage]
+
+
+def files(config: Config) -> Iterator[Orphan]:
+    for folder in folders(config.root):
+        begun = dict(temporaries(folder))
+        for path in sorted(folder.iterdir()):
+            owner = owner_of(config, begun.get(path, path))
+            if owner is None:
+                continue
+            found = Orphan(owner, path)
+            if not alive(config, owner) or misplaced(config, path, owner) or path in begun and free(config, found):
+                yield found
+
+
+def folders(root: Path) -> Iterator[Path]:
+    """Where stages put things, unless a link leads out of the project."""
+    data = root / "data"
+    known = [data / name for name in (*MARKS, "costs")]
+    for parent in (data / "results", root / lock.CHECKPOINTS):
+        known += sorted(parent.iterdir()) if parent.is_dir() else []
+    for folder in (*known, root / "reports"):
+        if folder.is_dir() and folder.resolve().is_relative_to(root.resolve()):
+            yield folder
+
+
+def owner_of(config: Config, path: Path) -> str | None:
+    """The stage that writes `path`; None for what no stage has written."""
+    *above, name = path.relative_to(config.root).parts
+    stem, _, kind = name.rpartition(".")
+    match above:
+        case ["data", ("prepared" | "experts" | "distilled") as table]:
+            whole = not path.exists() or (path / MARKS[table]).is_file()
+            return f"{STAGES[table]}@{name}" if whole else None
+        case ["data", "costs"] if kind == "json":
+            return stem.replace(".", "@", 1) if stem.startswith("experts.") else f"distill@{stem}"
+        case ["data", "results", _] if kind == "json" and stem.count(".") == 2:
+            return f"evaluate@{stem}"
+        case ["data", "results", _] if kind in ("png", "csv"):
+            return f"evaluate@{stem.removesuffix('.loss')}"
+        case ["data", "checkpoints", ("prepare" | "experts" | "distill" | "evaluate" | "report") as stage]:
+            return f"{stage}@{name}"
+        case ["reports"] if name in ("index.html", "survey"):
+            return "page"
+        case ["reports"]:
+            return f"report@{name}" if not path.exists() or (path / "cells.csv").is_file() else None
+    return None
+
+
+def misplaced(config: Config, path: Path, owner: str) -> bool:
+    """Whether a result lies under a dataset that is not its cell's."""
+    results = path.parent.parent == config.results
+    return results and config.rows[owner.partition("@")[2].split(".")[0]].dataset != path.parent.name
+
+
+@contextlib.contextmanager
+def held(config: Config, orphan: Orphan) -> Iterator[None]:
+    """Nobody runs the stage that wrote it, or reads it; lock.Held where somebody does."""
+    stage, _, key = orphan.owner.partition("@")
+    base = config.root / lock.CHECKPOINTS
+    names = [key] if stage != "evaluate" or "." in key else [p.name for p in (base / stage).glob(f"{key}.*")]
+    with contextlib.ExitStack() as locks:
+        for name in names:
+            if (path := base / stage / name / "lock").is_file():
+                locks.enter_context(lock.flocked(path, fcntl.LOCK_EX))
+        yield
+
+
+def free(config: Config, orphan: Orphan) -> bool:
+    """Whether no process runs the stage that wrote it, or reads it."""
+    try:
+        with held(config, orphan):
+            return True
+    except lock.Held:
+        return False
+
+
+def remove(config: Config, found: list[Orphan]) -> None:
+    """Remove what `orphans` found.
+
+    Raises:
+        UserError: something of it is in use; the rest is gone.
+    """
+    kept = []
+    for orphan in found:
+        if orphan.path is None:
+            continue
+        try:
+            with held(config, orphan):
+                delete(orphan.path)
+        except lock.Held:
+            kept.append(orphan)
+            continue
+        if orphan.path.parent.parent == config.results:
+            with contextlib.suppress(OSError):
+                orphan.path.parent.rmdir()  # if it was the last one
+    record.forget(config.root, {orphan.owner for orphan in found if orphan.path is None})
+    if kept:
+        names = ", ".join(sorted({orphan.owner for orphan in kept}))
+        raise UserError(f"{names}: in use by another process, so kept; run the same command again when it has ended")

@@ -1,0 +1,91 @@
+"""The one reader of data/results and data/costs, for the report, the page and `ddpipe explain`; no torch, no pandas."""
+
+import csv
+import hashlib
+import io
+import math
+from pathlib import Path
+
+from ddpipe.config import Config, ResultKey
+from ddpipe.errors import UserError
+from ddpipe.files import artifacts, descriptions
+from ddpipe.files.descriptions import Cost, Result
+from ddpipe.files.regular import inside
+
+HEADER = ["set", "iteration", "loss"]  # of a loss curve
+
+
+def read(config: Config, key: ResultKey) -> Result | None:
+    """The result of one evaluation; None where it was not measured yet.
+
+    Raises:
+        UserError: the file is damaged, says a mean that is not that of its accuracies, or belongs to another cell.
+    """
+    if not key.path.exists():
+        return None
+    inside(config.results, key.path)
+    row = config.row(key.cell)
+    result = descriptions.read(key.path, Result, mend(config, key))
+    expected = row.model_dump(include={"method", "dataset", "ipc"})
+    expected |= {"cell": key.cell, "network": key.network, "protocol": key.protocol}
+    for name, value in expected.items():
+        if (said := getattr(result, name)) != value:
+            raise UserError(
+                f"{key.path} is the result of another evaluation ({name}: {said}, not {value}); {mend(config, key)}"
+            )
+    return result
+
+
+def mend(config: Config, key: ResultKey) -> str:
+    """What to do about a damaged result, or a file beside it."""
+    row = config.row(key.cell)
+    main = (key.network, key.protocol) == (row.network, row.protocol)
+    stage = f"evaluate@{key.cell}" if main else f"further@{key.cell}-{key.network}-{key.protocol}"
+    return f"delete it and run `dvc repro {stage}`"
+
+
+def beside(config: Config, cell: str, kind: str) -> bytes | None:
+    """The picture (`png`) or the losses (`loss.csv`) of a cell, from beside its main result; None where there is none.
+
+    Raises:
+        UserError: the file is not the one that was written with the result (early results do not say which).
+    """
+    row = config.row(cell)
+    folder = config.results / row.dataset
+    key = ResultKey(cell, row.network, row.protocol, folder / f"{cell}.{row.network}.{row.protocol}.json")
+    path = folder / f"{cell}.{kind}"
+    if not path.exists():
+        return None
+    content, result = inside(config.results, path).read_bytes(), read(config, key)
+    if result and result.files.get(path.name, digest(content)) != digest(content):
+        raise UserError(f"{path} is damaged (its SHA-256 is not what was written); {mend(config, key)}")
+    return content
+
+
+def losses(config: Config, cell: str) -> list[tuple[int, int, float]]:
+    """(set, iteration, loss) of a cell, in the order of the file; empty where it has no curve."""
+    content = beside(config, cell, "loss.csv")
+    if content is None:
+        return []
+    try:
+        header, *lines = csv.reader(io.StringIO(content.decode()), strict=True)
+        if header != HEADER:
+            raise ValueError(f"its first line is not {','.join(HEADER)}")
+        found = [(int(number), int(iteration), float(loss)) for number, iteration, loss in lines]
+        if not all(0 <= min(n, i) <= max(n, i) < 10**9 and math.isfinite(loss) for n, i, loss in found):
+            raise ValueError("a number in it is impossible")
+    except (ValueError, csv.Error) as error:
+        path = config.results / config.row(cell).dataset / f"{cell}.loss.csv"
+        raise UserError(f"{path} is damaged ({error}); delete it and run `dvc repro evaluate@{cell}`") from error
+    return found
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def cost(path: Path) -> Cost | None:
+    """What a cell or a buffer cost; None where the file is not at hand: such files are no dependencies of a result."""
+    if not path.exists():
+        return None
+    return descriptions.read(path, Cost, f"{artifacts.mend(path)}, or delete it: the result then says no cost")

@@ -1,0 +1,110 @@
+"""What `ddpipe methods` and `ddpipe explain` print: composed from params.yaml and the recipes alone, without torch."""
+
+from collections import Counter
+
+from ddpipe import settings
+from ddpipe.config import Config, leaves, merge, results_of, validate
+from ddpipe.pipeline import results as measured
+
+
+def methods(config: Config) -> str:
+    """A table of the methods of params.yaml, one line each."""
+    cells = Counter(row.method for row in config.rows.values())
+    lines = [("METHOD", "OBJECTIVE", "SYNTHETIC", "STUDENTS", "PROTOCOL", "CELLS", "IN params.yaml", "PAPER")]
+    for method, change in config.params.methods.items():
+        recipe = config.recipe(change.get("base", method))
+        numbers = {key: value for key, value in change.items() if key != "base"}
+        parts = validate(settings.Cell, merge(recipe.parts, numbers), f"params.yaml:methods.{method}")
+        lines.append(
+            (method, *composition(parts), recipe.protocol, str(cells[method]), flow(change), short(recipe.paper))
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def composition(parts: settings.Distillation | settings.Selection) -> tuple[str, str, str]:
+    """Objective, synthetic set and students of a method."""
+    if isinstance(parts, settings.Selection):
+        return f"{parts.rule} (selection)", "real images", "-"
+    return parts.objective.name, parts.synthetic.name, parts.students.name
+
+
+def short(paper: str) -> str:
+    """The first sentence of a citation, so that a line of the table stays one line."""
+    return paper if len(paper) <= 80 else paper[:77].rsplit(" ", 1)[0] + " ..."
+
+
+def flow(change: dict) -> str:
+    """What params.yaml says about a method, on one line."""
+    return ", ".join(f"{'.'.join(path)}: {value}" for path, value in leaves(change) if path) or "as published"
+
+
+def cell(config: Config, name: str) -> str:
+    """Everything about one cell: identity, each number with its source, files, commands, results, doubts and notes."""
+    row, resolved = config.row(name), config.resolved(name)
+    recipe, overrides = config.recipe(row.recipe), config.overrides(name)
+    title = (
+        f"{name}: {row.method} on {row.dataset}, {row.ipc} images per class"
+        if row.ipc != "all"
+        else f"{name}: all images"
+    )
+    blocks = [
+        (title, [recipe.paper, *([recipe.code] if recipe.code else []), f"params.yaml changes: {flow(overrides)}"]),
+        ("row", [f"{key} = {value}" for key, value in row]),
+        ("settings", numbers(resolved.model_dump(), config.origins(name))),
+        (f"network {row.network}", numbers(*parts_of(config.network(row.network), config, "networks", row.network))),
+    ]
+    further = {key: entry for key, entry in config.evaluations.items() if entry.cell == name}
+    for protocol in dict.fromkeys([row.protocol, *(entry.protocol for entry in further.values())]):
+        blocks.append((f"protocol {protocol} on {row.dataset}", protocol_numbers(config, protocol, row.dataset)))
+    blocks += [
+        ("files with its mathematics", list(dict.fromkeys([row.objective, row.synthetic]))),
+        ("commands", commands(name, list(further))),
+        ("results", results(config, name)),
+        *([("unverified", [recipe.unverified[row.cell]])] if row.cell in recipe.unverified else []),
+        ("notes", list(recipe.notes) or ["none"]),
+    ]
+    return "\n".join(line for head, lines in blocks for line in (head, *(f"  {line}" for line in lines), ""))[:-1]
+
+
+def parts_of(
+    value: settings.Settings, config: Config, table: str, name: str
+) -> tuple[dict, dict[tuple[str, ...], str]]:
+    """An entry of params.yaml as a mapping, and where it states which number."""
+    stated = config.files["params.yaml"][table][name]
+    return value.model_dump(), {path: f"params.yaml:{table}.{name}" for path, _ in leaves(stated)}
+
+
+def protocol_numbers(config: Config, name: str, dataset: str) -> list[str]:
+    values, origins = parts_of(config.protocol(name, dataset), config, "protocols", name)
+    exception = config.params.protocols[name].exceptions.get(dataset, {})
+    changed = {path: f"params.yaml:protocols.{name}.exceptions.{dataset}" for path, _ in leaves(exception)}
+    return numbers({key: value for key, value in values.items() if key != "exceptions"}, origins | changed)
+
+
+def numbers(values: dict, origins: dict[tuple[str, ...], str]) -> list[str]:
+    """One line a number: name, value, and the file that states it; "default": its class does."""
+    lines = [(f"{'.'.join(path)} = {value}", origins.get(path, "default")) for path, value in leaves(values)]
+    width = max(len(text) for text, _ in lines)
+    return [f"{text.ljust(width)}  {source}" for text, source in lines]
+
+
+def commands(name: str, further: list[str]) -> list[str]:
+    return [
+        f"dvc repro evaluate@{name}  # with everything it needs",
+        *(f"dvc repro further@{key}" for key in further),
+        f"dvc repro --single-item distill@{name}  # this stage alone",
+        f"ddpipe plan {name}  # what would run",
+        f"ddpipe export {name} OUT  # the set as PNGs and an npz",
+    ]
+
+
+def results(config: Config, name: str) -> list[str]:
+    """Where the set and its results lie, with the accuracy of those that are there."""
+    lines = [f"data/distilled/{name}", f"data/costs/{name}.json"]
+    for key in results_of(config, config.row(name).dataset):
+        if key.cell == name:
+            found = measured.read(config, key)
+            shown = f"{found.mean:.1f} +- {found.std:.1f} %, n = {found.n}" if found else "not measured yet"
+            lines.append(f"{key.path.relative_to(config.root)}  {shown}")
+    return lines

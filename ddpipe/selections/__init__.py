@@ -1,0 +1,1 @@
+"""Coresets: real images chosen as a set (the baselines of the survey's tables)."""

@@ -1,0 +1,61 @@
+"""A block of settings: frozen, validated, each choice named. No torch in this package.
+
+Numbers are finite; unknown keys are refused (config.py turns every refusal into a sentence that names the key).
+"""
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
+
+from ddpipe.errors import UserError
+from ddpipe.settings import strategy
+from ddpipe.settings.bounds import Few
+
+
+def _known_operations(augment: str) -> str:
+    try:
+        strategy.operations(augment)
+    except UserError as error:
+        raise ValueError(str(error)) from None  # the only kind of error that pydantic gives a key
+    return augment
+
+
+def _differentiable(augment: str) -> str:
+    if augment.startswith(strategy.OLDER):
+        raise ValueError(f"{strategy.OLDER} is for protocols and experts only: no gradient passes through it")
+    return augment
+
+
+Layers = Annotated[tuple[Few, ...], Field(min_length=1)]  # one number a stage of a network
+Augmentation = Annotated[str, AfterValidator(_known_operations)]  # "none", or operations as in strategy.py
+Siamese = Annotated[Augmentation, AfterValidator(_differentiable)]
+
+
+FILE = object()  # the context in which config.py validates what files say
+UNSTATED = "unstated"  # the type of pydantic's error for a key that a file must name
+
+
+class Settings(BaseModel):
+    """A block of settings. Read from a file (context FILE) it must name the keys of `stated`: what only looks like a
+    choice nobody made, because its line got lost, would change results in silence. Their defaults are for programs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def stated(self) -> dict[str, str]:
+        """The keys that a file must name, each with what there is to say about it."""
+        return {}
+
+    @model_validator(mode="after")
+    def names_its_choices(self, info: ValidationInfo) -> Self:
+        if info.context is FILE:
+            for key, about in self.stated().items():
+                if key not in self.model_fields_set:
+                    raise PydanticCustomError(UNSTATED, "{about}", {"key": key, "about": about})
+        return self
+
+
+def needed(*keys: str) -> dict[str, str]:
+    """`stated` for numbers without which nobody knows what was run."""
+    return dict.fromkeys(keys, "this key is missing; add it")

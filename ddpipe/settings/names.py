@@ -1,0 +1,37 @@
+"""Words of params.yaml and the recipes that become parts of paths, of DVC's stages and parameters, and of commands."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
+
+
+def name(word: str) -> str:
+    """A word that means nothing to a shell, a file system or DVC; ValueError for any other."""
+    if not re.fullmatch(NAME, word):
+        raise ValueError(
+            f"{word[:64]!r} is no name: a name has only the characters a-z, 0-9, _ and -, begins with a letter or a "
+            "digit, and has at most 64 characters; rename it"
+        )
+    return word
+
+
+def program(path: str) -> str:
+    """The path of a file of the program."""
+    if not re.fullmatch(r"ddpipe/([a-z0-9_]{1,64}/){0,4}[a-z0-9_]{1,64}\.py", path):
+        raise ValueError(f"must be a file of the program like ddpipe/selections/coresets.py, not {path[:64]!r}")
+    return path
+
+
+def needs(path: str) -> str:
+    """The folder of prepared data or of an expert buffer."""
+    if not re.fullmatch(f"data/(prepared|experts)/{NAME}", path):
+        raise ValueError(f"must be data/prepared/<data> or data/experts/<buffer>, not {path[:64]!r}")
+    return path
+
+
+Name = Annotated[str, AfterValidator(name)]
+Program = Annotated[str, AfterValidator(program)]
+Needs = Annotated[str, AfterValidator(needs)]

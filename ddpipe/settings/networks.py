@@ -1,0 +1,83 @@
+"""Architectures: `networks:` of params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ddpipe.settings.base import Layers, Settings, needed
+from ddpipe.settings.bounds import Few, Switch
+
+
+class ConvNet(Settings):
+    kind: Literal["convnet"]
+    depth: Few = 3
+    width: Few | tuple[Few, ...] = 128  # a list: of each block (FRePo doubles it)
+    norm: Literal["instance", "batch", "none"] = "instance"
+    first_padding: Few | None = None  # of the first convolution; left out: 3 for 28x28 images, else 1
+    prepended: Switch = False  # one more convolution and ReLU in front of the blocks, without pooling (KIP)
+    # kernel: the Gaussian law of KIP's and RFAD's kernels; lecun: flax's default, FRePo
+    initialisation: Literal["default", "lecun", "kernel"] = "default"
+
+    def stated(self) -> dict[str, str]:
+        own = ("first_padding", "prepended") if self.initialisation == "kernel" else ()  # KIP's and RFAD's differ there
+        return needed("depth", "width", "norm", "initialisation", *own)
+
+    @model_validator(mode="after")
+    def consistent(self) -> "ConvNet":
+        if isinstance(self.width, tuple) and len(self.width) != self.depth:
+            raise ValueError(f"width must be one number, or one a block: {self.depth}, not {len(self.width)}")
+        return self
+
+
+class LeNet(Settings):
+    """The network of DD's and LD's MNIST rows."""
+
+    kind: Literal["lenet"]
+    initialisation: Literal["default", "xavier"] = "default"  # xavier: DD; default: LD
+
+    def stated(self) -> dict[str, str]:
+        return needed("initialisation")
+
+
+class AlexNet(Settings):
+    """The network of DD's and LD's CIFAR-10 rows (their AlexCifarNet)."""
+
+    kind: Literal["alexnet"]
+    initialisation: Literal["default", "xavier"] = "default"
+
+    def stated(self) -> dict[str, str]:
+        return needed("initialisation")
+
+
+class ResNet(Settings):
+    kind: Literal["resnet"]
+    block: Literal["basic", "bottleneck"] = "basic"
+    blocks: Layers
+    widths: Layers = (64, 128, 256, 512)
+    norm: Literal["instance", "batch"] = "instance"
+    downsampling: Literal["stride", "avgpool"] = "stride"
+    initialisation: Literal["default", "he"] = "default"
+
+    def stated(self) -> dict[str, str]:
+        return needed("block", "widths", "norm", "downsampling", "initialisation")
+
+    @model_validator(mode="after")
+    def consistent(self) -> "ResNet":
+        if len(self.blocks) != len(self.widths):
+            raise ValueError(
+                f"blocks and widths must have one number a stage each, not {len(self.blocks)} and {len(self.widths)}"
+            )
+        return self
+
+
+class DenseNet(Settings):
+    kind: Literal["densenet"]
+    blocks: Layers = (6, 12, 24, 16)
+    growth: Few = 12
+    norm: Literal["batch", "instance"] = "batch"
+
+    def stated(self) -> dict[str, str]:
+        return needed("blocks", "growth", "norm")
+
+
+Network = Annotated[ConvNet | ResNet | DenseNet | LeNet | AlexNet, Field(discriminator="kind")]

@@ -1,0 +1,105 @@
+"""params.yaml and the grid."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, model_validator
+
+from ddpipe.settings.base import Settings
+from ddpipe.settings.bounds import Few, FewOrNone, PositiveInt, Seed, Switch
+from ddpipe.settings.datasets import Dataset
+from ddpipe.settings.names import Name, Needs, Program, name
+from ddpipe.settings.networks import Network
+from ddpipe.settings.training import Experts, Protocol
+
+
+class Row(Settings):
+    """One cell of the grid: identity only. Its key is its `name`."""
+
+    form: ClassVar[str] = "<method>-<dataset>-<ipc>"
+
+    method: Name
+    recipe: Name
+    cell: Name
+    dataset: Name  # where the report shows it
+    data: Name  # the prepared form it uses
+    ipc: PositiveInt | Literal["all"]
+    network: Name
+    protocol: Name
+    needs: Needs  # an expert buffer, or the data again
+    objective: Program  # the files with its mathematics: a change there redistils
+    synthetic: Program
+
+    @model_validator(mode="after")
+    def short(self) -> "Row":
+        name(self.name)  # it is a part of longer names of files
+        return self
+
+    @property
+    def name(self) -> str:
+        """As `form` says."""
+        return f"{self.method}-{self.dataset}-{self.ipc}"
+
+    @property
+    def buffer(self) -> str | None:
+        """The expert buffer that it needs; None where it needs none."""
+        folder, _, name = self.needs.rpartition("/")
+        return name if folder == "data/experts" else None
+
+
+class Evaluation(Settings):
+    """A further evaluation of a cell: another network or another protocol. Its key is its `name`."""
+
+    form: ClassVar[str] = "<cell>-<network>-<protocol>"
+
+    cell: Name
+    dataset: Name
+    data: Name
+    network: Name
+    protocol: Name
+
+    @property
+    def name(self) -> str:
+        """As `form` says."""
+        return f"{self.cell}-{self.network}-{self.protocol}"
+
+
+class Run(Settings):
+    """What changes no number beyond rounding; tracked by no stage."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Few = 1
+    together: FewOrNone = (
+        0  # networks trained at once; 0: one on a CPU; on a GPU as many as fit, experts as are fastest
+    )
+    compile: Switch = False  # torch.compile for evaluation and for trajectory matching; costs minutes at the start
+    checkpoint_every: PositiveInt = 50  # iterations
+    log_every: PositiveInt = 50  # iterations between log lines when not on a terminal
+
+
+class ReportSettings(Settings):
+    dpi: Few = 120
+    images_per_class: Few = 10  # in the picture of a set
+
+
+class Report(Settings):
+    """A dataset with a report. There is nothing to set."""
+
+
+def _named_base(change: dict) -> dict:
+    if not isinstance(change.get("base", ""), str):
+        raise ValueError("base must be the name of a recipe")
+    return change
+
+
+class Params(Settings):
+    seed: Seed
+    run: Run = Run()
+    datasets: dict[Name, Dataset]
+    networks: dict[Name, Network]
+    experts: dict[Name, Experts] = {}
+    protocols: dict[Name, Protocol]
+    methods: dict[Name, Annotated[dict, AfterValidator(_named_base)]]
+    grid: dict[str, Row] = {}  # config.py compares the keys of rows and evaluations with their names
+    evaluations: dict[str, Evaluation] = {}
+    reports: dict[Name, Report] = {}
+    report: ReportSettings = ReportSettings()

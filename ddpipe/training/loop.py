@@ -1,0 +1,161 @@
+"""Training on a fixed set: evaluation, experts and students all do it here.
+
+The DC family's loop (DC, DSA, DM, MTT) has two quirks that its published numbers contain, so they are settings: it runs
+one pass more than it says, and it drops the learning rate by building a new optimiser, which forgets the momentum.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ddpipe import settings
+from ddpipe.augmentation import Policy, cutmix
+from ddpipe.errors import UserError
+from ddpipe.memory import images_at_once
+from ddpipe.training.batch import Batch
+from ddpipe.training.sgd import Sgd
+
+Fetch = Callable[[Tensor | slice], Batch]  # row numbers -> images and targets on the device
+Loss = Callable[[Tensor, Tensor], Tensor]  # images (n, c, h, w), targets (n, K) -> ()
+
+
+class Diverged(UserError):
+    """The loss is no longer a number; the sentence begins with the key of the learning rate."""
+
+
+def batches(
+    fetch: Fetch, n: int, batch: int, augment: Policy, rng: torch.Generator, mixing: float = 0.0
+) -> Iterator[Batch]:
+    """The batches of one pass over n examples in a new order, augmented, and mixed by CutMix with probability `mixing`.
+
+    A set that fits into one batch is taken in its own order: shuffling could not change the step. The augmentation
+    draws what it draws for a batch, with parameters for each image.
+    """
+    parts = [slice(0, n)] if n <= batch else torch.randperm(n, generator=rng).split(batch)
+    for part in parts:
+        images, targets = fetch(part)
+        images = augment(images, augment.draw(rng, len(images), *images.shape[-2:]))
+        if mixing and float(torch.rand((), generator=rng)) < mixing:
+            images, targets = cutmix.mix(images, targets, cutmix.draw(rng, len(images), *images.shape[-2:]))
+        yield Batch(images, targets)
+
+
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
+    """Where convolutions and products are computed in `precision`; what torch deems delicate stays float32."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext()
+
+
+def loss_of(network: nn.Module, precision: str = "float32") -> Loss:
+    """Mean cross-entropy of `network` against distributions over classes, its forward pass in `precision`."""
+
+    def loss(images: Tensor, targets: Tensor) -> Tensor:
+        with autocast(precision, images.device):
+            logits = network(images)
+        return F.cross_entropy(logits.to(targets.dtype), targets)
+
+    return loss
+
+
+def follow(loss: Loss, optimizer: Sgd, feed: Iterable[Batch]) -> Tensor:
+    """A step of `optimizer` on each batch; returns the last one's loss, ()."""
+    for images, targets in feed:
+        value = loss(images, targets)
+        optimizer.step(torch.autograd.grad(value, optimizer.parameters))
+    return value.detach()
+
+
+def pass_over(
+    network: nn.Module,
+    optimizer: Sgd,
+    fetch: Fetch,
+    n: int,
+    batch: int,
+    augment: Policy,
+    rng: torch.Generator,
+) -> Tensor:
+    """One pass of `network` over n examples (see `batches`); returns the last batch's loss, ()."""
+    return follow(loss_of(network), optimizer, batches(fetch, n, batch, augment, rng))
+
+
+def passes(config: settings.Training) -> int:
+    """How often the training set is gone through."""
+    return config.epochs + config.extra_epoch
+
+
+def rate(config: settings.Training, number: int) -> float:
+    """The learning rate of pass `number`, counted from 0.
+
+    half: x 0.1 from pass epochs // 2 + 2 on (DC's code). staged: x 0.2 from pass 2 epochs // 3 on and again from
+    pass 5 epochs // 6 on (IDC's code).
+    """
+    match config.drop:
+        case "half":
+            return config.lr if number <= config.epochs // 2 + 1 else 0.1 * config.lr
+        case "staged":
+            return config.lr * 0.2 ** sum(number >= part * config.epochs // 6 for part in (4, 5))
+        case "never":
+            return config.lr
+
+
+def set_rate(optimizer: Sgd, config: settings.Training, number: int) -> None:
+    """Give `optimizer` the learning rate of pass `number`; where it has just dropped, momentum may be forgotten.
+
+    Depends on `number` alone, so that a resumed run does what an unbroken one would.
+    """
+    optimizer.lr = rate(config, number)
+    if config.drop_resets_momentum and number and optimizer.lr != rate(config, number - 1):
+        optimizer.forget()
+
+
+def descend(
+    parameters: Iterable[Tensor], loss: Loss, config: settings.Training, feed: Callable[[], Iterable[Batch]]
+) -> Iterator[int]:
+    """Train `parameters` in place, yielding the number of each finished pass.
+
+    Args:
+        feed: gives the batches of a new pass.
+
+    Raises:
+        Diverged: when the loss of the last pass is not a number.
+    """
+    optimizer = Sgd(parameters, rate(config, 0), config.momentum, config.weight_decay)
+    for number in range(passes(config)):
+        set_rate(optimizer, config, number)
+        last = follow(loss, optimizer, feed())
+        yield number
+    if not math.isfinite(last):
+        raise Diverged(f"lr: training a network with {config.lr} gave a loss that is not a number; lower it")
+
+
+def train(
+    network: nn.Module, config: settings.Training, fetch: Fetch, n: int, augment: Policy, rng: torch.Generator
+) -> Iterator[int]:
+    """Train `network` in place on the n examples that `fetch` gives, yielding the number of each finished pass.
+
+    Raises:
+        Diverged: when the loss is no longer a number.
+    """
+
+    def feed() -> Iterator[Batch]:
+        return batches(fetch, n, config.batch, augment, rng, config.cutmix)
+
+    network.train()
+    yield from descend(network.parameters(), loss_of(network, config.precision), config, feed)
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, fetch: Callable[[Tensor], Tensor], labels: Tensor, batch: int = 0) -> float:
+    """Percent of `labels` (N,) that the network, in evaluation mode, gives its highest logit.
+
+    Args:
+        batch: images at once; 0: as `images_at_once` says.
+    """
+    network.eval()
+    index = torch.arange(len(labels))
+    batch = batch or images_at_once(fetch(index[:1]).numel())
+    right = sum((network(fetch(part)).argmax(1) == labels[part.to(labels.device)]).sum() for part in index.split(batch))
+    return 100 * float(right) / len(labels)
