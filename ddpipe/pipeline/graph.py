@@ -69,8 +69,8 @@ def opened(config: Config, targets: Sequence[str] = (), upstream: bool = True, l
             wanted = [stage for stage in repo.index.stages if stage.relpath == "dvc.yaml"]
         wanted = list(dict.fromkeys(wanted))
     except DvcException as error:
-        said = " ".join(str(error).split())
-        raise UserError(f"dvc.yaml: {said}; run inside a project, after `ddpipe check`") from error
+        said = f"dvc.yaml: {' '.join(str(error).split())}; run inside a project, after `ddpipe check`"
+        raise UserError(record.trouble(config.root) or said) from error
     finally:
         ProjectFile.lockfile_contents = whole
     order = plan_repro(edges, wanted) if upstream else wanted

@@ -1,5 +1,6 @@
 """`ddpipe run` beside `dvc repro`: the same lock, cache and run-cache, whoever goes on where the other stopped."""
 
+import os
 import re
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,14 @@ from ddpipe.pipeline import record
 from tests.pipeline.project import CELLS, Project, cell_stages, clone, folder_bytes
 from tests.pipeline.stand_ins import ran, stand_in, tell
 
+# `ddpipe` that writes the lock once, after its first stage, and not again before it ends
+RARELY = """
+import sys
+from ddpipe.pipeline import batches
+batches.SHARE = 1e-9
+from ddpipe.cli import main
+main()
+"""
 SLOW = "distill@dm-digits-1"
 AFTER_SLOW = {"evaluate@dm-digits-1", "report@digits"}
 ALL = {"prepare@digits", "experts@digits", *cell_stages(*CELLS), "report@digits"}
@@ -62,9 +72,9 @@ def attempt(project: Project, *arguments: str) -> "subprocess.CompletedProcess[s
 
 
 @contextmanager
-def running(project: Project, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
+def running(project: Project, *arguments: str, program: str = "from ddpipe.cli import main; main()") -> Iterator[Any]:
     """`ddpipe run` beside the test; what still runs at the end is let go on and killed."""
-    command = [str(Path(sys.executable).parent / "ddpipe"), "run", *arguments]
+    command = [sys.executable, "-P", "-c", program, "run", *arguments]
     streams = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, cwd=project.root, env=project.environment(), **streams) as process:
         try:
@@ -201,18 +211,20 @@ def test_a_failed_stage_keeps_back_only_what_needs_it(project: Project) -> None:
 def test_what_has_finished_survives_a_signal(project: Project, number: int, code: int) -> None:
     tell(project, waits=[SLOW])
     finished = ALL - AFTER_SLOW - {SLOW}
-    with running(project, "digits", "--jobs", "2") as process:
-        until(lambda: begun(project) == ALL - AFTER_SLOW)
-        if number == signal.SIGKILL:  # the run-cache holds what the lock may not
-            time.sleep(1)
+    with running(project, "digits", "--jobs", "2", program=RARELY) as process:
+        until(lambda: begun(project) == ALL - AFTER_SLOW and os.listdir(project.root / "running") == [SLOW])
+        time.sleep(1)  # the last one ends, and is taken down
+        assert len(recorded(project)) == 1
         process.send_signal(number)
         assert process.wait(timeout=30) == code
-        if number != signal.SIGKILL:
+        if number == signal.SIGKILL:
+            assert len(recorded(project)) == 1
+        else:
             assert recorded(project) == finished
             said = process.communicate()[0]
             assert f"stopped: {SLOW}, evaluate@dm-digits-1, report@digits; what has finished is recorded" in said
-            assert not list((project.root / "running").iterdir())
-    until(lambda: not list((project.root / "running").iterdir()))  # the orphan has gone on to its end
+            assert os.listdir(project.root / "running") == []
+    until(lambda: os.listdir(project.root / "running") == [])  # the orphan has gone on to its end
     ran(project)
     run(project, "digits")
     assert set(ran(project)) <= {SLOW, *AFTER_SLOW}
