@@ -6,7 +6,6 @@ stands in `ran.txt`.
 
 import json
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -63,12 +62,12 @@ def ran(project: Project) -> list[str]:
     return names
 
 
-def resize(root: Path, count: int) -> None:
-    """Bring the grid of the project at `root` to `count` rows: those that it has, then the same at further budgets.
+def resize(project: Project, count: int) -> None:
+    """Bring the grid to `count` rows: those that it has, then the same at further budgets.
 
-    Each row is two stages. Where there are more than `count`, the last are left out.
+    Each row is two stages. Where there are more than `count`, the last are left out, and the reports without a row.
     """
-    yaml = YAML(typ="safe")
+    root, yaml = project.root, YAML(typ="safe")
     recipes = {path: yaml.load(path) for path in sorted((root / "ddpipe/methods").glob("*.yaml"))}
     known = [(path, key) for path, recipe in recipes.items() for key in recipe["grid"]]
     for path, key in known[count:]:
@@ -87,3 +86,6 @@ def resize(root: Path, count: int) -> None:
         yaml.default_flow_style = None
         with path.open("w") as file:
             yaml.dump(recipe, file)
+    datasets = {row["dataset"] for recipe in recipes.values() for row in recipe["grid"].values()}
+    with project.params() as params:
+        params["reports"] = {key: entry for key, entry in params["reports"].items() if key in datasets}
