@@ -50,14 +50,14 @@ class Batches:
             return
         began = time.monotonic()
         text = self.path.read_text(encoding="utf-8") if self.path.exists() else NEW
-        head, known, tail = record.split(text)
+        head, known, tail = record.split(text.replace("\nstages: {}\n", "\nstages:\n", 1))
         self.added |= self.waiting.keys() - known.keys()
         ordered = [name for name in known if name not in self.added]
         ordered += sorted(self.added, key=self.place.__getitem__)
         new = known | self.waiting
         content = (head + "".join(new[name] for name in ordered) + tail).encode()
         write_bytes(self.path, content)
-        if self.path.samefile(record.FILE):
+        if record.FILE.exists() and self.path.samefile(record.FILE):
             write_bytes(record.COPY, content)  # it is whole: no stage need look at it before it keeps a copy
         self.waiting.clear()
         self.written = time.monotonic()

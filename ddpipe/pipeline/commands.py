@@ -64,7 +64,8 @@ class Commands:
     def signals(self) -> Iterator[None]:
         """Signals stop the commands instead of this process. At the end none of them runs any more."""
         handlers = dict.fromkeys(STOPPING, self.stop) | {signal.SIGTSTP: self.pause}
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        heeded = [number for number in handlers if signal.getsignal(number) != signal.SIG_IGN]  # nohup ignores one
+        before = {number: signal.signal(number, handlers[number]) for number in heeded}
         try:
             yield
         finally:

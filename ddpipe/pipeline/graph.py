@@ -40,42 +40,44 @@ def targets_of(config: Config, target: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def opened(config: Config, targets: Sequence[str] = (), upstream: bool = True, loud: int = logging.ERROR) -> Iterator:
+def opened(config: Config, targets: Sequence[str] = (), upstream: bool = True, held: bool = False) -> Iterator[Graph]:
     """The stages of `targets` (none: all) and, with `upstream`, those that they need.
 
     DVC takes paths as relative to the folder of the process: it must be `config.root`.
 
     Args:
-        loud: the level of what DVC itself may log.
+        held: DVC's lock of the repository is waited for and held, and what DVC warns of is shown.
 
     Raises:
         UserError: dvc.yaml or dvc.lock cannot be read, or a target is no stage, dataset or cell.
     """
     from dvc.dvcfile import ProjectFile
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
+    from dvc.repo import Repo, lock_repo
     from dvc.repo.reproduce import get_active_graph, plan_repro
 
     if sentence := record.trouble(config.root, record.outline):
         raise UserError(sentence)
-    logging.getLogger("dvc").setLevel(loud)
-    whole = ProjectFile.__dict__["lockfile_contents"]
-    ProjectFile.lockfile_contents = {}  # stages are made without their entries
-    try:
-        repo = Repo(_wait_for_lock=True)
-        edges = get_active_graph(repo.index.graph)
-        wanted = [stage for target in targets for stage in found(config, target, repo)]
-        if not targets:
-            wanted = [stage for stage in repo.index.stages if stage.relpath == "dvc.yaml"]
+    logging.getLogger("dvc").setLevel(logging.WARNING if held else logging.ERROR)
+    with contextlib.ExitStack() as open_:
+        whole = ProjectFile.__dict__["lockfile_contents"]
+        ProjectFile.lockfile_contents = {}  # stages are made without their entries
+        try:
+            repo = open_.enter_context(Repo(_wait_for_lock=True))  # its databases are closed at the end
+            open_.enter_context(lock_repo(repo) if held else contextlib.nullcontext())
+            edges = get_active_graph(repo.index.graph)
+            wanted = [stage for target in targets for stage in found(config, target, repo)]
+            if not targets:
+                wanted = [stage for stage in repo.index.stages if stage.relpath == "dvc.yaml"]
+        except DvcException as error:
+            said = f"dvc.yaml: {' '.join(str(error).split())}; run inside a project, after `ddpipe check`"
+            raise UserError(record.trouble(config.root) or said) from error
+        finally:
+            ProjectFile.lockfile_contents = whole
         wanted = list(dict.fromkeys(wanted))
-    except DvcException as error:
-        said = f"dvc.yaml: {' '.join(str(error).split())}; run inside a project, after `ddpipe check`"
-        raise UserError(record.trouble(config.root) or said) from error
-    finally:
-        ProjectFile.lockfile_contents = whole
-    order = plan_repro(edges, wanted) if upstream else wanted
-    fill(config.root, order)
-    with repo, parsed_once():  # its databases are closed at the end
+        order = plan_repro(edges, wanted) if upstream else wanted
+        fill(config.root, order)
+        open_.enter_context(parsed_once())
         yield Graph(repo, edges.subgraph(order), order)
 
 

@@ -7,7 +7,6 @@ it fails, and a signal stops the commands, not the taking down of what has finis
 
 import contextlib
 import heapq
-import logging
 import signal
 import sys
 from collections import Counter
@@ -15,7 +14,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from dvc.repo import lock_repo
 from dvc.rwlock import rwlock
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
@@ -70,23 +68,22 @@ class Run:
 
     def __init__(self, graph: Graph, jobs: int):
         self.repo, self.graph, self.order, self.jobs = graph.repo, graph.edges, graph.order, jobs
-        order, repo = self.order, self.repo
-        self.place = {stage: number for number, stage in enumerate(order)}
-        self.missing = {stage: self.graph.out_degree(stage) for stage in order}
-        self.ready = [number for number, stage in enumerate(order) if not self.missing[stage]]  # a heap
-        self.stages = {stage.addressing: stage for stage in order}
+        self.place = {stage: number for number, stage in enumerate(self.order)}
+        self.missing = {stage: self.graph.out_degree(stage) for stage in self.order}
+        self.ready = [number for number, stage in enumerate(self.order) if not self.missing[stage]]  # a heap
+        self.stages = {stage.addressing: stage for stage in self.order}
         self.left: dict[Any, list[str]] = {}  # commands of a running stage that are still to come
         self.held: dict[Any, contextlib.ExitStack] = {}
         self.done: dict[Any, str] = {}  # how
         self.failed: dict[Any, str] = {}  # why
-        self.paths, self.commands = Paths(repo), Commands()
-        files = dict.fromkeys(stage.dvcfile._lockfile.path for stage in order if isinstance(stage, PipelineStage))
-        names = [stage.name for stage in order if isinstance(stage, PipelineStage)]
+        self.paths, self.commands = Paths(self.repo), Commands()
+        files = dict.fromkeys(stage.dvcfile._lockfile.path for stage in self.order if isinstance(stage, PipelineStage))
+        names = [stage.name for stage in self.order if isinstance(stage, PipelineStage)]
         self.batches = {file: Batches(Path(file), names) for file in files}
 
     def execute(self) -> None:
         """Bring everything up to date that can be; what has finished is recorded however this ends."""
-        with lock_repo(self.repo), self.repo.scm_context:
+        with self.repo.scm_context:
             try:
                 with self.commands.signals():
                     self.work()
@@ -128,7 +125,7 @@ class Run:
                 made = stage.reproduce()
                 if made:
                     stage.dump(update_pipeline=False)
-                self.finish(stage, "made" if made else "unchanged")
+                self.finish(stage, "ran" if made else "unchanged")
             elif not stage.changed():
                 self.finish(stage, "unchanged")
             else:
@@ -209,7 +206,7 @@ def run(config: Config, targets: Sequence[str], jobs: int = 1, upstream: bool = 
         UserError: stages failed.
         KeyboardInterrupt, SystemExit: a signal came; what had finished is recorded.
     """
-    with opened(config, targets, upstream, loud=logging.WARNING) as graph:
+    with opened(config, targets, upstream, held=True) as graph:
         work = Run(graph, jobs)
         work.execute()
     how = Counter(work.done.values())
