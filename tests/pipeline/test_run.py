@@ -263,3 +263,17 @@ def test_entries_of_others_stay_as_they_are(complete: Project, tmp_path: Path) -
     run(project, "page", "--single-item")
     page = record.entries(path.read_text())["page"]
     assert path.read_text() == before.replace(entry, entry + page)
+
+
+@pytest.mark.slow
+def test_real_stages_beside_each_other(finished: Project, tmp_path: Path) -> None:
+    """They hold locks of their own; their sets are those of `dvc repro`, byte by byte."""
+    project = finished.copy(tmp_path / "project")
+    for path in ("dvc.lock", ".dvc/cache", ".dvc/tmp", "data/prepared", "data/experts", "data/distilled"):
+        project.call("rm", "-r", path)
+    project.call("rm", "-r", "data/checkpoints", "data/costs", "data/results/digits", "reports/digits")
+    run(project, "digits", "--jobs", "3")
+    for folder in ("prepared", "experts", "distilled"):
+        assert folder_bytes(project.root / "data" / folder) == folder_bytes(finished.root / "data" / folder)
+    assert "up to date" in project.dvc("status", "report@digits")
+    assert project.repro("report@digits") == (set(), set())
