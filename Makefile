@@ -1,6 +1,7 @@
 # `make repro` and `make test` do all set-up themselves; it costs nothing the second time.
 PYTHON ?= python3
 VENV := .venv
+JOBS ?= 2
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
@@ -20,7 +21,7 @@ $(VENV)/done: requirements.txt pyproject.toml
 setup: $(VENV)/done ## create .venv with the pinned packages
 
 repro: setup ## images -> reports/index.html for the embedded digits
-	@began=$$(date +%s); ddpipe check && dvc repro report@digits && dvc repro --single-item page && \
+	@began=$$(date +%s); ddpipe check && ddpipe run --jobs $(JOBS) report@digits && ddpipe run --single-item page && \
 	  echo "done in $$(($$(date +%s) - began)) s; open $(CURDIR)/reports/index.html"
 
 test: setup ## the default tests

@@ -1,5 +1,6 @@
 """How far a run is: a bar with the time left on a terminal, plain lines everywhere else."""
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -21,7 +22,7 @@ class Progress:
         self.start, self.began = start, time.monotonic()
         self.logged = self.began
         self.bar = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":  # by custom, one that cannot go back in a line
             self.bar = tqdm(total=total, initial=start, desc=description, delay=2, leave=False)
 
     def __enter__(self) -> "Progress":

@@ -1,1 +1,1 @@
-"""What lies around the stages: locks, DVC's records, results, and what to do about damaged files."""
+"""What lies around the stages: how they are run, locks, DVC's records, results, what to do about damaged files."""

@@ -9,7 +9,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ddpipe.pipeline import lock
 from ddpipe.progress import say
 
 FILE, COPY = Path("dvc.lock"), lock.CHECKPOINTS / "dvc.lock"
+ENTRY = re.compile(r"^(?:  (['\"]?)(?P<name>[^\s'\"]+)\1:[ \t]*|[^ \n].*)$", re.MULTILINE)  # or the end of all entries
 HEADS = re.compile(r"(schema|stages|datasets):( .*)?|#.*|")
 
 
@@ -33,8 +34,8 @@ def undisturbed(root: Path) -> Iterator[None]:
         yield
 
 
-def fault(content: bytes) -> str | None:
-    """What is wrong with a dvc.lock, as its outline or else a parser tells (0.2 s for 100 stages); None if nothing."""
+def outline(content: bytes) -> str | None:
+    """What is wrong with a dvc.lock, as its outline tells at once; None if nothing."""
     text = content.decode(errors="replace")
     heads = [line for line in text.splitlines() if not line.startswith(" ")]
     if not text.strip("\0\r\n "):
@@ -45,8 +46,15 @@ def fault(content: bytes) -> str | None:
         return "is not what DVC writes"
     if not text.endswith("\n") or text.rstrip().endswith(":") or not any(line.startswith("stages:") for line in heads):
         return "is cut short (DVC was killed while it wrote it)"
+    return None
+
+
+def fault(content: bytes) -> str | None:
+    """What is wrong with a dvc.lock, as its outline or else a parser tells (0.2 s for 100 stages); None if nothing."""
+    if reason := outline(content):
+        return reason
     try:
-        value = YAML(typ="safe").load(text)
+        value = YAML(typ="safe").load(content.decode(errors="replace"))
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         return f"is damaged near line {mark.line + 1}" if mark else "is damaged"
@@ -90,8 +98,12 @@ def mend(root: Path) -> str:
     return ", ".join(ways) + "; `dvc repro` then runs again what it does not name"
 
 
-def trouble(root: Path) -> str | None:
-    """The sentence about the first of DVC's files that a kill has left unreadable; None if all can be read."""
+def trouble(root: Path, look: Callable[[bytes], str | None] = fault) -> str | None:
+    """The sentence about the first of DVC's files that a kill has left unreadable; None if all can be read.
+
+    Args:
+        look: says what is wrong with dvc.lock: `fault`, or `outline` for what costs nothing.
+    """
     path, running = root / FILE, root / ".dvc/tmp/rwlock"
     with contextlib.suppress(lock.Held, OSError), undisturbed(root):
         if running.exists():
@@ -99,7 +111,7 @@ def trouble(root: Path) -> str | None:
                 json.loads(running.read_bytes())
             except ValueError:
                 return ".dvc/tmp/rwlock is damaged (DVC was killed while it wrote it); delete it"
-        if reason := fault(path.read_bytes()):
+        if reason := look(path.read_bytes()):
             return f"{FILE} {reason}; {mend(root)}"
     return None
 
@@ -116,19 +128,25 @@ def keep() -> None:
             write_bytes(COPY, content)
 
 
+def split(text: str) -> tuple[str, dict[str, str], str]:
+    """What stands in a dvc.lock before the stages, each stage with its lines, and what stands behind them."""
+    before, marker, body = text.partition("\nstages:\n")
+    starts: list[tuple[str, int]] = []
+    end = len(body)
+    for found in ENTRY.finditer(body):
+        if not found["name"]:
+            end = found.start()
+            break
+        starts.append((found["name"], found.start()))
+    first = starts[0][1] if starts else end
+    ends = [start for _, start in starts[1:]] + [end]
+    entries = {name: body[start:stop] for (name, start), stop in zip(starts, ends, strict=bool(starts))}
+    return before + marker + body[:first], entries, body[end:]
+
+
 def entries(text: str) -> dict[str, str]:
     """The stages that a dvc.lock names, each with its lines."""
-    found: dict[str, str] = {}
-    _, marker, body = text.partition("\nstages:\n")
-    for line in body.splitlines(keepends=True) if marker else ():
-        if not line.startswith(" ") and line.strip():
-            break
-        if match := re.fullmatch(r"  (['\"]?)([^\s'\"]+)\1:\s*", line):
-            name = match[2]
-            found[name] = ""
-        if found:
-            found[name] += line
-    return found
+    return split(text)[1]
 
 
 def forget(root: Path, names: Collection[str]) -> None:

@@ -3,16 +3,14 @@
 `dvc repro --dry` cannot tell: it fails in a workspace without data, and it does not look into caches.
 """
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ddpipe.config import Config, did_you_mean
-from ddpipe.errors import UserError
+from ddpipe.config import Config
 from ddpipe.files.regular import regular
-from ddpipe.pipeline import record
+from ddpipe.pipeline.graph import opened
 from ddpipe.settings import Row
 
 UP_TO_DATE, CACHED, RUNS, AFTER = "up to date", "cached", "runs", "after upstream"
@@ -41,55 +39,16 @@ class Step:
         return self.name.partition("@")[0]
 
 
-def targets_of(config: Config, target: str) -> list[str]:
-    """DVC's targets for `target`: a stage, a dataset (its report) or a cell (all its evaluations); [] for all."""
-    if not target:
-        return []
-    if target in config.params.reports:
-        return [f"report@{target}"]
-    if target in config.rows:
-        further = [f"further@{key}" for key, entry in config.evaluations.items() if entry.cell == target]
-        return [f"evaluate@{target}", *further]
-    return [target]
-
-
 def plan(config: Config, target: str = "") -> list[Step]:
     """Every stage that `target` needs, those that others depend on first.
 
     DVC takes paths as relative to the folder of the process: it must be `config.root`.
     """
-    import networkx
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    if sentence := record.trouble(config.root):
-        raise UserError(sentence)
-    logging.getLogger("dvc").setLevel(logging.ERROR)  # the plan says what DVC would log
-    try:
-        repo = Repo()
-        graph = repo.index.graph
-    except DvcException as error:
-        said = " ".join(str(error).split())
-        if "dvc.lock" in said:
-            raise UserError(f"dvc.lock is damaged ({said}); {record.mend(config.root)}") from error
-        raise UserError(f"dvc.yaml: {said}; run inside a project, after `ddpipe check`") from error
-    try:
-        wanted = {s for t in targets_of(config, target) for s in repo.stage.collect(t)} if target else set(graph)
-    except DvcException as error:
-        names = [*config.params.reports, *config.rows, *(f"distill@{cell}" for cell in config.rows)]
-        raise UserError(f"no stage, dataset or cell {target!r}{nearest(target, names)} ({error})") from error
-    needed = wanted.union(*(networkx.descendants(graph, stage) for stage in wanted))
     steps: dict[Any, Step] = {}
-    with repo:  # its databases are closed at the end
-        for stage in reversed(list(networkx.topological_sort(graph.subgraph(needed)))):
-            steps[stage] = judge(stage, [(before, steps[before]) for before in graph.successors(stage)])
+    with opened(config, [target] if target else []) as graph:
+        for stage in graph.order:
+            steps[stage] = judge(stage, [(before, steps[before]) for before in graph.edges.successors(stage)])
     return list(steps.values())
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """did_you_mean, silent where nothing is near: the grid has hundreds of names."""
-    found = did_you_mean(word, known)
-    return found if "did you mean" in found else ""
 
 
 def judge(stage: Any, before: list[tuple[Any, Step]]) -> Step:

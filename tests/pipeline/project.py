@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,8 +104,8 @@ def folder_bytes(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def clone(root: Path, home: Path) -> Project:
-    """The working tree (uncommitted work too) with the numbers of `shrink`, committed to its own git repository."""
+def clone(root: Path, home: Path, change: Callable[[Project], None] | None = None) -> Project:
+    """The working tree (uncommitted work too) with the numbers of `change` (`shrink`), committed to git of its own."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in filter(None, subprocess.run(listed, cwd=SOURCE, check=True, capture_output=True).stdout.split(b"\0")):
         path = name.decode()
@@ -115,7 +115,7 @@ def clone(root: Path, home: Path) -> Project:
     home.mkdir(exist_ok=True)
     (home / ".gitconfig").write_text("[user]\n name = test\n email = test@localhost\n[init]\n defaultBranch = main\n")
     project = Project(root, home)
-    shrink(project)
+    (change or shrink)(project)
     project.call("git", "init", "--quiet")
     project.commit("A project of seconds")
     return project
