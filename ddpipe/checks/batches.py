@@ -36,7 +36,7 @@ def batches(config: Config) -> Iterator[str]:
             if why := lone(params.networks[network], known.resolution, n, batch):
                 yield f"methods.{row.method}.{key}.{why} (for {cell})"
         shown = known.train if row.ipc == "all" else seen(resolved, row.ipc) * known.classes
-        if shown and (why := lone(params.networks[network], known.resolution, shown, rules.batch)):
+        if shown and rules.batched and (why := lone(params.networks[network], known.resolution, shown, rules.batched)):
             yield f"protocols.{protocol}.{why} (for {cell})"
 
 

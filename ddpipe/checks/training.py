@@ -1,6 +1,6 @@
 """That every training can do what its numbers say: with the step size of its set, under the flip rule of its data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ddpipe import settings
 from ddpipe.config import Config
@@ -23,14 +23,11 @@ def trainings(config: Config) -> Iterator[str]:
             resolved, rules = config.resolved(cell), config.protocol(protocol, row.dataset)
         except UserError:
             continue
-        yield from flips(config, f"protocols.{protocol}.augment", rules.augment, row.data)
+        yield from flips(config, f"protocols.{protocol}.augment", getattr(rules, "augment", "none"), row.data)
         if where.startswith("grid."):
             yield from of_the_cell(config, row, resolved)
-        if rules.learned_lr and not learns_rate(resolved):
-            yield (
-                f"{where}: {protocol!r} trains with the step size that was learned with the set, but {row.method!r} "
-                "learns none; name a protocol without learned_lr"
-            )
+        if why := unfit(config, protocol, row.dataset, repr(row.method), resolved.hints, resolved.scale):
+            yield f"{where}: {why}"
 
 
 def of_the_cell(config: Config, row: settings.Row, resolved: settings.Cell) -> Iterator[str]:
@@ -40,8 +37,20 @@ def of_the_cell(config: Config, row: settings.Row, resolved: settings.Cell) -> I
         yield from flips(config, f"{where}.students.augment", getattr(resolved.students, "augment", "none"), row.data)
 
 
-def learns_rate(resolved: settings.Cell) -> bool:
-    return isinstance(resolved, settings.Distillation) and "lr" in resolved.objective.learned
+def unfit(
+    config: Config, protocol: str, dataset: str, who: str, hints: Mapping[str, str], scale: settings.Scale
+) -> str | None:
+    """Why sets of `dataset` with these hints and targets cannot be measured under a protocol, and what to do.
+
+    Args:
+        who: leaves the sets, in words.
+    """
+    why = config.protocol(protocol, dataset).refusal(who, hints, scale)
+    if why is None:
+        return None
+    able = [name for name in config.params.protocols if not config.protocol(name, dataset).refusal(who, hints, scale)]
+    mend = f"name another, for example {able[0]!r}" if able else "add one that can under protocols:"
+    return f"{protocol!r} {why}; {mend}"
 
 
 def flips(config: Config, where: str, augment: str, data: str) -> Iterator[str]:

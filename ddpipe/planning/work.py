@@ -5,7 +5,7 @@ settings; a new objective adds its own to OBJECTIVES, a parametrisation to BASES
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,13 +204,19 @@ def one_pass(
     n: int, rules: settings.Training | settings.TrainedStudents, shape: Shape, network: settings.Network, together: int
 ) -> Work:
     """One pass of training over n images; `together` networks make it at once, each with images of its own."""
-    step = Operation("step", shape, network, getattr(rules, "precision", "float32"), together)
     work: Work = Counter()
     for size, calls in parts(n, rules.batch).items():
-        work[step, size] += calls
-        work[Operation("gather", shape), size] += calls * together
-        if rules.augment != "none":
-            work[Operation("augment", shape, option=rules.augment), size] += calls * together
+        work.update(times(calls, one_step(size, rules, shape, network, together)))
+    return work
+
+
+def one_step(n: int, rules: settings.Settings, shape: Shape, network: settings.Network, together: int) -> Work:
+    """One step on n images, for each of `together` networks images of its own."""
+    precision, augment = getattr(rules, "precision", "float32"), getattr(rules, "augment", "none")
+    work: Work = Counter({(Operation("step", shape, network, precision, together), n): 1})
+    work[Operation("gather", shape), n] += together
+    if augment != "none":
+        work[Operation("augment", shape, option=augment), n] += together
     return work
 
 
@@ -281,12 +287,28 @@ def experts(buffer: settings.Experts, data: Data, network: settings.Network, tog
 
 
 def evaluation(
-    rules: settings.Protocol, sets: int, n: int, data: Data, network: settings.Network, together: int
-) -> Work:
-    """Networks trained on the n images of each of `sets` sets, `together` at a time, and their tests."""
+    rules: settings.Protocol,
+    sets: int,
+    n: int,
+    data: Data,
+    network: settings.Network,
+    together: int,
+    known: Mapping[str, int] | None = None,
+) -> Work | None:
+    """Networks that come to know the n images of each of `sets` sets, `together` at a time, and their tests.
+
+    None where the record of the protocol cannot count its steps from what is `known` of the sets' hints.
+    """
     one: Work = Counter()
+    counted = rules.counted(n, known or {})
+    if counted is None:
+        return None
     for size, groups in parts(rules.networks, together).items():
-        one.update(times(groups, training(rules, n, data.shape, network, size)))
+        for images, calls in counted.items():
+            one.update(times(groups * calls, one_step(images, rules, data.shape, network, size)))
+        one[Operation("initialise", data.shape, network), 1] += groups * size
+    if rules.embeds:
+        one.update(times(rules.networks, testing(n, data.shape, network)))
     one.update(times(rules.networks, testing(data.test, data.shape, network)))
     one[Operation("write"), 0] += rules.networks
     return times(min(sets, rules.sets or sets), one)

@@ -22,16 +22,23 @@ from ddpipe.settings.parts import (
     TrajectoryMatching,
     halved,
 )
+from ddpipe.settings.protocol import Protocol, Scale
+from ddpipe.settings.protocols import AnyProtocol
+from ddpipe.settings.protocols.replay import Replay
+from ddpipe.settings.protocols.ridge import Ridge
+from ddpipe.settings.protocols.trained import Trained
 from ddpipe.settings.recipe import Recipe
-from ddpipe.settings.training import Experts, Flat, Protocol, Training
+from ddpipe.settings.training import Criterion, Experts, Flat, SetTraining, Training
 
 __all__ = [
     "AlexNet",
+    "AnyProtocol",
     "Augmentation",
     "CHANNELS",
     "Cell",
     "Contrast",
     "ConvNet",
+    "Criterion",
     "Dataset",
     "DenseNet",
     "Distillation",
@@ -54,16 +61,21 @@ __all__ = [
     "Pixels",
     "Protocol",
     "Recipe",
+    "Replay",
     "Report",
     "ReportSettings",
     "ResNet",
+    "Ridge",
     "Row",
     "Run",
+    "Scale",
     "Selection",
+    "SetTraining",
     "Settings",
     "Sgd",
     "Siamese",
     "Students",
+    "Trained",
     "TrainedStudents",
     "Training",
     "TrajectoryMatching",

@@ -3,9 +3,18 @@
 Numbers are finite; unknown keys are refused (config.py turns every refusal into a sentence that names the key).
 """
 
-from typing import Annotated, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from ddpipe.errors import UserError
@@ -42,6 +51,7 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    quiet: ClassVar[frozenset[str]] = frozenset()  # a dump has them only where chosen: digests outlive them
 
     def stated(self) -> dict[str, str]:
         """The keys that a file must name, each with what there is to say about it."""
@@ -54,6 +64,11 @@ class Settings(BaseModel):
                 if key not in self.model_fields_set:
                     raise PydanticCustomError(UNSTATED, "{about}", {"key": key, "about": about})
         return self
+
+    @model_serializer(mode="wrap")
+    def less_the_quiet(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped = handler(self)
+        return {key: value for key, value in dumped.items() if key in self.model_fields_set or key not in self.quiet}
 
 
 def needed(*keys: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from ddpipe.settings.base import Augmentation, Settings, Siamese, needed
 from ddpipe.settings.bounds import Few, Fraction, NonNegative, Positive, PositiveInt, Switch
+from ddpipe.settings.protocol import Scale
 
 
 def halved(**numbers: int) -> dict[str, Any]:
@@ -16,6 +17,8 @@ def halved(**numbers: int) -> dict[str, Any]:
 class Part(Settings):
     learned: ClassVar[frozenset[str]] = frozenset()  # groups of what it learns: the keys of `outer`
     draws_real: ClassVar[bool] = True  # batches of `real_batch` real images a class
+    hints: ClassVar[dict[str, str]] = {}  # what users of the set have to know: name -> shape, as in files/layout.py
+    known: ClassVar[dict[str, int]] = {}  # sizes of the letters in these shapes, where the settings tell them
 
     def lighter(self, shown: int) -> dict[str, Any]:
         """Values of its keys with which an iteration takes less memory; the key that changes no number first.
@@ -72,6 +75,7 @@ class DistributionMatching(Part):
 
 class TrajectoryMatching(Part):
     learned = frozenset({"lr"})
+    hints = {"lr": "", "agreement?": ""}
     draws_real = False
     name: Literal["trajectory"]
     steps: Few  # N: SGD steps of the student on the set
@@ -177,6 +181,21 @@ class Distillation(Settings):
     def stated(self) -> dict[str, str]:
         return needed("augment", "sets", *(("real_batch",) if self.objective.draws_real else ()))
 
+    @property
+    def hints(self) -> dict[str, str]:
+        """What stands beside the finished set: name -> shape; ? after a name: not always."""
+        return self.objective.hints
+
+    @property
+    def known(self) -> dict[str, int]:
+        """Sizes of the letters in these shapes, as far as the settings tell them."""
+        return self.objective.known
+
+    @property
+    def scale(self) -> Scale:
+        """Of the targets."""
+        return "one-hot"
+
     def lighter(self, shown: int) -> dict[str, Any]:
         """As `Part.lighter`, of all parts."""
         parts = {"objective": self.objective, "students": self.students, "regulariser": self.regulariser}
@@ -193,6 +212,9 @@ class Selection(Settings):
     revision: PositiveInt = 1
     rule: Literal["random", "herding", "kcenter", "whole"]
     sets: Few = 5
+    hints: ClassVar[dict[str, str]] = {}  # of real images there is nothing to know
+    known: ClassVar[dict[str, int]] = {}
+    scale: ClassVar[Scale] = "one-hot"
 
     def stated(self) -> dict[str, str]:
         return needed("sets")

@@ -126,7 +126,7 @@ def test_checkpoints_are_written() -> None:
 
 
 def test_evaluation() -> None:
-    rules = settings.Protocol(epochs=300, extra_epoch=True, batch=256, networks=20, augment="crop")
+    rules = settings.Trained(epochs=300, extra_epoch=True, batch=256, networks=20, augment="crop")
     found = work.evaluation(rules, 5, 500, CIFAR, NETWORK, 1)
     passes = 5 * 20 * 301
     assert calls(found, "step") == {256: passes, 244: passes} == calls(found, "augment")
@@ -137,7 +137,7 @@ def test_evaluation() -> None:
 
 
 def test_networks_that_are_trained_together() -> None:
-    rules = settings.Protocol(epochs=10, batch=256, networks=5, precision="bfloat16")
+    rules = settings.Trained(epochs=10, batch=256, networks=5, precision="bfloat16")
     found = work.evaluation(rules, 1, 100, CIFAR, NETWORK, 2)
     pair, single = (Operation("step", CIFAR.shape, NETWORK, "bfloat16", n) for n in (2, 1))
     assert found[pair, 100] == 20 and found[single, 100] == 10

@@ -179,7 +179,7 @@ STRATEGIES = ["none", "color_crop_cutout_flip_scale_rotate", "idc:color_crop_fli
 @pytest.mark.parametrize("strategy", [*STRATEGIES, *SIAMESE_OPERATIONS, "older:crop_scale_rotate"])
 @pytest.mark.parametrize("side", [9, 28])
 def test_augmentation_draws_and_does_what_ddpipe_does(strategy: str, side: int) -> None:
-    protocol = settings.Protocol(epochs=1, augment=strategy)
+    protocol = settings.Trained(epochs=1, augment=strategy)
     how, policy = rules(protocol, flip=True)["augment"], augmentation.make(strategy)
     images, rng = torch.rand(7, 3, side, side), torch.Generator()
     for seed in range(6):
@@ -232,7 +232,7 @@ def test_a_network_that_the_program_lacks_is_named() -> None:
 
 @pytest.mark.parametrize("drop", ["half", "staged", "never"])
 def test_learning_rates_of_all_passes(drop: str) -> None:
-    protocol = settings.Protocol(epochs=13, drop=drop, extra_epoch=True, lr=0.5)  # type: ignore[arg-type]
+    protocol = settings.Trained(epochs=13, drop=drop, extra_epoch=True, lr=0.5)  # type: ignore[arg-type]
     told, lr = rules(protocol, flip=True), 0.0
     for number in range(loop.passes(protocol)):
         lr = told["rates"].get(str(number), lr)
@@ -241,7 +241,7 @@ def test_learning_rates_of_all_passes(drop: str) -> None:
 
 
 def test_forbidden_flips_are_left_out() -> None:
-    protocol = settings.Protocol(epochs=1, augment="color_flip")
+    protocol = settings.Trained(epochs=1, augment="color_flip")
     assert rules(protocol, flip=False)["augment"] == {"policy": "one", "operations": ["color"]}
 
 
