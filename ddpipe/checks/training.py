@@ -49,7 +49,7 @@ def unfit(
     if why is None:
         return None
     able = [name for name in config.params.protocols if not config.protocol(name, dataset).refusal(who, hints, scale)]
-    mend = f"name another, for example {able[0]!r}" if able else "add one that can under protocols:"
+    mend = f"name another protocol, for example {able[0]!r}" if able else "add one that can under protocols:"
     return f"{protocol!r} {why}; {mend}"
 
 

@@ -29,9 +29,9 @@ def export(config: Config, folder: Path, out: Path, number: int = 0) -> str:
     set.npz: images (V, c, h, w) float32 in the pixel space of the run, pixels (V, h, w, c) uint8, targets (V, K)
     float32, classes (K,); the preprocessing of test images (`scale`, `shift`, and `norm`, `centre`, `matrix` where
     there are any, as in datasets/preprocessing.py); `hint_<name>`, `contents` and `code_<name>` as the set has them.
-    about.json: network and protocol of the row, resolved, the scale of the targets, with what was measured. train.py: a program without ddpipe
-    that trains and tests by it. README.md: the same in words. pictures/<class>/<i>.png: the images as they look, i
-    counting the whole set, under the class of the largest target.
+    about.json: network and protocol of the row, resolved, the scale of the targets, with what was measured. train.py: a
+    program without ddpipe that trains and tests by it. README.md: the same in words. pictures/<class>/<i>.png: the
+    images as they look, i counting the whole set, under the class of the largest target.
 
     Raises:
         UserError: when `out` exists, the set is missing or damaged, or the project has no such cell.

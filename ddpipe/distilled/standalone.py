@@ -80,7 +80,8 @@ def train(net: nn.Module, rules: dict[str, Any], arrays: dict[str, Tensor], targ
     # the examples that show one base belong together: a pass takes one of them at random
     bases = arrays.get("contents", torch.arange(len(images))).cpu()
     rows = bases.argsort(stable=True).view(int(bases.max()) + 1, -1)
-    whole, left = torch.arange(len(rows)), []
+    whole = torch.arange(len(rows))
+    left: list[Tensor] = []
     for number in range(rules["passes"]):
         if str(number) in rules["rates"]:
             lr = rules["rates"][str(number)]
@@ -118,7 +119,7 @@ def replay(net: nn.Module, rules: dict[str, Any], arrays: dict[str, Tensor], tar
         loss = CRITERIA[rules["criterion"]](net(images[rows]), targets[rows])
         with torch.no_grad():
             for p, gradient in zip(net.parameters(), torch.autograd.grad(loss, list(net.parameters())), strict=True):
-                p -= lr * gradient
+                p.sub_(lr * gradient)
 
 
 @torch.no_grad()

@@ -69,7 +69,7 @@ class Protocol(Settings):
                 continue
             if there is None or len(there.split()) != len(shape.split()):
                 left = "leaves none" if there is None else f"leaves {told(there)}"
-                return f"needs {told(shape)} as hint {plain} of the set, but {who} {left}"
+                return f"needs the hint {plain} ({told(shape)}) of the set, but {who} {left}"
         if scale not in self.scales:
             return f"trains by cross-entropy, but {who} leaves scores (targets: centred), no distributions"
         return None
