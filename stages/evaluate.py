@@ -21,6 +21,7 @@ from ddpipe.distilled.sets import Distilled
 from ddpipe.errors import UserError
 from ddpipe.evaluation import Examination, TrainingSet, mean_and_std
 from ddpipe.evaluation.trouble import check, explanation
+from ddpipe.files import hints
 from ddpipe.files.artifacts import digest, write_bytes, write_sealed
 from ddpipe.files.descriptions import set_file
 from ddpipe.pipeline import results
@@ -89,16 +90,20 @@ def main(
     pieces = [[piece[1] if piece else {} for piece in row] for row in kept]
     work = [regroup([piece.get("group", []) for piece in row], params.run.together) for row in pieces]
     finished = len(stores) * rules.networks - sum(len(left) for left, _ in work)
+    for number in (number for number, (left, _) in enumerate(work) if left):
+        tensors, where = found.tensors(number, prepared), f"set {number} of {cell}"
+        given = hints.of(tensors)
+        if why := unfit(project, protocol, row.dataset, where, hints.shapes(given), found.about.targets):
+            raise UserError(f"{'evaluations' if further else 'grid'}.{key}.protocol: {why}")
+        check(
+            examination, given, len(tensors["rows" if "rows" in tensors else "images"]), f"protocols.{protocol}", where
+        )
     ticks = examination.rule.ticks
     with Progress(f"evaluate {name}", counted * rules.networks * ticks, start=finished * ticks) as progress:
         for number, (store, (left, groups)) in enumerate(zip(stores, work, strict=True)):
             if not left:
                 continue
             data = TrainingSet.of(found.tensors(number, prepared), found.about.targets, prepared, device)
-            shapes = {hint: " ".join("N" * value.dim()) for hint, value in data.hints.items()}
-            if why := unfit(project, protocol, row.dataset, f"set {number} of {cell}", shapes, data.scale):
-                raise UserError(f"{'evaluations' if further else 'grid'}.{key}.protocol: {why}")
-            check(examination, data, f"protocols.{protocol}", f"set {number} of {cell}")
             if rules.batched and (why := lone(architecture, prepared.resolution, data.n, rules.batched)):
                 raise UserError(f"protocols.{protocol}.{why}")
             size = examination.at_once(params.run, data, free_memory(device))

@@ -18,6 +18,7 @@ from ddpipe.distilled.sets import DistilledSet, load
 from ddpipe.errors import UserError
 from ddpipe.evaluation import rule
 from ddpipe.files.artifacts import new_folder, read_json, write_bytes, write_json, write_text
+from ddpipe.files.hints import shapes
 from ddpipe.settings import Protocol, Row
 
 PROGRAM = Path(__file__).with_name("standalone.py")
@@ -76,8 +77,7 @@ def describe(config: Config, row: Row, chosen: DistilledSet, number: int) -> dic
     if row.data not in config.params.datasets:
         raise UserError(f"grid.{chosen.info['cell']}.data: {row.data!r} is not under datasets: of params.yaml; add it")
     dataset, protocol = config.params.datasets[row.data], config.protocol(row.protocol, row.dataset)
-    shapes = {name: " ".join("N" * value.dim()) for name, value in chosen.hints.items()}
-    if why := protocol.refusal(f"set {number}", shapes, chosen.scale):
+    if why := protocol.refusal(f"set {number}", shapes(chosen.hints), chosen.scale):
         raise UserError(f"grid.{chosen.info['cell']}.protocol: {row.protocol!r} {why}; name another protocol")
     return {
         "cell": chosen.info["cell"],

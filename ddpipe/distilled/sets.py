@@ -24,6 +24,7 @@ from ddpipe.errors import UserError
 from ddpipe.files import descriptions, layout
 from ddpipe.files.artifacts import file_digest, mend, read_tensors, verify, write_sealed, write_tensors
 from ddpipe.files.descriptions import set_file
+from ddpipe.files.hints import ONE, layouts
 from ddpipe.settings import Scale
 
 ABOUT, FITTED = "distilled.json", "preprocessing.safetensors"
@@ -35,7 +36,6 @@ LEARNED = {
     "contents?": "int64 V",
     "code.*": "float32 ...",
 }
-ONE = {"hint.*": "float32"}  # hints that no description gives a shape
 TOLERANCE = 1e-3  # of the sum of targets
 
 
@@ -142,11 +142,6 @@ def told(info: Mapping[str, Any]) -> tuple[Scale, dict[str, str]]:
     return info.get("targets", "one-hot"), info.get("hints", {})
 
 
-def hinted(hints: Mapping[str, str]) -> dict[str, str]:
-    """The layout of hints of these shapes, and of any that are single numbers."""
-    return {f"hint.{name}": f"float32 {shape}".rstrip() for name, shape in hints.items()} | ONE
-
-
 def check(
     tensors: dict[str, Tensor],
     classes: int,
@@ -174,7 +169,7 @@ def check(
         sizes["h"] = data.resolution
     elif preprocessing.centre is not None:
         sizes["h"] = math.isqrt(len(preprocessing.centre) // sizes["c"])
-    layout.check(tensors, LEARNED | hinted(hints or {}), **sizes)
+    layout.check(tensors, LEARNED | layouts(hints or {}) | ONE, **sizes)
     targets, contents = tensors["targets"], tensors.get("contents")
     distributions = float(targets.min()) >= 0 and float((targets.sum(1) - 1).abs().max()) <= TOLERANCE
     if scale == "one-hot" and not distributions:

@@ -10,6 +10,7 @@ from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
 from ddpipe.evaluation.styles import Styles
 from ddpipe.experts.training import real_batches
+from ddpipe.files.hints import of as hints_of
 from ddpipe.randomness import Streams
 from ddpipe.settings import Scale
 from ddpipe.training.batch import Batch
@@ -37,10 +38,9 @@ class TrainingSet:
             chosen = Resident(images, labels, prepared.preprocessing, device)
             return cls(real_batches(chosen, len(prepared.classes)), len(rows))
         images, targets = tensors["images"].to(device), tensors["targets"].to(device)
-        hints = {name.removeprefix("hint."): value for name, value in tensors.items() if name.startswith("hint.")}
         styles = Styles(tensors["contents"]) if "contents" in tensors else None
         examples = len(images) if styles is None else len(styles)
-        return cls(lambda index: Batch(images[index], targets[index]), examples, hints, styles, scale)
+        return cls(lambda index: Batch(images[index], targets[index]), examples, hints_of(tensors), styles, scale)
 
     def seen_by(self, rng: Streams) -> Fetch:
         """Example numbers -> images and targets, as the network with the streams `rng` sees them in a pass."""

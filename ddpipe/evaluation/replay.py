@@ -25,12 +25,15 @@ def make(protocol: settings.Replay, flip: bool) -> "Replay":
     return Replay(protocol)
 
 
-def blocks(numbers: Tensor) -> list[Tensor]:
-    """The examples of each block, by the number of each example's block, (V,) from 0.
+def blocks(hints: Mapping[str, Tensor], examples: int) -> list[Tensor]:
+    """The numbers of the examples of each block, by the hint `blocks`.
 
     Raises:
-        ValueError: these are no such numbers; in words.
+        ValueError: it does not number the blocks of so many examples; in words.
     """
+    numbers = hints.get("blocks", torch.zeros(examples)).cpu()
+    if len(numbers) != examples:
+        raise ValueError(f"the hint blocks numbers the blocks of {len(numbers)} examples, but there are {examples}")
     count = int(numbers.max()) + 1
     found = [(numbers == number).nonzero().flatten() for number in range(min(count, len(numbers)))]
     if sum(map(len, found)) < len(numbers) or not all(map(len, found)):
@@ -45,18 +48,14 @@ class Replay(Rule):
     def gather(self, network: Classifier, size: int) -> Group:
         return together(network, size, "float32", self.config.criterion)
 
-    def blocks(self, data: TrainingSet) -> list[Tensor]:
-        """The numbers of the examples of each block."""
-        return blocks(data.hints.get("blocks", torch.zeros(data.n)))
-
     def images(self, data: TrainingSet) -> int:
-        return max(map(len, self.blocks(data)))
+        return max(map(len, blocks(data.hints, data.size)))
 
     def fit(
         self, group: Group, data: TrainingSet, streams: Sequence[Streams], passed: Callable[[], None] = lambda: None
     ) -> Iterator[Classifier]:
         seen = data.scores() if self.config.criterion == "squared-error" else data
-        steps = [group.join([iter([seen.fetch(rows)]) for _ in streams]) for rows in self.blocks(data)]
+        steps = [group.join([iter([seen.fetch(rows)]) for _ in streams]) for rows in blocks(data.hints, data.size)]
         order: list[Batch] = [batch for step in steps for batch in step]
         group.network.train()
         group.initialise_([rng("init") for rng in streams])
@@ -72,8 +71,8 @@ class Replay(Rule):
             passed()
         return group.members()
 
-    def check(self, data: TrainingSet, where: str) -> None:
-        rates = data.hints["lr"]
+    def check(self, hints: Mapping[str, Tensor], examples: int, where: str) -> None:
+        rates = hints["lr"]
         if not bool((rates.isfinite() & (rates > 0)).all()):
             wrong = int((~(rates.isfinite() & (rates > 0))).nonzero()[0])
             raise UserError(
@@ -81,7 +80,7 @@ class Replay(Rule):
                 "again with a smaller learning rate of its step sizes"
             )
         try:
-            self.blocks(data)
+            blocks(hints, examples)
         except ValueError as error:
             raise UserError(f"kind: replay cannot go through {where}: {error}; distil it again") from error
 

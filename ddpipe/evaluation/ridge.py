@@ -72,9 +72,9 @@ class Ridge(Rule):
                 passed()
             yield network
 
-    def check(self, data: TrainingSet, where: str) -> None:
+    def check(self, hints: Mapping[str, Tensor], examples: int, where: str) -> None:
         if self.training:
-            under_key("training.", self.training.check, data, where)
+            under_key("training.", self.training.check, hints, examples, where)
 
     def diverged(self, error: UserError, data: TrainingSet, where: str) -> str:
         if self.training is None or str(error).startswith("regularisation"):

@@ -1,9 +1,11 @@
 """What a kind of evaluation protocol does: how new networks come to know a set."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
+
+from torch import Tensor
 
 from ddpipe import settings
 from ddpipe.errors import UserError
@@ -49,8 +51,10 @@ class Rule(ABC):
         """Images in the largest step of training; 0: nothing is trained, so company gains nothing."""
         return 0
 
-    def check(self, data: TrainingSet, where: str) -> None:  # noqa: B027 (most can use any set)
-        """Whether `data`, the set called `where`, can be used; asked before anything runs.
+    def check(self, hints: Mapping[str, Tensor], examples: int, where: str) -> None:  # noqa: B027 (most ask nothing)
+        """Whether the set called `where`, of so many examples, can be used with its hints, which are those required.
+
+        Asked before anything runs.
 
         Raises:
             UserError: in words that begin with a key of the protocol.

@@ -66,9 +66,9 @@ class Training(Rule):
                 passed()
         return group.members()
 
-    def check(self, data: TrainingSet, where: str) -> None:
+    def check(self, hints: Mapping[str, Tensor], examples: int, where: str) -> None:
         if self.config.learned_lr:
-            lr = float(data.hints["lr"])
+            lr = float(hints["lr"])
             if not (math.isfinite(lr) and lr > 0):
                 raise UserError(f"learned_lr: the step size learned with {where} is {lr:g}; {SLOWER}")
 

@@ -1,5 +1,9 @@
 """What the user can do when new networks cannot come to know a set."""
 
+from collections.abc import Mapping
+
+from torch import Tensor
+
 from ddpipe import settings
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.evaluation.data import TrainingSet
@@ -9,14 +13,14 @@ from ddpipe.training.loop import Diverged
 KEPT = "finished networks are kept"
 
 
-def check(examination: Examination, data: TrainingSet, key: str, where: str) -> None:
-    """Whether `data`, the set called `where`, can be used under the protocol at `key`.
+def check(examination: Examination, hints: Mapping[str, Tensor], examples: int, key: str, where: str) -> None:
+    """Whether the set called `where`, of so many examples, can be used with its hints under the protocol at `key`.
 
     Raises:
         UserError: it cannot.
     """
     try:
-        examination.rule.check(data, where)
+        examination.rule.check(hints, examples, where)
     except UserError as error:
         raise UserError(f"{key}.{error}") from error
 

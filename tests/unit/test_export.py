@@ -249,7 +249,7 @@ def test_the_learned_step_size_is_exported(project: Project) -> None:
     chosen = ddpipe.load(project.root / "data/distilled/dm-tiny-1")
     project.set("params.yaml", "protocols.quick.learned_lr", True)
     found = config.load(project.root)
-    with pytest.raises(UserError, match="grid.dm-tiny-1.protocol: 'quick' trains with the step size"):
+    with pytest.raises(UserError, match="grid.dm-tiny-1.protocol: 'quick' needs the hint lr .one number."):
         describe(found, found.row("dm-tiny-1"), chosen, 0)
     chosen.hints["lr"] = torch.tensor(0.25)
     assert describe(found, found.row("dm-tiny-1"), chosen, 0)["training"]["rates"]["0"] == 0.25
