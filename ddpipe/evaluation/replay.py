@@ -65,8 +65,8 @@ class Replay(Rule):
             gradients = torch.autograd.grad(loss, parameters)
             with torch.no_grad():
                 torch._foreach_add_(parameters, gradients, alpha=-lr)
-        if not bool(loss.isfinite()):
-            raise Diverged(f"the loss was no longer a number at the last of {number + 1} steps")
+        if not all(bool(p.isfinite().all()) for p in parameters):
+            raise Diverged("the weights are no numbers after the last step")
         for _ in streams:
             passed()
         return group.members()
