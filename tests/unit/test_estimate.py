@@ -341,3 +341,21 @@ def test_the_table(project: Project) -> None:
     assert "dm-tiny-1 2.0 h, " in show.costs(found, estimates, [], "a device") and "tiny  " not in show.costs(
         found, estimates, [], "a device"
     )
+
+
+def test_steps_replays_and_ridge_regressions() -> None:
+    """A training of the paced kind, what a replay's settings tell, and features of the whole set in place of steps."""
+    stepped = settings.Trained(steps=5, batch=200, networks=2, augment="crop")
+    found = work.evaluation(stepped, 1, 500, CIFAR, NETWORK, 1)
+    assert found is not None and calls(found, "step") == {200: 2 * 4, 100: 2} == calls(found, "augment")
+    replay = settings.Replay(kind="replay", networks=2)
+    assert work.evaluation(replay, 1, 500, CIFAR, NETWORK, 2) is None
+    found = work.evaluation(replay, 3, 500, CIFAR, NETWORK, 2, {"T": 30, "S": 10})
+    assert found is not None and calls(found, "step") == {50: 3 * 30} and calls(found, "initialise") == {1: 3 * 2}
+    ridge = settings.Ridge(kind="ridge", networks=2)
+    found = work.evaluation(ridge, 1, 500, CIFAR, NETWORK, 1)
+    assert found is not None and calls(found, "step") == {}
+    assert calls(found, "forward") == {500: 2, 1024: 2 * 9, 784: 2}
+    trained = settings.Ridge(kind="ridge", networks=2, training=settings.SetTraining(epochs=3, batch=500))
+    found = work.evaluation(trained, 1, 500, CIFAR, NETWORK, 1)
+    assert found is not None and calls(found, "step") == {500: 6}
