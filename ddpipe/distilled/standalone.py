@@ -53,17 +53,17 @@ def network(about: dict[str, Any]) -> nn.Module:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(inputs * side**2, classes))
 
 
-def make(about: dict[str, Any], arrays: dict[str, Tensor]) -> nn.Module:
+def train(about: dict[str, Any], arrays: dict[str, Tensor]) -> nn.Module:
     """A new network that knows the set, by the rules of about.json."""
     rules, images = about["training"], arrays["images"]
     net = network(about).to(images.device).train()
     if rules["kind"] == "trained":
-        train(net, rules, arrays, targets(rules["criterion"], about, arrays))
+        descend(net, rules, arrays, targets(rules["criterion"], about, arrays))
     elif rules["kind"] == "replay":
         replay(net, rules, arrays, targets(rules["criterion"], about, arrays))
     else:
         if how := rules["training"]:
-            train(net, how, arrays, targets(how["criterion"], about, arrays))
+            descend(net, how, arrays, targets(how["criterion"], about, arrays))
         ridge(net.eval(), rules, images, targets("squared-error", about, arrays))
     return net.eval()
 
@@ -74,7 +74,7 @@ def targets(criterion: str, about: dict[str, Any], arrays: dict[str, Tensor]) ->
     return arrays["targets"] - 1 / len(about["classes"]) if shift else arrays["targets"]
 
 
-def train(net: nn.Module, rules: dict[str, Any], arrays: dict[str, Tensor], targets: Tensor) -> None:
+def descend(net: nn.Module, rules: dict[str, Any], arrays: dict[str, Tensor], targets: Tensor) -> None:
     """Passes over batches in random order; a "single" pass is one batch."""
     images = arrays["images"]
     # the examples that show one base belong together: a pass takes one of them at random
@@ -278,7 +278,7 @@ def main(test: str) -> None:
     found = []
     for number in range(about["training"]["networks"]):
         torch.manual_seed(number)  # noqa: TID251 (a program of its own)
-        found.append(accuracy(make(about, arrays), images, labels, arrays))
+        found.append(accuracy(train(about, arrays), images, labels, arrays))
         print(f"network {number}: {found[-1]:.1f} %", flush=True)
     print(f"accuracy: {np.mean(found):.2f} +- {np.std(found):.2f} % of {len(found)} networks")
 

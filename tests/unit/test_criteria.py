@@ -150,7 +150,7 @@ def test_the_exported_program_does_the_same(name: str, scale: settings.Scale, mo
     drawn = networks.create(SMALL, 1, SIDE, CLASSES, Streams("criteria", 0)("init"))
     nn.utils.vector_to_parameters(nn.utils.parameters_to_vector(drawn.parameters()), fresh.parameters())
     monkeypatch.setattr(standalone, "network", lambda about: fresh)
-    alone = nn.utils.parameters_to_vector(standalone.make(about, arrays).parameters()).detach()
+    alone = nn.utils.parameters_to_vector(standalone.train(about, arrays).parameters()).detach()
     torch.testing.assert_close(alone, end(protocol, data)[0], rtol=1e-3, atol=1e-5)
 
 
