@@ -80,7 +80,6 @@ def descend(net: nn.Module, rules: dict[str, Any], arrays: dict[str, Tensor], ta
     # the examples that show one base belong together: a pass takes one of them at random
     bases = arrays.get("contents", torch.arange(len(images))).cpu()
     rows = bases.argsort(stable=True).view(int(bases.max()) + 1, -1)
-    whole = torch.arange(len(rows))
     left: list[Tensor] = []
     for number in range(rules["passes"]):
         if str(number) in rules["rates"]:
@@ -89,9 +88,8 @@ def descend(net: nn.Module, rules: dict[str, Any], arrays: dict[str, Tensor], ta
                 sgd = torch.optim.SGD(net.parameters(), lr, rules["momentum"], weight_decay=rules["weight_decay"])
             sgd.param_groups[0]["lr"] = lr
         if not left:
-            left = (
-                [whole] if len(rows) <= rules["batch"] else list(whole[torch.randperm(len(rows))].split(rules["batch"]))
-            )
+            order = torch.arange(len(rows)) if len(rows) <= rules["batch"] else torch.randperm(len(rows))
+            left = list(order.split(rules["batch"]))
         parts, left = (left[:1], left[1:]) if rules["single"] else (left, [])
         for part in parts:
             some = rows[part].gather(1, torch.randint(rows.shape[1], (len(part), 1))).flatten()
@@ -132,12 +130,11 @@ def ridge(net: nn.Module, rules: dict[str, Any], images: Tensor, targets: Tensor
         net(part)
     hook.remove()
     x, y = torch.cat(entering).double(), targets.double()
-    penalty = rules["regularisation"] * x.square().sum() / len(x)
-    n, width = x.shape
-    system = x @ x.T if n <= width else x.T @ x
-    system = system + penalty * torch.eye(len(system), dtype=x.dtype, device=x.device)
-    solved = torch.linalg.solve(system, y if n <= width else x.T @ y)
-    last.weight.copy_((x.T @ solved if n <= width else solved).T)
+    wide = x.shape[0] <= x.shape[1]  # the system is solved in the smaller of the two spaces
+    system = x @ x.T if wide else x.T @ x
+    system.diagonal().add_(rules["regularisation"] * x.square().sum() / len(x))
+    solved = torch.linalg.solve(system, y if wide else x.T @ y)
+    last.weight.copy_((x.T @ solved if wide else solved).T)
     last.bias.zero_()
 
 
