@@ -53,7 +53,8 @@ def fields_at(kind: Any, path: tuple[Any, ...]) -> list[str]:
     if origin is Annotated:
         return fields_at(get_args(kind)[0], path)
     if origin in (types.UnionType, typing.Union):
-        branches = [b for b in get_args(kind) if isinstance(b, type) and issubclass(b, BaseModel)]
+        bare = [get_args(b)[0] if get_origin(b) is Annotated else b for b in get_args(kind)]
+        branches = [b for b in bare if isinstance(b, type) and issubclass(b, BaseModel)]
         chosen = [
             b for b in branches if path and any(path[0] in get_args(f.annotation) for f in b.model_fields.values())
         ]
@@ -233,7 +234,7 @@ class Config:
         changed = merge(
             protocol.model_dump(exclude={"exceptions"}, exclude_unset=True), protocol.exceptions.get(dataset, {})
         )
-        return validate(settings.Protocol, changed, f"protocols.{name}.exceptions.{dataset}")
+        return validate(settings.AnyProtocol, changed, f"protocols.{name}.exceptions.{dataset}")
 
     def network(self, name: str) -> settings.Network:
         if name not in self.params.networks:

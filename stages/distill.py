@@ -21,6 +21,7 @@ from ddpipe.distilled import sets
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.experts.buffer import Buffer
 from ddpipe.experts.training import features, restore_
+from ddpipe.files import hints
 from ddpipe.files.artifacts import digest, file_digest, new_folder, write_sealed
 from ddpipe.memory import images_at_once
 from ddpipe.progress import Progress, say
@@ -85,6 +86,7 @@ def main(
                     )
                     run = compose(settings, context)
                     budget(run.synthetic.stored_floats(), prepared, row, settings)  # refused before the work
+                    hints.check(run.objective.hints(), settings, len(run.synthetic))
                     piece = learn(run, f"{cell} set {number}", store, number, params.run, device)
             except UserError as error:
                 raise UserError(f"{cell}, set {number}: {error}") from error
@@ -100,6 +102,10 @@ def main(
     info |= {"classes": list(prepared.classes), "data_checksum": prepared.checksum}
     info |= row.model_dump(include={"method", "recipe", "dataset", "data", "ipc", "network"})
     info |= {"settings": settings.model_dump(), "budget": budget(pieces[0][1]["floats"], prepared, row, settings)}
+    if unusual := hints.several(settings.hints):
+        info["hints"] = unusual
+    if settings.scale != "one-hot":
+        info["targets"] = settings.scale
     with new_folder(output) as folder:
         sets.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
     write_sealed(costs, total([meta["cost"] for _, meta in pieces]))
@@ -120,10 +126,9 @@ def learn(run: loop.Distillation, name: str, store: Checkpoints, number: int, ho
     with torch.no_grad():
         images, targets = run.synthetic.decode()
     tensors = {"images": images, "targets": targets, "loss": run.history}
-    hints = run.objective.hints()
-    if hints:
-        say(f"{name}: " + ", ".join(f"{hint} {float(value):.3g}" for hint, value in hints.items()))
-    tensors |= {f"hint.{hint}": value for hint, value in hints.items()}
+    if given := run.objective.hints():
+        say(f"{name}: {hints.told(given)}")
+    tensors |= hints.as_tensors(given)
     codes = run.synthetic.codes()
     tensors |= {f"code.{code}": value for code, value in codes.items() if code not in tensors}
     if run.synthetic.contents is not None:

@@ -10,6 +10,7 @@ import typer
 
 from ddpipe import config
 from ddpipe.checks.batches import lone
+from ddpipe.checks.training import unfit
 from ddpipe.config import Config
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
@@ -17,25 +18,21 @@ from ddpipe.device import Meter, choose, free_memory, keep_freed_memory
 from ddpipe.distillation.checkpoints import Checkpoints
 from ddpipe.distilled import sets
 from ddpipe.distilled.sets import Distilled
-from ddpipe.distilled.styles import Styles
-from ddpipe.errors import UserError, out_of_memory
+from ddpipe.errors import UserError
 from ddpipe.evaluation import Examination, TrainingSet, mean_and_std
-from ddpipe.experts.training import real_batches
+from ddpipe.evaluation.trouble import check, explanation
+from ddpipe.files import hints
 from ddpipe.files.artifacts import digest, write_bytes, write_sealed
 from ddpipe.files.descriptions import set_file
 from ddpipe.pipeline import results
 from ddpipe.progress import Progress
 from ddpipe.randomness import Streams
 from ddpipe.report.pictures import image_grid
-from ddpipe.settings import Cell, Protocol, Row
-from ddpipe.synthetic import Batch
-from ddpipe.training.loop import Diverged, passes
+from ddpipe.settings import Cell, Row
 from ddpipe.training.together import regroup
 from stages import claim, key_of, run_command
 
 POINTS = 200  # of a loss curve
-SLOWER = "distil the set again with a smaller learning rate of its step size"
-KEPT = "finished networks are kept"
 
 
 def main(
@@ -81,7 +78,8 @@ def main(
         try:
             values = examination.accuracies(data, streams, progress.advance)
         except (UserError, RuntimeError, MemoryError) as error:
-            if told := explanation(error, rules, f"protocols.{protocol}", f"set {number} of {cell}", data, len(group)):
+            told = explanation(error, examination, f"protocols.{protocol}", f"set {number} of {cell}", data, len(group))
+            if told:
                 raise UserError(told) from error
             raise
         cost = meter.record()
@@ -92,14 +90,21 @@ def main(
     pieces = [[piece[1] if piece else {} for piece in row] for row in kept]
     work = [regroup([piece.get("group", []) for piece in row], params.run.together) for row in pieces]
     finished = len(stores) * rules.networks - sum(len(left) for left, _ in work)
-    total = counted * rules.networks * passes(rules)
-    with Progress(f"evaluate {name}", total, start=finished * passes(rules)) as progress:
+    for number in (number for number, (left, _) in enumerate(work) if left):
+        tensors, where = found.tensors(number, prepared), f"set {number} of {cell}"
+        given = hints.of(tensors)
+        if why := unfit(project, protocol, row.dataset, where, hints.shapes(given), found.about.targets):
+            raise UserError(f"{'evaluations' if further else 'grid'}.{key}.protocol: {why}")
+        check(
+            examination, given, len(tensors["rows" if "rows" in tensors else "images"]), f"protocols.{protocol}", where
+        )
+    ticks = examination.rule.ticks
+    with Progress(f"evaluate {name}", counted * rules.networks * ticks, start=finished * ticks) as progress:
         for number, (store, (left, groups)) in enumerate(zip(stores, work, strict=True)):
             if not left:
                 continue
-            data = read_set(found, number, prepared, device)
-            check_rate(data, rules, f"protocols.{protocol}", f"set {number} of {cell}")
-            if why := lone(architecture, prepared.resolution, data.n, rules.batch):
+            data = TrainingSet.of(found.tensors(number, prepared), found.about.targets, prepared, device)
+            if rules.batched and (why := lone(architecture, prepared.resolution, data.n, rules.batched)):
                 raise UserError(f"protocols.{protocol}.{why}")
             size = examination.at_once(params.run, data, free_memory(device))
             new = [student for student in left if not any(student in group for group in groups)]
@@ -147,54 +152,6 @@ def check_cell(found: Distilled, project: Config, cell: str) -> None:
 
 def remake(cell: str) -> str:
     return f"run `dvc repro distill@{cell}`"
-
-
-def read_set(found: Distilled, number: int, prepared: Prepared, device: torch.device) -> TrainingSet:
-    """A set as a function from row numbers to images and targets on the device."""
-    tensors = found.tensors(number, prepared)
-    if "rows" in tensors:
-        rows = tensors["rows"]
-        chosen = Resident(prepared.train_images[rows], prepared.train_labels[rows], prepared.preprocessing, device)
-        return TrainingSet(real_batches(chosen, len(prepared.classes)), len(rows))
-    images, targets = tensors["images"].to(device), tensors["targets"].to(device)
-    lr = float(tensors["hint.lr"]) if "hint.lr" in tensors else None  # what a protocol may ask for
-    styles = Styles(tensors["contents"]) if "contents" in tensors else None
-    examples = len(images) if styles is None else len(styles)
-    return TrainingSet(lambda index: Batch(images[index], targets[index]), examples, lr, styles)
-
-
-def check_rate(data: TrainingSet, rules: Protocol, key: str, where: str) -> None:
-    """Whether `data`, the set called `where`, can be trained on under the protocol at `key`."""
-    if not rules.learned_lr:
-        return
-    if data.lr is None:
-        raise UserError(
-            f"{key}.learned_lr: {where} was made without a step size; evaluate it under a protocol with its own lr"
-        )
-    if not (math.isfinite(data.lr) and data.lr > 0):
-        raise UserError(f"{key}.learned_lr: the step size learned with {where} is {data.lr:g}; {SLOWER}")
-
-
-def explanation(
-    error: BaseException, rules: Protocol, key: str, where: str, data: TrainingSet, together: int
-) -> str | None:
-    """What the user can do about `error`, met while `together` networks were trained on the set called `where`."""
-    if isinstance(error, Diverged):
-        if rules.learned_lr:
-            return f"{key}.learned_lr: training with the step size {data.lr:g} learned with {where} diverged; {SLOWER}"
-        return f"{key}.{error}"
-    if out_of_memory(error) and together > 1:
-        return f"run.together: out of memory with {together} networks at once; set it to {together // 2}, {KEPT}"
-    if out_of_memory(error):
-        images = min(rules.batch, data.n)
-        if images == 1:
-            return (
-                f"{key}: out of memory with one network and one image at once; evaluate with a smaller network, {KEPT}"
-            )
-        return (
-            f"{key}.batch: out of memory with one network and {images} images at once; set it to {images // 2}, {KEPT}"
-        )
-    return None
 
 
 def distillation_cost(cell: str, row: Row) -> dict[str, Any] | None:

@@ -39,7 +39,8 @@ def batches(config: Config) -> Iterator[str]:
             for key, n, batch in resolved.trainings(known.shape, row.ipc) if network == row.network else ():
                 if why := lone(params.networks[network], known.shape.resolution, n, batch):
                     yield f"methods.{row.method}.{key}.{why} (for {cell})"
-        if shown and (why := lone(params.networks[network], known.shape.resolution, shown, rules.batch)):
+        together = rules.batched
+        if shown and together and (why := lone(params.networks[network], known.shape.resolution, shown, together)):
             yield f"protocols.{protocol}.{why} (for {cell})"
 
 

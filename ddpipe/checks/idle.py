@@ -29,11 +29,15 @@ def idle(config: Config) -> Iterator[str]:
             yield f"grid.{cell}.needs: {told}; set it to data/prepared/{row.data}"
 
 
-def unread(where: str, rules: settings.Training) -> Iterator[str]:
+def unread(where: str, rules: settings.Training | settings.Protocol) -> Iterator[str]:
     """What stands in `rules` for nothing."""
+    if isinstance(nested := getattr(rules, "training", None), settings.Training):
+        yield from unread(f"{where}.training", nested)
+    if not isinstance(rules, settings.Training):
+        return
     for key in {"drop", "drop_resets_momentum"} & rules.model_fields_set if rules.schedule else ():
         yield f"{where}.{key}: schedule takes its place; remove one of them (in an exception, null takes one out)"
     if "drop_resets_momentum" in rules.model_fields_set and rules.drop == "never":
         yield f"{where}.drop_resets_momentum: drop is never, so this is never asked; remove it (in an exception: null)"
-    if isinstance(rules, settings.Protocol) and rules.learned_lr and "lr" in rules.model_fields_set:
+    if isinstance(rules, settings.SetTraining) and rules.learned_lr and "lr" in rules.model_fields_set:
         yield f"{where}.lr: learned_lr takes its place; remove one of them (in an exception, null takes one out)"

@@ -1,7 +1,8 @@
 """That every training can do what its numbers say: with the step size of its set, under the flip rule of its data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from ddpipe import settings
 from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.settings import strategy
@@ -22,15 +23,28 @@ def trainings(config: Config) -> Iterator[str]:
             resolved, rules = config.resolved(cell), config.protocol(protocol, row.dataset)
         except UserError:
             continue
-        yield from flips(config, f"protocols.{protocol}.augment", rules.augment, row.data)
+        yield from flips(config, f"protocols.{protocol}.augment", getattr(rules, "augment", "none"), row.data)
         if where.startswith("grid."):
             for key, augment in resolved.augments().items():
                 yield from flips(config, f"methods.{row.method}.{key}", augment, row.data)
-        if rules.learned_lr and "lr" not in resolved.hints():
-            yield (
-                f"{where}: {protocol!r} trains with the step size that was learned with the set, but {row.method!r} "
-                "learns none; name a protocol without learned_lr"
-            )
+        if why := unfit(config, protocol, row.dataset, repr(row.method), resolved.hints, resolved.scale):
+            yield f"{where}: {why}"
+
+
+def unfit(
+    config: Config, protocol: str, dataset: str, who: str, hints: Mapping[str, str], scale: settings.Scale
+) -> str | None:
+    """Why sets of `dataset` with these hints and targets cannot be measured under a protocol, and what to do.
+
+    Args:
+        who: leaves the sets, in words.
+    """
+    why = config.protocol(protocol, dataset).refusal(who, hints, scale)
+    if why is None:
+        return None
+    able = [name for name in config.params.protocols if not config.protocol(name, dataset).refusal(who, hints, scale)]
+    mend = f"name another protocol, for example {able[0]!r}" if able else "add one that can under protocols:"
+    return f"{protocol!r} {why}; {mend}"
 
 
 def flips(config: Config, where: str, augment: str, data: str) -> Iterator[str]:

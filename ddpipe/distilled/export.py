@@ -4,19 +4,22 @@ import io
 import re
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from ddpipe.config import Config
 from ddpipe.distilled.sets import DistilledSet, load
 from ddpipe.errors import UserError
+from ddpipe.evaluation import rule
 from ddpipe.files.artifacts import new_folder, read_json, write_bytes, write_json, write_text
+from ddpipe.files.hints import shapes
 from ddpipe.settings import Protocol, Row
-from ddpipe.settings.strategy import IDC, OLDER, operations
-from ddpipe.training.loop import passes, rate
 
 PROGRAM = Path(__file__).with_name("standalone.py")
 
@@ -27,9 +30,9 @@ def export(config: Config, folder: Path, out: Path, number: int = 0) -> str:
     set.npz: images (V, c, h, w) float32 in the pixel space of the run, pixels (V, h, w, c) uint8, targets (V, K)
     float32, classes (K,); the preprocessing of test images (`scale`, `shift`, and `norm`, `centre`, `matrix` where
     there are any, as in datasets/preprocessing.py); `hint_<name>`, `contents` and `code_<name>` as the set has them.
-    about.json: network and protocol of the row, resolved, with what was measured. train.py: a program without ddpipe
-    that trains and tests by it. README.md: the same in words. pictures/<class>/<i>.png: the images as they look, i
-    counting the whole set, under the class of the largest target.
+    about.json: network and protocol of the row, resolved, the scale of the targets, with what was measured. train.py: a
+    program without ddpipe that trains and tests by it. README.md: the same in words. pictures/<class>/<i>.png: the
+    images as they look, i counting the whole set, under the class of the largest target.
 
     Raises:
         UserError: when `out` exists, the set is missing or damaged, or the project has no such cell.
@@ -57,7 +60,10 @@ def export(config: Config, folder: Path, out: Path, number: int = 0) -> str:
         write_bytes(new / "set.npz", stream.getvalue())
         write_json(new / "about.json", about)
         write_bytes(new / "train.py", PROGRAM.read_bytes())
-        write_text(new / "README.md", readme(about, row, sorted(arrays)))
+        words = rule.module_of(config.protocol(row.protocol, row.dataset)).words(
+            about["training"], "contents" in arrays
+        )
+        write_text(new / "README.md", readme(about, row, sorted(arrays), words))
     free = chosen.preprocessing.invert(chosen.images)
     return (
         f"{out}: {len(pixels)} images. README.md says how test images must be preprocessed, and train.py does it, "
@@ -71,13 +77,8 @@ def describe(config: Config, row: Row, chosen: DistilledSet, number: int) -> dic
     if row.data not in config.params.datasets:
         raise UserError(f"grid.{chosen.info['cell']}.data: {row.data!r} is not under datasets: of params.yaml; add it")
     dataset, protocol = config.params.datasets[row.data], config.protocol(row.protocol, row.dataset)
-    if protocol.learned_lr:
-        if "lr" not in chosen.hints:
-            raise UserError(
-                f"grid.{chosen.info['cell']}.protocol: {row.protocol!r} trains with the step size that was learned "
-                "with the set, but this set has none; name a protocol without learned_lr"
-            )
-        protocol = protocol.model_copy(update={"lr": float(chosen.hints["lr"])})
+    if why := protocol.refusal(f"set {number}", shapes(chosen.hints), chosen.scale):
+        raise UserError(f"grid.{chosen.info['cell']}.protocol: {row.protocol!r} {why}; name another protocol")
     return {
         "cell": chosen.info["cell"],
         "set": number,
@@ -86,31 +87,15 @@ def describe(config: Config, row: Row, chosen: DistilledSet, number: int) -> dic
         "classes": [name.encode("utf-8", "replace").decode() for name in chosen.classes],
         "shape": list(chosen.images.shape[1:]),
         "network": config.network(row.network).model_dump(mode="json"),
-        "training": training(protocol, dataset.flip),
+        "training": training(protocol, dataset.flip, chosen.hints),
+        "targets": chosen.scale,
         "measured": measured(config, row, chosen.info["cell"], number),
     }
 
 
-def training(protocol: Protocol, flip: bool) -> dict[str, Any]:
-    """The protocol's rules as numbers, nothing of them left to a convention.
-
-    rates: the number of a pass, counted from 0 -> the learning rate from there on.
-    """
-    rates = [rate(protocol, number) for number in range(passes(protocol))]
-    changes = {str(n): lr for n, lr in enumerate(rates) if n == 0 or lr != rates[n - 1]}
-    policies = {OLDER: "older", IDC: "composed"}
-    policy = next((name for prefix, name in policies.items() if protocol.augment.startswith(prefix)), "one")
-    names = [name for name in operations(protocol.augment) if flip or name != "flip"]
-    own = ("momentum",) if protocol.optimizer == "sgd" else ("betas", "epsilon")
-    kept = ("optimizer", *own, "weight_decay", "batch", "cutmix", "precision", "networks", "learned_lr")
-    return {
-        "passes": len(rates),
-        "rates": changes,
-        "drop_resets_momentum": protocol.resets,
-        "clip": None if protocol.clip is None else protocol.clip.model_dump(),
-        "augment": {"policy": policy, "operations": names},
-        **{name.replace("epsilon", "eps"): getattr(protocol, name) for name in kept},
-    }
+def training(protocol: Protocol, flip: bool, hints: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+    """The protocol's rules, for a set with these hints, as numbers."""
+    return {"kind": protocol.kind} | rule.module_of(protocol).exported(protocol, flip, hints or {})
 
 
 def measured(config: Config, row: Row, cell: str, number: int) -> dict[str, Any] | None:
@@ -137,20 +122,8 @@ def folder_names(classes: tuple[str, ...]) -> list[str]:
     return names
 
 
-FEW = 10  # changes of the learning rate that a sentence can tell
-OPTIMIZERS = {
-    "sgd": "SGD with momentum {momentum:g}",
-    "adam": "Adam with betas {betas[0]:g} and {betas[1]:g}, eps {eps:g}",
-    "adamw": "AdamW with betas {betas[0]:g} and {betas[1]:g}, eps {eps:g}",
-}
-WORDS = {
-    "one": "of {names}, one drawn at random for each batch and applied to each image with numbers of its own (DSA)",
-    "composed": "of {names}: flip and color always, one of crop, scale and rotate, cutout always (IDC)",
-    "older": "of {names}, one drawn at random for each image (DC's own forms; rotations need scipy)",
-}
-
-
-def readme(about: dict[str, Any], row: Row, arrays: list[str]) -> str:
+def readme(about: dict[str, Any], row: Row, arrays: list[str], words: list[str]) -> str:
+    """README.md; `words` are the rules of training, a line each."""
     rules, found = about["training"], about["measured"]
     channels, side, _ = about["shape"]
     steps = ["x = images * scale + shift, images being the values 0 to 255 of the files (no division by 255 before)"]
@@ -158,27 +131,6 @@ def readme(about: dict[str, Any], row: Row, arrays: list[str]) -> str:
         steps += ["x = x - (mean of all values of the image); x = x / (L2 norm of the result, each image's own)"]
     if "matrix" in arrays:
         steps += ["x = (x flattened in the order c, h, w, minus centre) @ matrix, and back to (c, h, w)"]
-    first, *later = rules["rates"].items()
-    rates = f"{first[1]:.6g}" + "".join(f", from pass {number} on {lr:.6g}" for number, lr in later)
-    if len(later) > FEW:
-        rates = f"{first[1]:.6g} at first, then as `rates` says for each pass from which on it is another"
-    reset = " (the momentum starts at zero again there)" if later and rules["drop_resets_momentum"] else ""
-    bounds = {"norm": "the norm of the gradient", "value": "each number of the gradient"}
-    clip = "".join(
-        f" Clipped: {bounds[key]} is at most {most:g}." for key, most in (rules["clip"] or {}).items() if most
-    )
-    names = ", ".join(rules["augment"]["operations"])
-    augment = "Augmentation: " + (WORDS[rules["augment"]["policy"]].format(names=names) if names else "none") + "."
-    mixing = f" CutMix with probability {rules['cutmix']:g} a batch." if rules["cutmix"] else ""
-    lr = " It was learned with the set (`hint_lr`)." if rules["learned_lr"] else ""
-    styles = (
-        "\n- The examples show bases in several styles: `contents` numbers the base behind each. A pass takes one "
-        "randomly drawn example of each base, not all of them."
-        if "contents" in arrays
-        else ""
-    )
-    low = f"\n- Convolutions and products are computed in {rules['precision']}."
-    precision = low if rules["precision"] != "float32" else ""
     if found is None:
         accuracy = f"Not measured yet (`dvc repro evaluate@{about['cell']}`)."
     else:
@@ -191,6 +143,7 @@ def readme(about: dict[str, Any], row: Row, arrays: list[str]) -> str:
         "\n\ntrain.py has the ConvNet with PyTorch's initialisation alone, not this network: put it into its function "
         "`network`. Another network gives other accuracies."
     )
+    training = "\n".join(fill(line, 118, initial_indent="- ", subsequent_indent="  ") for line in words)
     network = about["network"]
     missing = "" if (network["kind"], network.get("initialisation")) == ("convnet", "default") else lacks
     return f"""# {about["cell"]}, set {about["set"]}
@@ -223,12 +176,7 @@ Channels come first, colours in the order red, green, blue. `dataset` of about.j
 
 ## Training (`training` of about.json)
 
-- {rules["passes"]} passes in batches of {rules["batch"]}: in a new order each pass, or, where all fits into one batch,
-  as it is.
-- Cross-entropy with the distributions `targets`, {OPTIMIZERS[rules["optimizer"]].format(**rules)} and weight decay
-  {rules["weight_decay"]:g}.{clip}
-- Learning rate {rates}{reset}.{lr}
-- {augment}{mixing}{styles}{precision}
+{training}
 - The network: {row.network}, `network` of about.json. The last weights count; test images are not augmented.{missing}
 
 ## Files

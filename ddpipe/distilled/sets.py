@@ -8,7 +8,7 @@ time or machine: its bytes repeat. Whoever reads a set reads it here, whole and 
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,19 @@ from ddpipe.errors import UserError
 from ddpipe.files import descriptions, layout
 from ddpipe.files.artifacts import file_digest, mend, read_tensors, verify, write_sealed, write_tensors
 from ddpipe.files.descriptions import set_file
+from ddpipe.files.hints import ONE, layouts
+from ddpipe.settings import Scale
 
 ABOUT, FITTED = "distilled.json", "preprocessing.safetensors"
 CHOSEN = {"rows": "int64 V"}
 LEARNED = {
     "images": "float32 V c h h",
     "targets": "float32 V K",
-    "loss?": "float32 T",
+    "loss?": "float32 I",
     "contents?": "int64 V",
-    "hint.*": "float32",
     "code.*": "float32 ...",
 }
+TOLERANCE = 1e-3  # of the sum of targets
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class DistilledSet(Dataset):
     """
 
     images: Tensor  # (V, c, h, w) float32
-    targets: Tensor  # (V, K) distribution; one-hot for hard labels
+    targets: Tensor  # (V, K) distribution, one-hot for hard labels; scores where `scale` is "centred"
     loss: Tensor  # (iterations,) loss history; empty for chosen images
     classes: tuple[str, ...]
     preprocessing: Preprocessing
@@ -55,6 +57,7 @@ class DistilledSet(Dataset):
     info: dict[str, Any]
     contents: Tensor | None = None  # (V,) the base behind each example, where examples share one (styles.py)
     codes: dict[str, Tensor] = field(default_factory=dict)  # what the examples were made of
+    scale: Scale = "one-hot"  # of the targets; "centred": less 1 / K, for squared errors
 
     def __len__(self) -> int:
         return len(self.images)
@@ -71,7 +74,8 @@ def write(folder: Path, info: dict[str, Any], preprocessing: Preprocessing, sets
     """Write a distilled folder.
 
     Args:
-        info: what distilled.json says of the cell and the data (`descriptions.Distilled`); the rest is added.
+        info: what distilled.json says of the cell and the data (`descriptions.Distilled`), with `targets` and `hints`
+            where they are not the usual ones; the rest is added.
         sets: per set either `images` (V, c, h, w) and `targets` (V, K), with `loss` and `hint.<name>` and, where it is
             factorised, `contents` (V,) and `code.<name>`; or `rows` (V,).
 
@@ -81,7 +85,7 @@ def write(folder: Path, info: dict[str, Any], preprocessing: Preprocessing, sets
     write_tensors(folder / FITTED, preprocessing.tensors())
     for number, tensors in enumerate(sets):
         try:
-            check(tensors, len(info["classes"]), preprocessing)
+            check(tensors, len(info["classes"]), preprocessing, *told(info))
         except ValueError as error:
             raise UserError(f"set {number} cannot be used: {error}; lower the learning rates under `outer`") from error
         write_tensors(folder / set_file(number), tensors)
@@ -120,7 +124,7 @@ class Distilled:
         verify(path, self.about.files[path.name])
         tensors = read_tensors(path)[0]
         with refused(path):
-            check(tensors, len(self.about.classes), self.preprocessing, data)
+            check(tensors, len(self.about.classes), self.preprocessing, self.about.targets, self.about.hints, data)
         return tensors
 
     def check_same_data(self, data: Prepared) -> None:
@@ -133,8 +137,25 @@ class Distilled:
             )
 
 
-def check(tensors: dict[str, Tensor], classes: int, preprocessing: Preprocessing, data: Prepared | None = None) -> None:
-    """ValueError, in words, unless `tensors` are a set of so many classes, so preprocessed, of `data`."""
+def told(info: Mapping[str, Any]) -> tuple[Scale, dict[str, str]]:
+    """Scale of the targets, and shapes of hints, of a description that is still to be written."""
+    return info.get("targets", "one-hot"), info.get("hints", {})
+
+
+def check(
+    tensors: dict[str, Tensor],
+    classes: int,
+    preprocessing: Preprocessing,
+    scale: Scale = "one-hot",
+    hints: Mapping[str, str] | None = None,
+    data: Prepared | None = None,
+) -> None:
+    """ValueError, in words, unless `tensors` are a set of so many classes, so preprocessed, of `data`.
+
+    Args:
+        scale: of the targets: distributions over the classes, or these less 1 / K, unbounded once they are learned.
+        hints: name -> shape of those that are no single numbers.
+    """
     if "rows" in tensors:
         layout.check(tensors, CHOSEN)
         rows = tensors["rows"]
@@ -148,9 +169,10 @@ def check(tensors: dict[str, Tensor], classes: int, preprocessing: Preprocessing
         sizes["h"] = data.resolution
     elif preprocessing.centre is not None:
         sizes["h"] = math.isqrt(len(preprocessing.centre) // sizes["c"])
-    layout.check(tensors, LEARNED, **sizes)
+    layout.check(tensors, LEARNED | layouts(hints or {}) | ONE, **sizes)
     targets, contents = tensors["targets"], tensors.get("contents")
-    if float(targets.min()) < 0 or float((targets.sum(1) - 1).abs().max()) > 1e-3:
+    distributions = float(targets.min()) >= 0 and float((targets.sum(1) - 1).abs().max()) <= TOLERANCE
+    if scale == "one-hot" and not distributions:
         raise ValueError("targets are no distributions over the classes")
     if contents is not None:
         if int(contents.min()) < 0 or int(contents.max()) >= len(contents):
@@ -207,4 +229,5 @@ def load(path: str | Path, number: int = 0, prepared: str | Path | None = None) 
         found.about.model_dump(mode="json", exclude_unset=True),
         tensors.get("contents"),
         named("code."),
+        found.about.targets,
     )

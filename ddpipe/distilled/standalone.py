@@ -54,30 +54,89 @@ def network(about: dict[str, Any]) -> nn.Module:
 
 
 def train(about: dict[str, Any], arrays: dict[str, Tensor]) -> nn.Module:
-    """A new network trained on the set by the rules of about.json."""
-    rules, images, targets = about["training"], arrays["images"], arrays["targets"]
+    """A new network that knows the set, by the rules of about.json."""
+    rules, images = about["training"], arrays["images"]
     net = network(about).to(images.device).train()
+    if rules["kind"] == "trained":
+        descend(net, rules, arrays, targets(rules["criterion"], about, arrays))
+    elif rules["kind"] == "replay":
+        replay(net, rules, arrays, targets(rules["criterion"], about, arrays))
+    else:
+        if how := rules["training"]:
+            descend(net, how, arrays, targets(how["criterion"], about, arrays))
+        ridge(net.eval(), rules, images, targets("squared-error", about, arrays))
+    return net.eval()
+
+
+def targets(criterion: str, about: dict[str, Any], arrays: dict[str, Tensor]) -> Tensor:
+    """Distributions over the classes, for squared errors less 1 / K; a set whose targets are scores has those."""
+    shift = criterion == "squared-error" and about["targets"] == "one-hot"
+    return arrays["targets"] - 1 / len(about["classes"]) if shift else arrays["targets"]
+
+
+def descend(net: nn.Module, rules: dict[str, Any], arrays: dict[str, Tensor], targets: Tensor) -> None:
+    """Passes over batches in random order; a "single" pass is one batch."""
+    images = arrays["images"]
     # the examples that show one base belong together: a pass takes one of them at random
     bases = arrays.get("contents", torch.arange(len(images))).cpu()
     rows = bases.argsort(stable=True).view(int(bases.max()) + 1, -1)
+    left: list[Tensor] = []
     for number in range(rules["passes"]):
         if str(number) in rules["rates"]:
             lr = rules["rates"][str(number)]
             if number == 0 or rules["drop_resets_momentum"]:
                 descent = optimizer(net, rules)
             descent.param_groups[0]["lr"] = lr
-        whole = torch.arange(len(rows))
-        for part in [whole] if len(rows) <= rules["batch"] else whole[torch.randperm(len(rows))].split(rules["batch"]):
+        if not left:
+            order = torch.arange(len(rows)) if len(rows) <= rules["batch"] else torch.randperm(len(rows))
+            left = list(order.split(rules["batch"]))
+        parts, left = (left[:1], left[1:]) if rules["single"] else (left, [])
+        for part in parts:
             some = rows[part].gather(1, torch.randint(rows.shape[1], (len(part), 1))).flatten()
             x, y = cutmix(augment(images[some], rules["augment"]), targets[some], rules["cutmix"])
             with torch.autocast(x.device.type, torch.bfloat16, enabled=rules["precision"] == "bfloat16"):
                 logits = net(x)
-            loss = F.cross_entropy(logits.to(y.dtype), y)
+            loss = CRITERIA[rules["criterion"]](logits.to(y.dtype), y)
             descent.zero_grad()
             loss.backward()
             clip(net, rules["clip"] or {})
             descent.step()
-    return net.eval()
+
+
+CRITERIA: dict[str, Any] = {
+    "cross-entropy": F.cross_entropy,
+    "squared-error": lambda outputs, targets: (outputs - targets).square().sum(1).mean() / 2,
+}
+
+
+def replay(net: nn.Module, rules: dict[str, Any], arrays: dict[str, Tensor], targets: Tensor) -> None:
+    """One plain step on a block of the set for each learned step size, over the blocks in order."""
+    images = arrays["images"]
+    numbers = arrays.get("hint_blocks", torch.zeros(len(images), device=images.device))
+    for t, lr in enumerate(arrays["hint_lr"].tolist()):
+        rows = numbers == t % (int(numbers.max()) + 1)
+        loss = CRITERIA[rules["criterion"]](net(images[rows]), targets[rows])
+        with torch.no_grad():
+            for p, gradient in zip(net.parameters(), torch.autograd.grad(loss, list(net.parameters())), strict=True):
+                p.sub_(lr * gradient)
+
+
+@torch.no_grad()
+def ridge(net: nn.Module, rules: dict[str, Any], images: Tensor, targets: Tensor) -> None:
+    """Put the ridge regression of the targets on what enters the last layer in the place of that layer."""
+    entering: list[Tensor] = []
+    last = [module for module in net.modules() if isinstance(module, nn.Linear)][-1]
+    hook = last.register_forward_pre_hook(lambda module, inputs: entering.append(inputs[0]))
+    for part in images.split(256):
+        net(part)
+    hook.remove()
+    x, y = torch.cat(entering).double(), targets.double()
+    wide = x.shape[0] <= x.shape[1]  # the system is solved in the smaller of the two spaces
+    system = x @ x.T if wide else x.T @ x
+    system.diagonal().add_(rules["regularisation"] * x.square().sum() / len(x))
+    solved = torch.linalg.solve(system, y if wide else x.T @ y)
+    last.weight.copy_((x.T @ solved if wide else solved).T)
+    last.bias.zero_()
 
 
 def optimizer(net: nn.Module, rules: dict[str, Any]) -> torch.optim.Optimizer:

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, model_validator
 from ddpipe.config import validate
 from ddpipe.errors import UserError
 from ddpipe.files import artifacts
-from ddpipe.settings import Dataset, Settings, Whitening
+from ddpipe.settings import Dataset, Scale, Settings, Whitening
 from ddpipe.settings.bounds import Natural, Positive, PositiveInt, Seed
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -97,6 +97,8 @@ class Distilled(Settings):
     classes: Classes
     data_checksum: Sha256
     preprocessing: Fitted
+    targets: Scale = "one-hot"  # said where it is another
+    hints: dict[str, str] = {}  # shapes of those that are no single numbers, as in layout.py
     sets: PositiveInt
     files: dict[str, Sha256]
     seal: Sha256

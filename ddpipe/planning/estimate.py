@@ -109,7 +109,10 @@ def measured(config: Config, step: Step, cell: str, network: str, protocol: str,
         return unprepared(row.data)
     n = length(config, cell, data)
     together = min(rules.networks, config.params.run.together or (rules.networks if stacked else 1))
-    done = work.evaluation(rules, chosen.sets, n, data, config.network(network), together) + work.process(data)
+    own = work.evaluation(rules, chosen.sets, n, data, config.network(network), together, chosen.known)
+    if own is None:
+        return f"the steps that {protocol} replays are not known from the settings of {row.method}"
+    done = own + work.process(data)
     size = disk.results(rules.networks * min(chosen.sets, rules.sets or chosen.sets))
     if step.group == "evaluate":
         size += disk.pictures(data, n, chosen.sets, chosen.steps)

@@ -6,6 +6,7 @@ from ddpipe import settings
 from ddpipe.config import Config, leaves, merge, results_of, validate
 from ddpipe.pipeline import results as measured
 from ddpipe.settings.part import program
+from ddpipe.settings.protocol import told
 
 
 def methods(config: Config) -> str:
@@ -52,6 +53,7 @@ def cell(config: Config, name: str) -> str:
     for protocol in dict.fromkeys([row.protocol, *(entry.protocol for entry in further.values())]):
         blocks.append((f"protocol {protocol} on {row.dataset}", protocol_numbers(config, protocol, row.dataset)))
     blocks += [
+        *([("hints beside the set", beside)] if (beside := hints(resolved)) else []),
         ("parts", mathematics(resolved)),
         ("commands", commands(name, list(further))),
         ("results", results(config, name)),
@@ -59,6 +61,12 @@ def cell(config: Config, name: str) -> str:
         ("notes", list(recipe.notes) or ["none"]),
     ]
     return "\n".join(line for head, lines in blocks for line in (head, *(f"  {line}" for line in lines), ""))[:-1]
+
+
+def hints(resolved: settings.Cell) -> list[str]:
+    """What users of the finished set have to know, and protocols may need: name and shape."""
+    said = {name: " (not always)" if name.endswith("?") else "" for name in resolved.hints}
+    return [f"{name.rstrip('?')}: {told(shape)}{said[name]}" for name, shape in resolved.hints.items()]
 
 
 def parts_of(

@@ -4,11 +4,12 @@ Counted from settings alone, without torch. What an iteration takes the records 
 """
 
 from collections import Counter
+from collections.abc import Mapping
 
 from ddpipe import settings
 from ddpipe.memory import images_at_once
 from ddpipe.settings.shapes import Data, Shape
-from ddpipe.settings.work import Cell, Operation, Work, one_pass, parts, times
+from ddpipe.settings.work import Cell, Operation, Work, one_pass, one_step, parts, times
 
 
 def training(rules: settings.Training, n: int, shape: Shape, network: settings.Network, together: int = 1) -> Work:
@@ -73,12 +74,28 @@ def experts(buffer: settings.Experts, data: Data, network: settings.Network, tog
 
 
 def evaluation(
-    rules: settings.Protocol, sets: int, n: int, data: Data, network: settings.Network, together: int
-) -> Work:
-    """Networks trained on the n images of each of `sets` sets, `together` at a time, and their tests."""
+    rules: settings.Protocol,
+    sets: int,
+    n: int,
+    data: Data,
+    network: settings.Network,
+    together: int,
+    known: Mapping[str, int] | None = None,
+) -> Work | None:
+    """Networks that come to know the n images of each of `sets` sets, `together` at a time, and their tests.
+
+    None where the record of the protocol cannot count its steps from what is `known` of the sets' hints.
+    """
     one: Work = Counter()
+    counted = rules.counted(n, known or {})
+    if counted is None:
+        return None
     for size, groups in parts(rules.networks, together).items():
-        one.update(times(groups, training(rules, n, data.shape, network, size)))
+        for images, calls in counted.items():
+            one.update(times(groups * calls, one_step(images, rules, data.shape, network, size)))
+        one[Operation("initialise", data.shape, network), 1] += groups * size
+    if rules.embeds:
+        one.update(times(rules.networks, testing(n, data.shape, network)))
     one.update(times(rules.networks, testing(data.test, data.shape, network)))
     one[Operation("write"), 0] += rules.networks
     return times(min(sets, rules.sets or sets), one)

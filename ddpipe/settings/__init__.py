@@ -6,17 +6,24 @@ from ddpipe.settings.method import Cell, Distillation, Selection
 from ddpipe.settings.networks import AlexNet, ConvNet, DenseNet, LeNet, Network, ResNet
 from ddpipe.settings.optimizers import Clip, Cosine, Drop, Optimizer, Schedule, Steps
 from ddpipe.settings.params import Evaluation, Params, Report, ReportSettings, Row, Run
+from ddpipe.settings.protocol import Protocol, Scale
+from ddpipe.settings.protocols import AnyProtocol
+from ddpipe.settings.protocols.replay import Replay
+from ddpipe.settings.protocols.ridge import Ridge
+from ddpipe.settings.protocols.trained import Trained
 from ddpipe.settings.recipe import Recipe
-from ddpipe.settings.training import Experts, Flat, Protocol, Training
+from ddpipe.settings.training import Criterion, Experts, Flat, SetTraining, Training
 
 __all__ = [
     "AlexNet",
+    "AnyProtocol",
     "Augmentation",
     "CHANNELS",
     "Cell",
     "Clip",
     "ConvNet",
     "Cosine",
+    "Criterion",
     "Dataset",
     "DenseNet",
     "Distillation",
@@ -34,16 +41,21 @@ __all__ = [
     "Params",
     "Protocol",
     "Recipe",
+    "Replay",
     "Report",
     "ReportSettings",
     "ResNet",
+    "Ridge",
     "Row",
     "Run",
     "Schedule",
+    "Scale",
     "Selection",
+    "SetTraining",
     "Settings",
     "Siamese",
     "Steps",
+    "Trained",
     "Training",
     "UNSTATED",
     "Whitening",

@@ -10,6 +10,7 @@ from ddpipe.settings.base import Settings, Siamese, needed
 from ddpipe.settings.bounds import Few, Fraction, PositiveInt, Switch
 from ddpipe.settings.optimizers import Clip, Optimizer
 from ddpipe.settings.part import Objective, Part, Regulariser, Rule, Students, Synthetic, halved, one_of, records
+from ddpipe.settings.protocol import Scale
 from ddpipe.settings.shapes import Shape
 from ddpipe.settings.work import Cell as Scene
 from ddpipe.settings.work import Work
@@ -66,9 +67,20 @@ class Method(Settings):
         """Augmentations by their keys."""
         return {}
 
+    @property
     def hints(self) -> dict[str, str]:
-        """What users of the set have to know: name -> shape."""
+        """What stands beside the finished set: name -> shape; ? after a name: not always."""
         return {}
+
+    @property
+    def known(self) -> dict[str, int]:
+        """Sizes of the letters in these shapes, as far as the settings tell them."""
+        return {}
+
+    @property
+    def scale(self) -> Scale:
+        """Of the targets."""
+        return "one-hot"
 
     def lighter(self, shown: int) -> dict[str, Any]:
         """As `Part.lighter`, of all parts, by their keys."""
@@ -160,8 +172,13 @@ class Distillation(Method):
         own = {f"{key}.augment": part.augment for key, part in self.parts().items() if hasattr(part, "augment")}
         return {"augment": self.augment} | own
 
+    @property
     def hints(self) -> dict[str, str]:
         return self.objective.hints
+
+    @property
+    def known(self) -> dict[str, int]:
+        return self.objective.known
 
     @property
     def epochs(self) -> int | None:

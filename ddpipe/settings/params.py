@@ -9,7 +9,8 @@ from ddpipe.settings.bounds import Few, FewOrNone, NonNegative, PositiveInt, See
 from ddpipe.settings.datasets import Dataset
 from ddpipe.settings.names import Name, Needs, Program, name
 from ddpipe.settings.networks import Network
-from ddpipe.settings.training import Experts, Protocol
+from ddpipe.settings.protocols import AnyProtocol
+from ddpipe.settings.training import Experts
 
 
 class Row(Settings):
@@ -98,7 +99,7 @@ class Params(Settings):
     datasets: dict[Name, Dataset]
     networks: dict[Name, Network]
     experts: dict[Name, Experts] = {}
-    protocols: dict[Name, Protocol]
+    protocols: dict[Name, AnyProtocol]
     methods: dict[Name, Annotated[dict, AfterValidator(_named_base)]]
     grid: dict[str, Row] = {}  # config.py compares the keys of rows and evaluations with their names
     evaluations: dict[str, Evaluation] = {}

@@ -89,6 +89,7 @@ class Objective(Part):
     accepts: ClassVar[frozenset[str]] = frozenset({"network"})  # what it needs of a student
     draws_real: ClassVar[bool] = True  # batches of `real_batch` real images a class
     hints: ClassVar[dict[str, str]] = {}  # what users of the set have to know: name -> shape, as in files/layout.py
+    known: ClassVar[dict[str, int]] = {}  # sizes of the letters in these shapes, where the settings tell them
     moves_targets: ClassVar[bool] = False  # its gradient reaches the targets: they can be learned
 
 

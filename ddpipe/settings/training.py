@@ -1,14 +1,19 @@
 """How one network is trained on real or synthetic images: protocols and experts say it in the same words."""
 
-from typing import Literal
+from collections import Counter
+from typing import Literal, Self
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from ddpipe.settings import strategy
 from ddpipe.settings.base import Augmentation, Settings, needed
-from ddpipe.settings.bounds import Few, Fraction, NonNegative, Positive, PositiveInt, Probability, Switch
+from ddpipe.settings.bounds import Few, Fraction, Natural, NonNegative, Positive, PositiveInt, Probability, Switch
 from ddpipe.settings.names import Name
 from ddpipe.settings.optimizers import Drop, Optimizer, Schedule
+from ddpipe.settings.protocol import SCALES, Scale
+
+# cross-entropy with distributions; squared-error: half the squared distance from scores, summed over the classes
+Criterion = Literal["cross-entropy", "squared-error"]
 
 
 class Training(Optimizer):
@@ -43,14 +48,14 @@ class Training(Optimizer):
         return needed("lr", *super().stated(), "weight_decay", "batch", *drops, "augment", *mixes)
 
 
-class Protocol(Training):
-    """An evaluation protocol: frozen numbers under a name."""
+class SetTraining(Training):
+    """How a network is trained on a distilled set: in passes or in steps, against distributions or against scores."""
 
-    revision: PositiveInt = 1  # raise when shared code changes what these numbers mean
-    networks: Few = 5  # trained on each distilled set
+    quiet = Training.quiet | {"steps", "criterion"}
+    epochs: Natural = 0
+    steps: Natural = 0  # in place of epochs: passes without end until so many; each is a pass to lr's schedule
     learned_lr: Switch = False  # the step size that was learned with the set takes the place of lr (MTT)
-    sets: Few | None = None  # only the first so many sets of a cell; left out: all
-    exceptions: dict[str, dict] = {}  # dataset -> the numbers that differ there
+    criterion: Criterion = "cross-entropy"
 
     @field_validator("optimizer")
     @classmethod
@@ -60,10 +65,42 @@ class Protocol(Training):
         return optimizer
 
     def stated(self) -> dict[str, str]:
-        asked = super().stated() | needed("extra_epoch", "networks")
+        asked = super().stated()
+        if not self.steps:
+            asked |= {"epochs": "this key is missing; add it, or steps in its place"} | needed("extra_epoch")
         if self.learned_lr:
             return {key: about for key, about in asked.items() if key != "lr"}
         return asked | {"lr": "this key is missing; add it, or learned_lr: true for the one learned with the set"}
+
+    @model_validator(mode="after")
+    def counts_one_thing(self) -> "SetTraining":
+        if (self.epochs == 0) == (self.steps == 0):
+            raise ValueError("epochs or steps must be a number above 0, and not both; leave one of them out")
+        if self.steps and self.extra_epoch:
+            raise ValueError("extra_epoch is of no meaning with steps; leave it out")
+        return self
+
+    @property
+    def hints(self) -> dict[str, str]:
+        """What it needs to know of the set, as `Protocol.requires`."""
+        return {"lr": ""} if self.learned_lr else {}
+
+    @property
+    def fits(self) -> tuple[Scale, ...]:
+        """The scales of targets that its criterion is for."""
+        return ("one-hot",) if self.criterion == "cross-entropy" else SCALES
+
+    def paced(self) -> Self:
+        """The same with an epoch for each step, where it counts steps: so `training/loop.py` goes through them."""
+        return self.model_copy(update={"epochs": self.steps, "steps": 0}) if self.steps else self
+
+    def taken(self, n: int) -> Counter[int]:
+        """Images in a step -> how many such steps it takes on n images."""
+        first, last = divmod(n, self.batch)
+        rounds, left = divmod(self.steps, first + bool(last)) if self.steps else (self.epochs + self.extra_epoch, 0)
+        found = Counter({self.batch: rounds * first + min(left, first)})
+        found[last] += rounds * bool(last) + max(0, left - first)
+        return +Counter({images: steps for images, steps in found.items() if images})
 
 
 class Flat(Settings):

@@ -112,13 +112,19 @@ class Batches(Protocol):
 
 def one_pass(n: int, rules: Batches, shape: Shape, network: Network, together: int) -> Work:
     """One pass of training over n images; `together` networks make it at once, each with images of its own."""
-    step = Operation("step", shape, network, getattr(rules, "precision", "float32"), together)
     work: Work = Counter()
     for size, calls in parts(n, rules.batch).items():
-        work[step, size] += calls
-        work[Operation("gather", shape), size] += calls * together
-        if rules.augment != "none":
-            work[Operation("augment", shape, option=rules.augment), size] += calls * together
+        work.update(times(calls, one_step(size, rules, shape, network, together)))
+    return work
+
+
+def one_step(n: int, rules: object, shape: Shape, network: Network, together: int) -> Work:
+    """One step on n images, for each of `together` networks images of its own."""
+    precision, augment = getattr(rules, "precision", "float32"), getattr(rules, "augment", "none")
+    work: Work = Counter({(Operation("step", shape, network, precision, together), n): 1})
+    work[Operation("gather", shape), n] += together
+    if augment != "none":
+        work[Operation("augment", shape, option=augment), n] += together
     return work
 
 

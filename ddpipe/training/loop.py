@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddpipe import settings
@@ -19,6 +18,7 @@ from ddpipe.memory import images_at_once
 from ddpipe.training import optimizers, schedules
 from ddpipe.training.batch import Batch
 from ddpipe.training.clipping import Each, alone
+from ddpipe.training.criteria import CRITERIA
 from ddpipe.training.optimizers import Optimizer
 
 Fetch = Callable[[Tensor | slice], Batch]  # row numbers -> images and targets on the device
@@ -51,13 +51,14 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
     return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext()
 
 
-def loss_of(network: nn.Module, precision: str = "float32") -> Loss:
-    """Mean cross-entropy of `network` against distributions over classes, its forward pass in `precision`."""
+def loss_of(network: nn.Module, precision: str = "float32", criterion: settings.Criterion = "cross-entropy") -> Loss:
+    """What `network` gives held against targets by `criterion`, its forward pass in `precision`."""
+    measure = CRITERIA[criterion]
 
     def loss(images: Tensor, targets: Tensor) -> Tensor:
         with autocast(precision, images.device):
             logits = network(images)
-        return F.cross_entropy(logits.to(targets.dtype), targets)
+        return measure(logits.to(targets.dtype), targets)
 
     return loss
 

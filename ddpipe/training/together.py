@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call, vmap
 
 from ddpipe import networks
 from ddpipe.errors import out_of_memory
+from ddpipe.settings import Criterion
 from ddpipe.training.batch import Batch
-from ddpipe.training.loop import autocast, loss_of
+from ddpipe.training.criteria import CRITERIA
+from ddpipe.training.loop import Loss, autocast, loss_of
 
 
 class Single:
@@ -23,8 +24,10 @@ class Single:
 
     size = 1
 
-    def __init__(self, network: networks.Classifier, precision: str = "float32"):
-        self.network, self.loss = network, loss_of(network, precision)
+    def __init__(
+        self, network: networks.Classifier, precision: str = "float32", criterion: Criterion = "cross-entropy"
+    ):
+        self.network, self.loss = network, loss_of(network, precision, criterion)
 
     def parameters(self) -> list[Tensor]:
         return list(self.network.parameters())
@@ -57,8 +60,15 @@ class Stack:
         network: the architecture; its own tensors are lent to one member after another.
     """
 
-    def __init__(self, network: networks.Classifier, size: int, precision: str = "float32"):
-        self.network, self.size, self.precision = network, size, precision
+    def __init__(
+        self,
+        network: networks.Classifier,
+        size: int,
+        precision: str = "float32",
+        criterion: Criterion = "cross-entropy",
+    ):
+        self.network, self.size, self.precision, self.measure = network, size, precision, CRITERIA[criterion]
+        self.loss: Loss = self.joint_loss
         self.weights = {name: self._stacked(p).requires_grad_() for name, p in network.named_parameters()}
         self.buffers = {name: self._stacked(b) for name, b in network.named_buffers()}
 
@@ -111,11 +121,11 @@ class Stack:
 
         return vmap(one)(self.weights, self.buffers, images)
 
-    def loss(self, images: Tensor, targets: Tensor) -> Tensor:
-        """The sum of the networks' mean cross-entropies, (): its gradient is each one's own."""
+    def joint_loss(self, images: Tensor, targets: Tensor) -> Tensor:
+        """The sum of the networks' mean losses, (): its gradient is each one's own."""
         with autocast(self.precision, images.device):
             logits = self.logits(images)
-        return self.size * F.cross_entropy(logits.flatten(0, 1).to(targets.dtype), targets.flatten(0, 1))
+        return self.size * self.measure(logits.flatten(0, 1).to(targets.dtype), targets.flatten(0, 1))
 
 
 def regroup(companies: Sequence[Sequence[int]], most: int | None) -> tuple[list[int], list[list[int]]]:
@@ -133,9 +143,14 @@ def regroup(companies: Sequence[Sequence[int]], most: int | None) -> tuple[list[
     return sorted(lost.union(*groups)), groups
 
 
-def together(network: networks.Classifier, size: int, precision: str = "float32") -> Single | Stack:
+Group = Single | Stack
+
+
+def together(
+    network: networks.Classifier, size: int, precision: str = "float32", criterion: Criterion = "cross-entropy"
+) -> Group:
     """`size` networks like `network`, which is the first of them while it is the only one."""
-    return Single(network, precision) if size == 1 else Stack(network, size, precision)
+    return Single(network, precision, criterion) if size == 1 else Stack(network, size, precision, criterion)
 
 
 def fastest(seconds: Callable[[int], float], most: int) -> int:

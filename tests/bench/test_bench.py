@@ -42,7 +42,7 @@ def test_time_of_an_outer_step(benchmark, table, name):
 @pytest.mark.parametrize("strategy", ["none", STRATEGY])
 def test_time_of_an_evaluation_network(benchmark, table, ipc, strategy):
     scene = Scene("dm", ipc)
-    rules = settings.Protocol(epochs=50)
+    rules = settings.Trained(epochs=50)
     labels = torch.arange(scene.num_classes).repeat_interleave(ipc)
     images = torch.randn(len(labels), 1, scene.side, scene.side, generator=generator("images"))
     targets, augment = F.one_hot(labels, scene.num_classes).to(images), Augment(strategy)

@@ -45,7 +45,7 @@ class Place:
 
     def __init__(self, shape: tuple, ipc: int, epochs: int, tested: int, device: str = "cpu"):
         self.architecture, self.channels, self.side, self.flip = shape
-        self.rules, self.device = settings.Protocol(epochs=epochs, extra_epoch=True, augment=DSA), device
+        self.rules, self.device = settings.Trained(epochs=epochs, extra_epoch=True, augment=DSA), device
         raw = torch.randint(256, (tested, self.channels, self.side, self.side), generator=generator("raw"))
         answers = torch.arange(tested) % CLASSES
         self.test = Resident(

@@ -208,7 +208,7 @@ def test_nothing_reads_or_changes_the_global_generators(objective, pool, start, 
         run = advanced(run_of(of(objective, pool, STRATEGY, start, regulariser)), 3)
         images, targets = (tensor.detach() for tensor in run.synthetic.decode())
         architecture = settings.ConvNet(kind="convnet", depth=1, width=4)
-        protocol = settings.Protocol(epochs=2, batch=4, augment=STRATEGY)
+        protocol = settings.Trained(epochs=2, batch=4, augment=STRATEGY)
         data = TrainingSet(lambda index: Batch(images[index], targets[index]), len(images))
         examination = Examination(architecture, protocol, resident(), len(SIZES), flip=True)
         (value,) = examination.accuracies(data, [Streams("evaluate")])

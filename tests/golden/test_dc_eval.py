@@ -17,7 +17,7 @@ def test_every_step_of_the_official_loop(case, monkeypatch):
     network = network_of(config["network"], golden.parameters())
     images, labels = golden["syn"], golden["labels"]
     targets = F.one_hot(labels, config["num_classes"]).to(images)
-    protocol = settings.Protocol(
+    protocol = settings.Trained(
         epochs=config["epoch_eval_train"],
         extra_epoch=config["num_epochs"] > config["epoch_eval_train"],
         lr=config["lr"],

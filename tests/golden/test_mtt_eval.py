@@ -21,7 +21,8 @@ def test_weights_and_accuracy_of_the_official_loop(case, variant, together, monk
     monkeypatch.setattr("ddpipe.networks.initialise_", lambda network, rng: restore_(network, golden["theta0"]))
     images, given = golden["images"], golden[keys["labels_key"]]
     targets = given if given.is_floating_point() else F.one_hot(given, config["num_classes"]).to(images)
-    data = evaluation.TrainingSet(lambda index: Batch(images[index], targets[index]), len(images), config["lr"])
+    hints = {"lr": torch.tensor(config["lr"], dtype=torch.float64)}
+    data = evaluation.TrainingSet(lambda index: Batch(images[index], targets[index]), len(images), hints)
     examination = evaluation.Examination(
         architecture(config["network"]), protocol(config), unseen(golden), config["num_classes"], flip=True
     )
@@ -44,10 +45,10 @@ def architecture(spec: dict) -> settings.ConvNet:
     )
 
 
-def protocol(config: dict) -> settings.Protocol:
+def protocol(config: dict) -> settings.Trained:
     assert config["lr_decay_after_epoch_index"] == config["epochs"] // 2 + 1
     assert (config["lr_decay_factor"], config["dampening"], config["nesterov"]) == (0.1, 0.0, False)
-    return settings.Protocol(
+    return settings.Trained(
         epochs=config["epochs"],
         extra_epoch=config["num_epochs"] > config["epochs"],
         learned_lr=True,

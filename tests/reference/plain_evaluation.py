@@ -31,7 +31,7 @@ class Augmented(Dataset):
 
 def evaluate(
     network: nn.Module,
-    rules: settings.Protocol,
+    rules: settings.Trained,
     training: TensorDataset,
     test: TensorDataset,
     flip: bool,

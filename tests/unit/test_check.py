@@ -149,12 +149,12 @@ def test_sets_without_a_learned_step_size(cell: str, project: Project, capsys: p
     row = {"cell": cell, "dataset": "tiny", "data": "tiny", "network": "small", "protocol": "mtt"}
     project.set("params.yaml", f"evaluations.{cell}-small-mtt", row)
     assert project.run("check") == 2
-    said = f"evaluations.{cell}-small-mtt.protocol: 'mtt' trains with the step size that was learned with the set"
-    assert said in capsys.readouterr().err
+    said = f"evaluations.{cell}-small-mtt.protocol: 'mtt' needs the hint lr (one number) of the set, but "
+    assert f"{said}{cell.partition('-')[0]!r} leaves none; name another protocol" in capsys.readouterr().err
     project.set(f"ddpipe/methods/{cell.partition('-')[0]}.yaml", f"grid.{cell}.protocol", "mtt")
     project.set("params.yaml", "evaluations", {})
     assert project.run("check") == 2
-    assert f"grid.{cell}.protocol: 'mtt' trains" in capsys.readouterr().err
+    assert f"grid.{cell}.protocol: 'mtt' needs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -92,5 +92,5 @@ def test_a_pool_of_last_snapshots_may_train_as_long_as_it_likes(root: Path) -> N
 
 @pytest.mark.parametrize("extra", [False, True])
 def test_passes_are_those_of_the_code(extra: bool) -> None:
-    numbers = settings.Protocol(epochs=3, extra_epoch=extra)
+    numbers = settings.Trained(epochs=3, extra_epoch=extra)
     assert buffers.passes(numbers) == loop.passes(numbers)

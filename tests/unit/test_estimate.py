@@ -127,7 +127,7 @@ def test_checkpoints_are_written() -> None:
 
 
 def test_evaluation() -> None:
-    rules = settings.Protocol(epochs=300, extra_epoch=True, batch=256, networks=20, augment="crop")
+    rules = settings.Trained(epochs=300, extra_epoch=True, batch=256, networks=20, augment="crop")
     found = work.evaluation(rules, 5, 500, CIFAR, NETWORK, 1)
     passes = 5 * 20 * 301
     assert calls(found, "step") == {256: passes, 244: passes} == calls(found, "augment")
@@ -138,7 +138,7 @@ def test_evaluation() -> None:
 
 
 def test_networks_that_are_trained_together() -> None:
-    rules = settings.Protocol(epochs=10, batch=256, networks=5, precision="bfloat16")
+    rules = settings.Trained(epochs=10, batch=256, networks=5, precision="bfloat16")
     found = work.evaluation(rules, 1, 100, CIFAR, NETWORK, 2)
     pair, single = (Operation("step", CIFAR.shape, NETWORK, "bfloat16", n) for n in (2, 1))
     assert found[pair, 100] == 20 and found[single, 100] == 10
@@ -330,3 +330,21 @@ def test_the_table(project: Project) -> None:
     assert "dm-tiny-1 2.0 h, " in show.costs(found, estimates, [], "a device") and "tiny  " not in show.costs(
         found, estimates, [], "a device"
     )
+
+
+def test_steps_replays_and_ridge_regressions() -> None:
+    """A training of the paced kind, what a replay's settings tell, and features of the whole set in place of steps."""
+    stepped = settings.Trained(steps=5, batch=200, networks=2, augment="crop")
+    found = work.evaluation(stepped, 1, 500, CIFAR, NETWORK, 1)
+    assert found is not None and calls(found, "step") == {200: 2 * 4, 100: 2} == calls(found, "augment")
+    replay = settings.Replay(kind="replay", networks=2)
+    assert work.evaluation(replay, 1, 500, CIFAR, NETWORK, 2) is None
+    found = work.evaluation(replay, 3, 500, CIFAR, NETWORK, 2, {"T": 30, "S": 10})
+    assert found is not None and calls(found, "step") == {50: 3 * 30} and calls(found, "initialise") == {1: 3 * 2}
+    ridge = settings.Ridge(kind="ridge", networks=2)
+    found = work.evaluation(ridge, 1, 500, CIFAR, NETWORK, 1)
+    assert found is not None and calls(found, "step") == {}
+    assert calls(found, "forward") == {500: 2, 1024: 2 * 9, 784: 2}
+    trained = settings.Ridge(kind="ridge", networks=2, training=settings.SetTraining(epochs=3, batch=500))
+    found = work.evaluation(trained, 1, 500, CIFAR, NETWORK, 1)
+    assert found is not None and calls(found, "step") == {500: 6}

@@ -44,17 +44,18 @@ def unseen() -> Resident:
 def learnable(lr: float | None = None) -> TrainingSet:
     test = unseen()
     images, targets = test.batch(torch.arange(20)), F.one_hot(test.labels[:20], CLASSES).float()
-    return TrainingSet(lambda index: Batch(images[index], targets[index]), 20, lr)
+    hints = {} if lr is None else {"lr": torch.tensor(lr, dtype=torch.float64)}
+    return TrainingSet(lambda index: Batch(images[index], targets[index]), 20, hints)
 
 
 def examination(compiled: bool = False, **rules) -> Examination:
-    return Examination(SMALL, settings.Protocol(**{"epochs": 4} | rules), unseen(), CLASSES, True, compiled)
+    return Examination(SMALL, settings.Trained(**{"epochs": 4} | rules), unseen(), CLASSES, True, compiled)
 
 
 @pytest.mark.parametrize("targets", [HARD, SOFT], ids=["hard", "soft"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_stack_learns_what_each_network_learns_alone(name, targets):
-    rules = settings.Protocol(
+    rules = settings.Trained(
         **{"epochs": 6, "extra_epoch": True, "lr": 0.05, "batch": 4, "drop": "staged", "drop_resets_momentum": False},
         **{"augment": "color_crop_cutout_flip_scale_rotate", "cutmix": 0.5},
     )

@@ -159,8 +159,10 @@ def test_the_learned_step_size_is_used(judged):
 def test_a_set_without_a_step_size_is_refused(judged, capsys):
     judged.set("params.yaml", f"{RULES}.learned_lr", True)
     line = refusal(judged, capsys)
-    assert line.startswith(f"error: protocols.quick.learned_lr: set 0 of {CELL} was made without a step size; ")
-    assert line.endswith("evaluate it under a protocol with its own lr")
+    assert line.startswith(
+        f"error: grid.{CELL}.protocol: 'quick' needs the hint lr (one number) of the set, but set 0 of "
+    )
+    assert line.endswith(f"{CELL} leaves none; name another protocol, for example 'again'")
 
 
 @pytest.mark.parametrize(("lr", "told"), [(-0.1, "is -0.1;"), (0.0, "is 0;"), (1e30, "1e+30 learned with set 0")])

@@ -180,7 +180,7 @@ STRATEGIES = ["none", "color_crop_cutout_flip_scale_rotate", "idc:color_crop_fli
 @pytest.mark.parametrize("strategy", [*STRATEGIES, *SIAMESE_OPERATIONS, "older:crop_scale_rotate"])
 @pytest.mark.parametrize("side", [9, 28])
 def test_augmentation_draws_and_does_what_ddpipe_does(strategy: str, side: int) -> None:
-    protocol = settings.Protocol(epochs=1, augment=strategy)
+    protocol = settings.Trained(epochs=1, augment=strategy)
     how, policy = rules(protocol, flip=True)["augment"], augmentation.make(strategy)
     images, rng = torch.rand(7, 3, side, side), torch.Generator()
     for seed in range(6):
@@ -233,7 +233,7 @@ def test_a_network_that_the_program_lacks_is_named() -> None:
 
 @pytest.mark.parametrize("drop", ["half", "staged", "never"])
 def test_learning_rates_of_all_passes(drop: str) -> None:
-    protocol = settings.Protocol(epochs=13, drop=drop, extra_epoch=True, lr=0.5)  # type: ignore[arg-type]
+    protocol = settings.Trained(epochs=13, drop=drop, extra_epoch=True, lr=0.5)  # type: ignore[arg-type]
     told, lr = rules(protocol, flip=True), 0.0
     for number in range(loop.passes(protocol)):
         lr = told["rates"].get(str(number), lr)
@@ -281,7 +281,7 @@ def test_rules_in_words(project: Project) -> None:
 
 
 def test_forbidden_flips_are_left_out() -> None:
-    protocol = settings.Protocol(epochs=1, augment="color_flip")
+    protocol = settings.Trained(epochs=1, augment="color_flip")
     assert rules(protocol, flip=False)["augment"] == {"policy": "one", "operations": ["color"]}
 
 
@@ -289,7 +289,7 @@ def test_the_learned_step_size_is_exported(project: Project) -> None:
     chosen = ddpipe.load(project.root / "data/distilled/dm-tiny-1")
     project.set("params.yaml", "protocols.quick.learned_lr", True)
     found = config.load(project.root)
-    with pytest.raises(UserError, match="grid.dm-tiny-1.protocol: 'quick' trains with the step size"):
+    with pytest.raises(UserError, match="grid.dm-tiny-1.protocol: 'quick' needs the hint lr .one number."):
         describe(found, found.row("dm-tiny-1"), chosen, 0)
     chosen.hints["lr"] = torch.tensor(0.25)
     assert describe(found, found.row("dm-tiny-1"), chosen, 0)["training"]["rates"]["0"] == 0.25

@@ -147,7 +147,7 @@ def read(tree: Any) -> Any:
     idle = {"exceptions"}
     if isinstance(tree, settings.Training) and tree.drop == "never":
         idle.add("drop_resets_momentum")
-    if isinstance(tree, settings.Protocol) and tree.learned_lr:
+    if isinstance(tree, settings.SetTraining) and tree.learned_lr:
         idle.add("lr")
     if isinstance(tree, settings.Distillation) and not tree.objective.draws_real:
         idle.add("real_batch")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ddpipe import memory, settings
+from ddpipe.evaluation.trouble import explanation
 from ddpipe.memory import images_at_once
-from stages.evaluate import explanation
 from tests.contracts.compositions import of
 from tests.unit.small_project import ROOT, arrays
 
@@ -156,7 +156,7 @@ def test_large_images_are_tested_in_smaller_batches():
 
 
 def test_no_batch_is_set_to_nothing():
-    rules = settings.Protocol(epochs=1, batch=1)
-    data = type("Data", (), {"n": 9, "lr": None})()
-    said = explanation(MemoryError(), rules, "protocols.quick", "set 0", data, 1)
+    rules = settings.Trained(epochs=1, batch=1)
+    data, examination = type("Data", (), {"n": 9})(), type("Examination", (), {"protocol": rules})()
+    said = explanation(MemoryError(), examination, "protocols.quick", "set 0", data, 1)
     assert said and "set it to" not in said and "smaller network" in said

@@ -2,7 +2,7 @@
 
 import torch
 
-from ddpipe.distilled.styles import Styles
+from ddpipe.evaluation.styles import Styles
 from ddpipe.randomness import generator
 from ddpipe.synthetic import Batch
 

@@ -36,7 +36,7 @@ def network(seed: int = 0, norm: str = "instance") -> networks.Classifier:
 
 
 def finished(judge: nn.Module, **protocol) -> list[int]:
-    rules = settings.Protocol(**protocol)
+    rules = settings.Trained(**protocol)
     return list(loop.train(judge, rules, fetch, N, NONE, generator("order")))
 
 
@@ -47,7 +47,7 @@ def weights(judge: nn.Module) -> torch.Tensor:
 @pytest.mark.parametrize(("extra", "passes"), [(False, 3), (True, 4)])
 def test_every_pass_is_announced(extra, passes):
     assert finished(network(), epochs=3, extra_epoch=extra) == list(range(passes))
-    assert loop.passes(settings.Protocol(epochs=3, extra_epoch=extra)) == passes
+    assert loop.passes(settings.Trained(epochs=3, extra_epoch=extra)) == passes
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4, 9])
@@ -138,7 +138,7 @@ def test_a_staged_rate_is_idcs_scheduler(epochs):
 def test_soft_targets_are_trained_on():
     soft = torch.softmax(normal(N, CLASSES), 1)
     judge, other = network(), network()
-    rules = settings.Protocol(epochs=1, lr=0.5, momentum=0.0, weight_decay=0.0)
+    rules = settings.Trained(epochs=1, lr=0.5, momentum=0.0, weight_decay=0.0)
     list(loop.train(judge, rules, lambda index: Batch(IMAGES[index], soft[index]), N, NONE, generator("order")))
     loss = -(soft * other(IMAGES).log_softmax(1)).sum(1).mean()
     gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, other.parameters())])

@@ -1,0 +1,164 @@
+"""Criteria, steps in place of epochs, and the exported program's own version of every rule."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ddpipe import networks, settings
+from ddpipe.config import validate
+from ddpipe.distilled import standalone
+from ddpipe.distilled.export import training as exported
+from ddpipe.errors import UserError
+from ddpipe.evaluation import TrainingSet
+from ddpipe.evaluation.rule import make
+from ddpipe.evaluation.styles import Styles
+from ddpipe.randomness import Streams, generator
+from ddpipe.settings.protocols import records
+from ddpipe.training.batch import Batch
+from ddpipe.training.criteria import CRITERIA
+from ddpipe.training.loop import passes, rate
+
+CLASSES, SIDE, V = 3, 8, 12
+SMALL = settings.ConvNet(kind="convnet", depth=1, width=4)
+IMAGES = torch.randn(V, 1, SIDE, SIDE, generator=generator("criteria"))
+SOFT = torch.rand(V, CLASSES, generator=generator("criteria targets")).softmax(1)
+NUMBERS = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.001, "batch": 5, "drop": "never", "augment": "none"}
+
+
+def learned(scale: settings.Scale = "one-hot", **hints: torch.Tensor) -> TrainingSet:
+    targets = SOFT if scale == "one-hot" else SOFT - 1 / CLASSES
+    return TrainingSet(lambda index: Batch(IMAGES[index], targets[index]), V, hints, None, scale)
+
+
+def end(protocol: settings.Protocol, data: TrainingSet, size: int = 1) -> list[torch.Tensor]:
+    """The weights of the networks that know `data`."""
+    rule = make(protocol, flip=True)
+    group = rule.gather(networks.build(SMALL, 1, SIDE, CLASSES), size)
+    members = rule.fit(group, data, [Streams("criteria", number) for number in range(size)])
+    return [nn.utils.parameters_to_vector(network.parameters()).detach().clone() for network in members]
+
+
+def test_the_formulas() -> None:
+    outputs = torch.randn(4, CLASSES, generator=generator("outputs"))
+    targets = SOFT[:4]
+    expected = sum(0.5 * sum((o - t) ** 2 for o, t in zip(row, want)) for row, want in zip(outputs, targets)) / 4  # noqa: B905
+    torch.testing.assert_close(CRITERIA["squared-error"](outputs, targets), torch.as_tensor(expected))
+    assert torch.equal(CRITERIA["cross-entropy"](outputs, targets), F.cross_entropy(outputs, targets))
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_squared_errors_are_taken_from_centred_targets(size: int) -> None:
+    rules = settings.Trained.model_validate(NUMBERS | {"epochs": 3, "criterion": "squared-error"})
+    found = end(rules, learned(), size)
+    for one, other in zip(found, end(rules, learned("centred"), size), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(found[0], end(rules.model_copy(update={"criterion": "cross-entropy"}), learned())[0])
+    if size == 2:
+        torch.testing.assert_close(found[0], end(rules, learned())[0], rtol=1e-3, atol=1e-5)
+
+
+def test_centred_targets_of_a_factorised_set() -> None:
+    styles = Styles(torch.arange(V) // 2)
+    data = TrainingSet(lambda index: Batch(IMAGES[index], SOFT[index]), len(styles), {}, styles)
+    batch = data.scores().seen_by(Streams("styles"))(torch.arange(len(styles)))
+    torch.testing.assert_close(batch.targets.sum(1), torch.zeros(len(styles)), atol=1e-6, rtol=0)
+    assert data.size == V and data.n == V // 2
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7])
+def test_steps_are_counted_in_place_of_epochs(steps: int) -> None:
+    """A pass has three batches; four passes end where twelve steps do, and fewer steps are a beginning of these."""
+    rules = settings.Trained.model_validate(NUMBERS | {"steps": steps})
+    seen: list[int] = []
+
+    def fetch(index: torch.Tensor | slice) -> Batch:
+        assert isinstance(index, torch.Tensor)
+        seen.extend(index.tolist())
+        return Batch(IMAGES[index], SOFT[index])
+
+    announced: list[int] = []
+    rule = make(rules, flip=True)
+    group = rule.gather(networks.build(SMALL, 1, SIDE, CLASSES), 1)
+    rule.fit(group, TrainingSet(fetch, V), [Streams("criteria", 0)], lambda: announced.append(0))
+    assert len(announced) == steps == rule.ticks
+    assert Counter(rules.taken(V)) == Counter(+Counter({5: steps - steps // 3, 2: steps // 3}))
+    assert len(seen) == sum(images * calls for images, calls in rules.taken(V).items())
+    assert sorted(seen[:V]) == list(range(V))[: len(seen)] or len(seen) < V
+    whole = end(settings.Trained.model_validate(NUMBERS | {"epochs": 4}), learned())[0]
+    assert torch.equal(whole, end(settings.Trained.model_validate(NUMBERS | {"steps": 12}), learned())[0])
+
+
+def test_the_learning_rate_of_steps() -> None:
+    rules = settings.Trained.model_validate(NUMBERS | {"steps": 12, "drop": "staged"}).paced()
+    assert passes(rules) == 12
+    assert [rate(rules, number) for number in (7, 8, 9, 10)] == pytest.approx([0.1, 0.02, 0.02, 0.004])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"epochs": 3, "steps": 3}, "epochs or steps must be a number above 0, and not both"),
+        ({"steps": 3, "extra_epoch": True}, "extra_epoch is of no meaning with steps"),
+        ({"extra_epoch": False}, "x.epochs: this key is missing; add it, or steps in its place"),
+        ({"epochs": 3}, "x.extra_epoch: this key is missing"),
+        ({"steps": 3, "criterion": "mse"}, "x.criterion: must be 'cross-entropy' or 'squared-error', not 'mse'"),
+    ],
+)
+def test_mistakes_in_what_is_counted(change: dict, told: str) -> None:
+    with pytest.raises(UserError) as error:
+        validate(settings.AnyProtocol, NUMBERS | {"networks": 1} | change, "x")
+    assert told in str(error.value)
+    stated = NUMBERS | {"networks": 1, "steps": 3}
+    assert validate(settings.AnyProtocol, stated, "x").steps == 3
+
+
+# --- the exported program ---------------------------------------------------------------------------------------------
+
+
+PROTOCOLS: dict[str, settings.Protocol] = {
+    "trained": settings.Trained.model_validate(NUMBERS | {"epochs": 3, "batch": 20}),
+    "steps": settings.Trained.model_validate(NUMBERS | {"steps": 4, "batch": 20, "drop": "staged"}),
+    "squared": settings.Trained.model_validate(NUMBERS | {"epochs": 2, "batch": 20, "criterion": "squared-error"}),
+    "replay": settings.Replay(kind="replay"),
+    "squared replay": settings.Replay(kind="replay", criterion="squared-error"),
+    "ridge": settings.Ridge(kind="ridge", regularisation=0.01),
+    "trained ridge": settings.Ridge(
+        kind="ridge",
+        regularisation=0.01,
+        training=settings.SetTraining.model_validate(NUMBERS | {"epochs": 3, "batch": 20}),
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "scale"), [(name, scale) for name in PROTOCOLS for scale in PROTOCOLS[name].scales])
+def test_the_exported_program_does_the_same(name: str, scale: settings.Scale, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without augmentation, in batches that hold the whole set, nothing is random but the first weights."""
+    protocol = PROTOCOLS[name]
+    hints = {"lr": torch.tensor([0.3, 0.1, 0.2]), "blocks": torch.tensor([0.0, 1.0] * (V // 2))}
+    data = learned(scale, **hints)
+    about = {
+        **{"network": SMALL.model_dump(), "shape": [1, SIDE, SIDE], "classes": ["a", "b", "c"], "targets": scale},
+        "training": exported(protocol, True, hints),
+    }
+    arrays = {f"hint_{key}": value for key, value in hints.items()}
+    arrays |= dict(zip(("images", "targets"), data.fetch(slice(0, V)), strict=True))
+    fresh = standalone.network(about)
+    drawn = networks.create(SMALL, 1, SIDE, CLASSES, Streams("criteria", 0)("init"))
+    nn.utils.vector_to_parameters(nn.utils.parameters_to_vector(drawn.parameters()), fresh.parameters())
+    monkeypatch.setattr(standalone, "network", lambda about: fresh)
+    alone = nn.utils.parameters_to_vector(standalone.train(about, arrays).parameters()).detach()
+    torch.testing.assert_close(alone, end(protocol, data)[0], rtol=1e-3, atol=1e-5)
+
+
+def test_every_kind_has_a_record_and_a_module_of_its_name() -> None:
+    kinds = records()
+    assert {"trained", "replay", "ridge"} <= kinds.keys()
+    folder = Path(standalone.__file__).parents[1] / "evaluation"
+    for kind, record in kinds.items():
+        assert record.model_fields["kind"].annotation.__args__ == (kind,)  # type: ignore[union-attr]
+        assert (folder / f"{kind}.py").is_file()
+    assert {type(protocol).__name__ for protocol in PROTOCOLS.values()} == {kind.__name__ for kind in kinds.values()}
