@@ -169,13 +169,19 @@ class Config:
 
     def overrides(self, cell: str) -> dict:
         """What params.yaml says about the cell's method, less its `base`; {} means as in the recipe."""
-        return {
-            key: value for key, value in self.params.methods.get(self.row(cell).method, {}).items() if key != "base"
-        }
+        return self.changes(self.row(cell).method)
+
+    def changes(self, method: str) -> dict:
+        """What params.yaml says about `method`, less its `base`."""
+        return {key: value for key, value in self.params.methods.get(method, {}).items() if key != "base"}
 
     def layers(self, cell: str) -> list[tuple[str, dict]]:
         """(where, numbers) pairs; later ones win."""
-        row = self.row(cell)
+        return self.layers_of(self.row(cell))
+
+    def layers_of(self, row: settings.Row) -> list[tuple[str, dict]]:
+        """The layers of a row, whether the grid has it or not."""
+        cell = row.name
         if row.method not in self.params.methods:
             known = did_you_mean(row.method, list(self.params.methods))
             raise UserError(f"methods.{row.method}: cell {cell} needs this line in params.yaml{known}")
@@ -190,7 +196,7 @@ class Config:
         return [
             (f"{file}.parts", recipe.parts),
             (f"{file}.cells.{row.cell}", recipe.cells[row.cell]),
-            (f"params.yaml:methods.{row.method}", self.overrides(cell)),
+            (f"params.yaml:methods.{row.method}", self.changes(row.method)),
         ]
 
     def sources(self, row: settings.Row) -> str:

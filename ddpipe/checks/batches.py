@@ -21,21 +21,29 @@ def batches(config: Config) -> Iterator[str]:
         if known and buffer.network in params.networks and known.train:
             why = lone(params.networks[buffer.network], known.resolution, known.train, buffer.batch)
             yield from [f"experts.{name}.{why}"] if why else []
+    for cell, row in config.rows.items():
+        known = sizes.get(row.data)
+        if known is None or row.student not in params.networks:
+            continue
+        try:
+            resolved = config.resolved(cell)
+        except UserError:
+            continue  # `check.rows` says it
+        for key, n, batch in trained(resolved, row.ipc, known.classes):
+            if why := lone(params.networks[row.student], known.resolution, n, batch):
+                yield f"methods.{row.method}.{key}.{why} (for {cell})"
     judged = [(cell, row.network, row.protocol) for cell, row in config.rows.items()]
     judged += [(entry.cell, entry.network, entry.protocol) for entry in config.evaluations.values()]
     for cell, network, protocol in judged:
-        row = config.rows.get(cell)
-        known = sizes.get(row.data) if row else None
-        if row is None or known is None or network not in params.networks:
+        judge = config.rows.get(cell)
+        known = sizes.get(judge.data) if judge else None
+        if judge is None or known is None or network not in params.networks:
             continue
         try:
-            resolved, rules = config.resolved(cell), config.protocol(protocol, row.dataset)
+            resolved, rules = config.resolved(cell), config.protocol(protocol, judge.dataset)
         except UserError:
-            continue  # `check.rows` says it
-        for key, n, batch in trained(resolved, row.ipc, known.classes) if network == row.network else ():
-            if why := lone(params.networks[network], known.resolution, n, batch):
-                yield f"methods.{row.method}.{key}.{why} (for {cell})"
-        shown = known.train if row.ipc == "all" else seen(resolved, row.ipc) * known.classes
+            continue
+        shown = known.train if judge.ipc == "all" else seen(resolved, judge.ipc) * known.classes
         if shown and (why := lone(params.networks[network], known.resolution, shown, rules.batch)):
             yield f"protocols.{protocol}.{why} (for {cell})"
 

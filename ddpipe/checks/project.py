@@ -21,7 +21,6 @@ from ddpipe.pipeline import record
 from ddpipe.pipeline.links import links
 
 RESERVED = ("size", "nfiles")  # DVC leaves parameters of these names out of the keys of its run cache
-CORESETS = "ddpipe/selections/coresets.py"
 TABLES = range(1, 5)  # of the survey
 
 
@@ -128,6 +127,7 @@ def rows(config: Config) -> Iterator[str]:
         where = f"grid.{cell}"
         yield from known(row.dataset, params.datasets, f"{where}.dataset", "datasets")
         yield from known(row.data, params.datasets, f"{where}.data", "datasets")
+        yield from known(row.student, params.networks, f"{where}.student", "networks")
         yield from known(row.network, params.networks, f"{where}.network", "networks")
         yield from known(row.protocol, params.protocols, f"{where}.protocol", "protocols")
         yield from needs(config, where, row)
@@ -154,10 +154,9 @@ def needs(config: Config, where: str, row: settings.Row) -> Iterator[str]:
 
 
 def pairing(config: Config, where: str, row: settings.Row, resolved: Any) -> Iterator[str]:
-    """That the row names the files and inputs of its resolved parts."""
+    """That the row names the inputs of its resolved parts."""
     by = config.sources(row)
     if isinstance(resolved, settings.Selection):
-        expected = {"objective": CORESETS, "synthetic": CORESETS}
         if (resolved.rule == "whole") != (row.ipc == "all"):
             yield f"{where}.ipc: {row.ipc}, but rule {resolved.rule!r} (of {by}) " + (
                 "takes all images: set it to all" if resolved.rule == "whole" else "needs a number of images per class"
@@ -169,9 +168,9 @@ def pairing(config: Config, where: str, row: settings.Row, resolved: Any) -> Ite
             if row.buffer is None:
                 told = f"rule {resolved.rule} (of {by}) chooses in the features of a network"
                 yield f"{where}.needs: {told}: name data/experts/<buffer>"
-            elif buffer and buffer.network != row.network:
+            elif buffer and buffer.network != row.student:
                 yield (
-                    f"{where}.network: {row.network!r}, but {row.needs} holds networks {buffer.network!r}; "
+                    f"{where}.student: {row.student!r}, but {row.needs} holds networks {buffer.network!r}; "
                     "name a buffer of this network"
                 )
             elif buffer and buffer.networks < resolved.sets:
@@ -179,19 +178,8 @@ def pairing(config: Config, where: str, row: settings.Row, resolved: Any) -> Ite
                     f"experts.{row.buffer}.networks: {buffer.networks}, but {row.method} chooses {resolved.sets} sets, "
                     f"each in the features of another network; set it to {resolved.sets} or more"
                 )
-    else:
-        expected = {
-            "objective": f"ddpipe/objectives/{resolved.objective.name}.py",
-            "synthetic": f"ddpipe/synthetic/{resolved.synthetic.name}.py",
-        }
-        if row.ipc == "all":
-            yield f"{where}.ipc: 'all' is for rule 'whole'; {row.method} (of {by}) needs a number of images per class"
-    for part, path in expected.items():
-        if getattr(row, part) != path:
-            told = f"but its resolved settings (of {by}) use {path}; name this file"
-            yield f"{where}.{part}: {getattr(row, part)!r}, {told}"
-        elif not (config.root / path).is_file():
-            yield f"{where}.{part}: {path} does not exist; add it or choose another part"
+    elif row.ipc == "all":
+        yield f"{where}.ipc: 'all' is for rule 'whole'; {row.method} (of {by}) needs a number of images per class"
 
 
 def evaluations(config: Config) -> Iterator[str]:

@@ -74,7 +74,7 @@ def experts(config: Config, step: Step, key: str, stacked: bool) -> Demand | str
 
 def distill(config: Config, step: Step, key: str, stacked: bool) -> Demand | str:
     row, chosen = config.row(key), config.resolved(key)
-    data, network = data_of(config, row.data), config.network(row.network)
+    data, network = data_of(config, row.data), config.network(row.student)
     if data is None:
         return unprepared(row.data)
     n = length(config, key, data)
@@ -119,7 +119,7 @@ def length(config: Config, cell: str, data: Data) -> int:
         return data.train
     if isinstance(chosen, settings.Selection):
         return row.ipc * data.shape.classes
-    found = Cell(chosen, data, row.ipc, config.network(row.network))
+    found = Cell(chosen, data, row.ipc, config.network(row.student))
     return found.classes * found.bases
 
 

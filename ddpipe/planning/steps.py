@@ -4,6 +4,7 @@
 """
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,8 +137,17 @@ def changes(stage: Any, upstream: list[Any]) -> Iterator[str]:
         elif status and dep.fs_path in made:
             if dep.hash_info != made[dep.fs_path].hash_info:
                 yield f"{dep} modified"
+        elif status and (folder := next((made[path] for path in made if dep.fs_path.startswith(path + os.sep)), None)):
+            if (listed := within(folder, dep.fs_path)) and dep.hash_info != listed[1]:
+                yield f"{dep} modified"
         elif status:
             yield f"{dep} missing"
+
+
+def within(folder: Any, path: str) -> Any:
+    """What the cache lists of the file `path` in the output `folder`, its hash last; None where it has no list."""
+    listing = folder.get_obj()
+    return listing and listing.get(Path(path).relative_to(folder.fs_path).parts)
 
 
 def in_run_cache(stage: Any) -> bool:

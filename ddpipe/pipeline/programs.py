@@ -1,0 +1,191 @@
+"""The code that is a cell's mathematics, as digests: data/programs/<method>.json, on which DVC lets the cells depend.
+
+Of a method it is the modules of its parts, and what they import, as far as it lies in ROOMS; of the loop and of the
+features of herding and K-Center the modules' own text. Comments, docstrings, blank lines and import statements do not
+count, so that they redistil nothing; nor does shared code outside the rooms: networks (tests hold their
+parameter counts and golden values), data, files, randomness.
+"""
+
+import ast
+import hashlib
+import io
+import tokenize
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from ddpipe import settings
+from ddpipe.config import Config, resolve
+from ddpipe.errors import UserError
+from ddpipe.files.artifacts import read_json
+from ddpipe.settings import strategy
+
+FOLDER = Path("data/programs")
+EXPERTS = "experts"  # the name of what the stage `experts` depends on
+SOURCES = Path(__file__).parents[2]  # where the package `ddpipe` lies
+ROOMS = ("augmentation", "distillation", "experts", "objectives", "selections", "students", "synthetic", "training")
+OTHERS = ("ddpipe.distillation.checkpoints", "ddpipe.distillation.finite", "ddpipe.experts.buffer")  # no mathematics
+
+Digests = dict[str, str]  # path of a module in the project -> SHA-256 of its code
+
+
+def programs(config: Config, sources: Path = SOURCES) -> dict[str, Digests]:
+    """What each file of FOLDER says: one for every method with rows, and one for the experts."""
+    methods = {row.method: row for row in config.rows.values()}
+    found = {method: of_method(config, row, sources) for method, row in methods.items()}
+    return found | {EXPERTS: digests(["ddpipe.experts.training"], sources=sources)}
+
+
+def of_method(config: Config, row: settings.Row, sources: Path = SOURCES) -> Digests:
+    """The mathematics of the method of `row`: of all cells of its recipe, whether they have rows or not."""
+    modules: set[str] = set()
+    texts: set[str] = set()
+    for cell in config.recipe(row.recipe).cells if row.recipe in config.recipes else ():
+        try:
+            chosen = resolve(config.layers_of(row.model_copy(update={"cell": cell})))
+        except UserError:
+            continue  # `ddpipe check` says it, and the cell's stage does
+        modules |= set(implementations(chosen))
+        if isinstance(chosen, settings.Distillation):
+            texts.add("ddpipe.distillation.loop")  # which can import every part
+        elif chosen.rule in ("herding", "kcenter"):
+            texts.add("ddpipe.experts.training")  # it has their features
+    return digests(modules, texts, sources)
+
+
+def implementations(chosen: settings.Cell) -> Iterator[str]:
+    """The modules that a cell's settings name."""
+    if isinstance(chosen, settings.Selection):
+        yield "ddpipe.selections.coresets"
+        return
+    yield "ddpipe.distillation.outer"
+    if chosen.average is not None:
+        yield "ddpipe.distillation.average"
+    yield f"ddpipe.objectives.{chosen.objective.name}"
+    yield f"ddpipe.synthetic.{chosen.synthetic.name}"
+    yield f"ddpipe.students.{chosen.students.name}"
+    if chosen.regulariser is not None:
+        yield f"ddpipe.objectives.{chosen.regulariser.name}"
+    for augment in (chosen.augment, getattr(chosen.students, "augment", "none")):
+        if augment.startswith(strategy.IDC):
+            yield "ddpipe.augmentation.composed"
+        elif augment.startswith(strategy.OLDER):
+            yield "ddpipe.augmentation.older"
+
+
+def current(config: Config, row: settings.Row | None = None) -> Digests:
+    """The mathematics of the method of `row` (None: of experts) as it is now.
+
+    Raises:
+        UserError: DVC would record another for what is made now, as the code has changed since the stage `programs`.
+    """
+    now = digests(["ddpipe.experts.training"]) if row is None else of_method(config, row)
+    path = config.root / FOLDER / f"{EXPERTS if row is None else row.method}.json"
+    if path.exists() and (then := read_json(path)) != now:
+        changed = min(file for file in now.keys() | dict(then).keys() if now.get(file) != dict(then).get(file))
+        raise UserError(f"{path}: {changed} has changed since it was written; run `dvc repro programs`")
+    return now
+
+
+def digests(modules: Iterable[str], texts: Iterable[str] = (), sources: Path = SOURCES) -> Digests:
+    """Of `modules` and all that they import, directly or not, and of the modules `texts` alone."""
+    found: set[str] = set()
+    left = list(modules)
+    while left:
+        if (module := left.pop()) not in found:
+            found.add(module)
+            left += [other for other in imports(module, sources) if is_mathematics(other)]
+    paths = {file(module, sources) for module in found.union(texts)}
+    return {path.relative_to(sources).as_posix(): digest(text(path)) for path in sorted(paths)}
+
+
+def is_mathematics(module: str) -> bool:
+    return (
+        any(module.startswith(f"ddpipe.{room}.") or module == f"ddpipe.{room}" for room in ROOMS)
+        and module not in OTHERS
+    )
+
+
+def imports(module: str, sources: Path) -> Iterator[str]:
+    """The modules of the program from which `module` takes names: not the package that passes them on."""
+    for source, name in taken(text(file(module, sources))).values():
+        yield origin(source, name, sources)
+
+
+def origin(module: str, name: str, sources: Path) -> str:
+    """The module that defines what `from module import name` gives."""
+    if is_module(f"{module}.{name}", sources):
+        return f"{module}.{name}"
+    path = file(module, sources)
+    passed_on = taken(text(path)) if path.name == "__init__.py" else {}
+    return origin(*passed_on[name], sources) if name in passed_on else module
+
+
+@cache
+def taken(code: str) -> dict[str, tuple[str, str]]:
+    """Name in `code` -> the module of the program and the name there from which it is imported; "" for the module."""
+    found = {}
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "ddpipe":
+            found |= {name.asname or name.name: (str(node.module), name.name) for name in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {n.asname or n.name: (n.name, "") for n in node.names if n.name.partition(".")[0] == "ddpipe"}
+    return found
+
+
+def is_module(module: str, sources: Path) -> bool:
+    path = sources.joinpath(*module.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def file(module: str, sources: Path) -> Path:
+    path = sources.joinpath(*module.split("."))
+    return found if (found := path.with_suffix(".py")).is_file() else path / "__init__.py"
+
+
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def digest(code: str) -> str:
+    """SHA-256 of what Python runs of `code`: of its text, since parsers' trees differ from one Python to the next."""
+    lines, tree = [list(line) for line in code.split("\n")], ast.parse(code)
+    for first, start, last, end in (*statements(tree, code), *comments(code)):
+        for number in range(first, last + 1):
+            line = lines[number - 1]
+            cut = slice(start if number == first else 0, end if number == last else len(line))
+            line[cut] = [""] * len(line[cut])
+    within = {number for node in ast.walk(tree) for number in continued(node)}
+    kept = ["".join(line) for line in lines]
+    kept = [line if number + 1 in within else line.rstrip() for number, line in enumerate(kept, 1)]
+    kept = [line for number, line in enumerate(kept, 1) if line or number in within]
+    return hashlib.sha256("\n".join(kept).encode()).hexdigest()
+
+
+def statements(tree: ast.AST, code: str) -> Iterator[tuple[int, int, int, int]]:
+    """First line and column, last line and end column of each import and docstring."""
+    lines = [line.encode() for line in code.split("\n")]
+    for node in ast.walk(tree):
+        docstring = (
+            isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and type(node.value.value) is str
+        )
+        if isinstance(node, ast.Import | ast.ImportFrom) or docstring:
+            last, end = node.end_lineno or node.lineno, node.end_col_offset or 0
+            start, end = (
+                len(lines[at - 1][:byte].decode()) for at, byte in ((node.lineno, node.col_offset), (last, end))
+            )
+            yield node.lineno, start, last, end
+
+
+def comments(code: str) -> Iterator[tuple[int, int, int, int]]:
+    """The same of each comment."""
+    for token in tokenize.generate_tokens(io.StringIO(code).readline):
+        if token.type == tokenize.COMMENT:
+            yield *token.start, *token.end
+
+
+def continued(node: ast.AST) -> range:
+    """The lines that begin within a string: of them blanks count too."""
+    string = isinstance(node, ast.JoinedStr) or isinstance(node, ast.Constant) and type(node.value) in (str, bytes)
+    return range(node.lineno + 1, (node.end_lineno or 0) + 1) if string else range(0)  # type: ignore[attr-defined]
