@@ -83,7 +83,7 @@ def current(config: Config, row: settings.Row | None = None) -> Digests:
     path = config.root / FOLDER / f"{EXPERTS if row is None else row.method}.json"
     if path.exists() and (then := read_json(path)) != now:
         changed = min(file for file in now.keys() | dict(then).keys() if now.get(file) != dict(then).get(file))
-        raise UserError(f"{path}: {changed} has changed since it was written; run `dvc repro programs`")
+        raise UserError(f"{path}: is of other code or settings ({changed}); run `python -m stages.programs`")
     return now
 
 
@@ -124,7 +124,7 @@ def origin(module: str, name: str, sources: Path) -> str:
 @cache
 def taken(code: str) -> dict[str, tuple[str, str]]:
     """Name in `code` -> the module of the program and the name there from which it is imported; "" for the module."""
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "ddpipe":
             found |= {name.asname or name.name: (str(node.module), name.name) for name in node.names}
@@ -151,12 +151,13 @@ def text(path: Path) -> str:
 def digest(code: str) -> str:
     """SHA-256 of what Python runs of `code`: of its text, since parsers' trees differ from one Python to the next."""
     lines, tree = [list(line) for line in code.split("\n")], ast.parse(code)
+    within = {number for node in ast.walk(tree) for number in continued(node)}
     for first, start, last, end in (*statements(tree, code), *comments(code)):
+        within -= set(range(first + 1, last + 1))
         for number in range(first, last + 1):
             line = lines[number - 1]
             cut = slice(start if number == first else 0, end if number == last else len(line))
             line[cut] = [""] * len(line[cut])
-    within = {number for node in ast.walk(tree) for number in continued(node)}
     kept = ["".join(line) for line in lines]
     kept = [line if number + 1 in within else line.rstrip() for number, line in enumerate(kept, 1)]
     kept = [line for number, line in enumerate(kept, 1) if line or number in within]
@@ -166,16 +167,18 @@ def digest(code: str) -> str:
 def statements(tree: ast.AST, code: str) -> Iterator[tuple[int, int, int, int]]:
     """First line and column, last line and end column of each import and docstring."""
     lines = [line.encode() for line in code.split("\n")]
+
+    def column(line: int, byte: int) -> int:
+        return len(lines[line - 1][:byte].decode())
+
     for node in ast.walk(tree):
-        docstring = (
-            isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and type(node.value.value) is str
-        )
-        if isinstance(node, ast.Import | ast.ImportFrom) or docstring:
-            last, end = node.end_lineno or node.lineno, node.end_col_offset or 0
-            start, end = (
-                len(lines[at - 1][:byte].decode()) for at, byte in ((node.lineno, node.col_offset), (last, end))
-            )
-            yield node.lineno, start, last, end
+        if isinstance(node, ast.Import | ast.ImportFrom) or isinstance(node, ast.Expr) and is_text(node.value):
+            last = node.end_lineno or node.lineno
+            yield node.lineno, column(node.lineno, node.col_offset), last, column(last, node.end_col_offset or 0)
+
+
+def is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
 
 
 def comments(code: str) -> Iterator[tuple[int, int, int, int]]:
@@ -187,5 +190,6 @@ def comments(code: str) -> Iterator[tuple[int, int, int, int]]:
 
 def continued(node: ast.AST) -> range:
     """The lines that begin within a string: of them blanks count too."""
-    string = isinstance(node, ast.JoinedStr) or isinstance(node, ast.Constant) and type(node.value) in (str, bytes)
-    return range(node.lineno + 1, (node.end_lineno or 0) + 1) if string else range(0)  # type: ignore[attr-defined]
+    if isinstance(node, ast.JoinedStr) or isinstance(node, ast.Constant) and is_text(node):
+        return range(node.lineno + 1, (node.end_lineno or 0) + 1)
+    return range(0)

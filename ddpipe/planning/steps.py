@@ -3,8 +3,8 @@
 `dvc repro --dry` cannot tell: it fails in a workspace without data, and it does not look into caches.
 """
 
+import hashlib
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,9 @@ from typing import Any
 
 from ddpipe.config import Config, did_you_mean
 from ddpipe.errors import UserError
+from ddpipe.files.artifacts import as_json
 from ddpipe.files.regular import regular
-from ddpipe.pipeline import record
+from ddpipe.pipeline import programs, record
 from ddpipe.settings import Row
 
 UP_TO_DATE, CACHED, RUNS, AFTER = "up to date", "cached", "runs", "after upstream"
@@ -80,10 +81,12 @@ def plan(config: Config, target: str = "") -> list[Step]:
         names = [*config.params.reports, *config.rows, *(f"distill@{cell}" for cell in config.rows)]
         raise UserError(f"no stage, dataset or cell {target!r}{nearest(target, names)} ({error})") from error
     needed = wanted.union(*(networkx.descendants(graph, stage) for stage in wanted))
+    found = programs.programs(config)
+    code = {f"{programs.FOLDER}/{name}.json": hashlib.md5(as_json(v).encode()).hexdigest() for name, v in found.items()}
     steps: dict[Any, Step] = {}
     with repo:  # its databases are closed at the end
         for stage in reversed(list(networkx.topological_sort(graph.subgraph(needed)))):
-            steps[stage] = judge(stage, [(before, steps[before]) for before in graph.successors(stage)])
+            steps[stage] = judge(stage, [(before, steps[before]) for before in graph.successors(stage)], code)
     return list(steps.values())
 
 
@@ -93,11 +96,15 @@ def nearest(word: str, known: list[str]) -> str:
     return found if "did you mean" in found else ""
 
 
-def judge(stage: Any, before: list[tuple[Any, Step]]) -> Step:
-    """What happens to one stage, given what happens to those `before` it."""
+def judge(stage: Any, before: list[tuple[Any, Step]], code: dict[str, str]) -> Step:
+    """What happens to one stage, given what happens to those `before` it.
+
+    Nothing waits for `programs`: what it would write is known without running it, as MD5s `code` of its files.
+    """
     name = stage.addressing
+    before = [(upstream, step) for upstream, step in before if step.name != "programs"]
     waits = [step.name for _, step in before if step.state in (RUNS, AFTER) or step.state == CACHED and step.reasons]
-    reasons = tuple(changes(stage, [upstream for upstream, _ in before]))
+    reasons = tuple(changes(stage, [upstream for upstream, _ in before], code))
     if waits:
         return Step(name, AFTER, (*reasons, f"after {waits[0]}" + (f" and {len(waits) - 1} more" if waits[1:] else "")))
     gone = [out for out in stage.outs if out.status()]
@@ -113,7 +120,7 @@ def judge(stage: Any, before: list[tuple[Any, Step]]) -> Step:
     return Step(name, RUNS, reasons or tuple(f"{out} {LOST.get(out.status()[str(out)], 'modified')}" for out in gone))
 
 
-def changes(stage: Any, upstream: list[Any]) -> Iterator[str]:
+def changes(stage: Any, upstream: list[Any], code: dict[str, str]) -> Iterator[str]:
     """What differs from the last recorded run of `stage`."""
     from dvc.dependency.param import ParamsDependency
 
@@ -132,22 +139,16 @@ def changes(stage: Any, upstream: list[Any]) -> Iterator[str]:
                 if isinstance(states, dict)
                 else ([f"{dep} {states}"])
             )
+        elif dep.def_path in code:
+            if dep.hash_info.value != code[dep.def_path]:
+                yield f"{dep} modified"
         elif status and dep.exists:
             yield f"{dep} modified"
         elif status and dep.fs_path in made:
             if dep.hash_info != made[dep.fs_path].hash_info:
                 yield f"{dep} modified"
-        elif status and (folder := next((made[path] for path in made if dep.fs_path.startswith(path + os.sep)), None)):
-            if (listed := within(folder, dep.fs_path)) and dep.hash_info != listed[1]:
-                yield f"{dep} modified"
         elif status:
             yield f"{dep} missing"
-
-
-def within(folder: Any, path: str) -> Any:
-    """What the cache lists of the file `path` in the output `folder`, its hash last; None where it has no list."""
-    listing = folder.get_obj()
-    return listing and listing.get(Path(path).relative_to(folder.fs_path).parts)
 
 
 def in_run_cache(stage: Any) -> bool:

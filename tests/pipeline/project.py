@@ -154,7 +154,7 @@ def shrink(project: Project) -> None:
                 recipe["evaluations"] = {}
             recipe[method]["cells"] |= numbers.get(method, {})
             if method == "dc":
-                recipe["grid"]["dc-digits-1"]["network"] = "small"
+                recipe["grid"]["dc-digits-1"] |= {"student": "small", "network": "small"}
             if method == "random":
                 recipe["grid"]["random-digits-1"]["protocol"] = "dc"
 
