@@ -2,8 +2,8 @@
 
 Of a method it is the modules of its parts, and what they import, as far as it lies in ROOMS; of the loop and of the
 features of herding and K-Center the modules' own text. Comments, docstrings, blank lines and import statements do not
-count, so that they redistil nothing; nor does shared code outside the rooms: networks (tests hold their
-parameter counts and golden values), data, files, randomness.
+count, so that they redistil nothing. Nor does shared code outside the rooms: data, files, randomness, and networks,
+whose parameter counts and golden values tests hold.
 """
 
 import ast
@@ -29,14 +29,14 @@ OTHERS = ("ddpipe.distillation.checkpoints", "ddpipe.distillation.finite", "ddpi
 Digests = dict[str, str]  # path of a module in the project -> SHA-256 of its code
 
 
-def programs(config: Config, sources: Path = SOURCES) -> dict[str, Digests]:
+def programs(config: Config) -> dict[str, Digests]:
     """What each file of FOLDER says: one for every method with rows, and one for the experts."""
     methods = {row.method: row for row in config.rows.values()}
-    found = {method: of_method(config, row, sources) for method, row in methods.items()}
-    return found | {EXPERTS: digests(["ddpipe.experts.training"], sources=sources)}
+    found = {method: of_method(config, row) for method, row in methods.items()}
+    return found | {EXPERTS: digests(["ddpipe.experts.training"])}
 
 
-def of_method(config: Config, row: settings.Row, sources: Path = SOURCES) -> Digests:
+def of_method(config: Config, row: settings.Row) -> Digests:
     """The mathematics of the method of `row`: of all cells of its recipe, whether they have rows or not."""
     modules: set[str] = set()
     texts: set[str] = set()
@@ -50,7 +50,7 @@ def of_method(config: Config, row: settings.Row, sources: Path = SOURCES) -> Dig
             texts.add("ddpipe.distillation.loop")  # which can import every part
         elif chosen.rule in ("herding", "kcenter"):
             texts.add("ddpipe.experts.training")  # it has their features
-    return digests(modules, texts, sources)
+    return digests(modules, texts)
 
 
 def implementations(chosen: settings.Cell) -> Iterator[str]:
@@ -82,43 +82,42 @@ def current(config: Config, row: settings.Row | None = None) -> Digests:
     now = digests(["ddpipe.experts.training"]) if row is None else of_method(config, row)
     path = config.root / FOLDER / f"{EXPERTS if row is None else row.method}.json"
     if path.exists() and (then := read_json(path)) != now:
-        changed = min(file for file in now.keys() | dict(then).keys() if now.get(file) != dict(then).get(file))
+        then = then if isinstance(then, dict) else {}
+        changed = min(file for file in now.keys() | then.keys() if now.get(file) != then.get(file))
         raise UserError(f"{path}: is of other code or settings ({changed}); run `python -m stages.programs`")
     return now
 
 
-def digests(modules: Iterable[str], texts: Iterable[str] = (), sources: Path = SOURCES) -> Digests:
+def digests(modules: Iterable[str], texts: Iterable[str] = ()) -> Digests:
     """Of `modules` and all that they import, directly or not, and of the modules `texts` alone."""
     found: set[str] = set()
     left = list(modules)
     while left:
         if (module := left.pop()) not in found:
             found.add(module)
-            left += [other for other in imports(module, sources) if is_mathematics(other)]
-    paths = {file(module, sources) for module in found.union(texts)}
-    return {path.relative_to(sources).as_posix(): digest(text(path)) for path in sorted(paths)}
+            left += [other for other in imports(module) if is_mathematics(other)]
+    paths = {file(module) for module in found.union(texts)}
+    return {path.relative_to(SOURCES).as_posix(): digest(text(path)) for path in sorted(paths)}
 
 
 def is_mathematics(module: str) -> bool:
-    return (
-        any(module.startswith(f"ddpipe.{room}.") or module == f"ddpipe.{room}" for room in ROOMS)
-        and module not in OTHERS
-    )
+    return module not in OTHERS and any(f"{module}.".startswith(f"ddpipe.{room}.") for room in ROOMS)
 
 
-def imports(module: str, sources: Path) -> Iterator[str]:
+def imports(module: str) -> Iterator[str]:
     """The modules of the program from which `module` takes names: not the package that passes them on."""
-    for source, name in taken(text(file(module, sources))).values():
-        yield origin(source, name, sources)
+    for source, name in taken(text(file(module))).values():
+        yield origin(source, name)
 
 
-def origin(module: str, name: str, sources: Path) -> str:
+def origin(module: str, name: str) -> str:
     """The module that defines what `from module import name` gives."""
-    if is_module(f"{module}.{name}", sources):
+    below = SOURCES.joinpath(*module.split("."), name)
+    if name and (below.is_dir() or below.with_suffix(".py").is_file()):
         return f"{module}.{name}"
-    path = file(module, sources)
+    path = file(module)
     passed_on = taken(text(path)) if path.name == "__init__.py" else {}
-    return origin(*passed_on[name], sources) if name in passed_on else module
+    return origin(*passed_on[name]) if name in passed_on else module
 
 
 @cache
@@ -133,14 +132,12 @@ def taken(code: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-def is_module(module: str, sources: Path) -> bool:
-    path = sources.joinpath(*module.split("."))
-    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
-
-
-def file(module: str, sources: Path) -> Path:
-    path = sources.joinpath(*module.split("."))
-    return found if (found := path.with_suffix(".py")).is_file() else path / "__init__.py"
+def file(module: str) -> Path:
+    path = SOURCES.joinpath(*module.split("."))
+    for found in (path.with_suffix(".py"), path / "__init__.py"):
+        if found.is_file():
+            return found
+    raise UserError(f"{path.with_suffix('.py').relative_to(SOURCES)} does not exist; put it back")
 
 
 def text(path: Path) -> str:
