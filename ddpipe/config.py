@@ -243,16 +243,20 @@ class Config:
         return self.root / "data" / "results"
 
 
-def load(root: Path = Path(".")) -> Config:
+def load(root: Path = Path("."), said: Any = None) -> Config:
     """Read params.yaml of the project at `root` and every recipe.
+
+    Args:
+        said: what params.yaml would say; left out: what it says.
 
     Raises:
         UserError: for the first unknown key, wrong type, impossible number or missing entry.
     """
-    raw = read_yaml(root / "params.yaml")
+    raw = read_yaml(root / "params.yaml") if said is None else said
     if not isinstance(raw, dict):
         raise UserError("params.yaml holds no settings; put it back, for example with `git checkout params.yaml`")
-    params = validate(settings.Params, raw, "")
+    unfinished: dict[str, dict] = {}
+    params = validate(settings.Params, raw | {"grid": finished(raw.get("grid", {}), "grid", unfinished)}, "")
     recipes, rows, evaluations, files = {}, dict(params.grid), dict(params.evaluations), {"params.yaml": raw}
     check_keys("grid", rows)
     check_keys("evaluations", evaluations)
@@ -269,14 +273,32 @@ def load(root: Path = Path(".")) -> Config:
         recipes[name] = validate(settings.Recipe, content[name], f"{where}:{name}")
         for table, kind, into in (("grid", settings.Row, rows), ("evaluations", settings.Evaluation, evaluations)):
             there = f"{where}:{table}"
-            found = validate(dict[str, kind], content.get(table) or {}, there)  # type: ignore[valid-type]
+            entries = finished(content.get(table) or {}, there, unfinished if kind is settings.Row else None)
+            found = validate(dict[str, kind], entries, there)  # type: ignore[valid-type]
             check_keys(there, found)
             if twice := found.keys() & into.keys():
                 raise UserError(f"{there}.{min(twice)}: this key exists twice; rename one of them")
             into.update(found)
     if both := rows.keys() & evaluations.keys():
         raise UserError(f"evaluations.{min(both)}: a row of the grid has this name too; give its protocol another name")
-    return Config(root, params, recipes, rows, evaluations, files)
+    config = Config(root, params, recipes, rows, evaluations, files)
+    for where, fields in unfinished.items():
+        from ddpipe.rows import lacking  # which builds on this module
+
+        raise UserError(f"{where}: {lacking(config, where.rpartition('.')[2], fields)}")
+    return config
+
+
+def finished(table: Any, where: str, unfinished: dict[str, dict] | None) -> Any:
+    """The rows of `table` that lack no field; the others are put into `unfinished` with the place where they stand."""
+    if unfinished is None or not isinstance(table, dict):
+        return table
+    known = settings.Row.model_fields.keys()
+    lacks = {
+        key: row or {} for key, row in table.items() if row is None or isinstance(row, dict) and row.keys() < known
+    }
+    unfinished |= {f"{where}.{shorten(str(key))}": row for key, row in lacks.items()}
+    return {key: row for key, row in table.items() if key not in lacks}
 
 
 def check_keys(where: str, table: Mapping[str, settings.Row | settings.Evaluation]) -> None:
