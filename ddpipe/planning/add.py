@@ -41,8 +41,12 @@ def add(root: Path, method: str, dataset: str, ipc: int | str, given: Numbers, c
     with_method = config.load(root, extended(project, methods))
     additions = together(methods, cell(with_method, method, dataset, ipc, given))
     expected = extended(project, additions)
-    after = insert(before, additions)
-    if YAML(typ="safe").load(after) != expected:
+    try:
+        after = insert(before, additions)
+        extensible = YAML(typ="safe").load(after) == expected
+    except YAMLError:
+        extensible = False
+    if not extensible:
         entries = "; ".join(f"{block}: {flow(more)}" for block, more in additions.items() if more)
         raise UserError(
             f"params.yaml: is written in a way that cannot be extended here; write these into it: {entries}"

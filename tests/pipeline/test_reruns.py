@@ -225,6 +225,18 @@ def test_an_addition_runs_only_what_is_new(
     assert project.repro(*targets).ran == expected
 
 
+@pytest.mark.slow
+def test_a_cell_of_ddpipe_add_runs_as_it_stands(project: Project) -> None:
+    """Its row and its rivals, and nothing of what was there."""
+    numbers = [f"--set={key}={value}" for key, value in (("iterations", 2), ("real_batch", 16), ("sets", 1))]
+    project.call("ddpipe", "add", "dm", "digits", "--ipc", "2", "--protocol", "short", *numbers)
+    project.call("ddpipe", "check")
+    cells = ("dm-digits-digits-2", "random-digits-2", "herding-digits-2", "kcenter-digits-2")
+    assert project.repro(REPORT).ran == {*cell_stages(*cells), REPORT}
+    assert set(cells) <= {line["cell"] for line in report_rows(project)}
+    assert project.repro(REPORT).ran == set()
+
+
 def test_words_and_rows_rerun_only_the_report(project: Project) -> None:
     """A published value, a note, a removed row: the report, and for the row it is gone from the tables."""
     published = project.root / "data/published/table1.csv"
