@@ -113,7 +113,7 @@ def judge(stage: Any, before: list[tuple[Any, Step]], code: dict[str, str]) -> S
     restored = [step.name for _, step in before if step.state == CACHED]
     if not reasons and all(out.use_cache and not out.changed_cache() for out in gone):
         return Step(name, CACHED)
-    if in_run_cache(stage):
+    if in_run_cache(stage, code):
         return Step(name, CACHED, reasons)
     if restored and any(reason.endswith((" modified", " missing")) for reason in reasons):
         return Step(name, AFTER, (*reasons, f"after {restored[0]} is fetched"))
@@ -151,14 +151,19 @@ def changes(stage: Any, upstream: list[Any], code: dict[str, str]) -> Iterator[s
             yield f"{dep} missing"
 
 
-def in_run_cache(stage: Any) -> bool:
+def in_run_cache(stage: Any, code: dict[str, str]) -> bool:
     """Whether DVC remembers a run with these very inputs and still holds its outputs."""
     from dvc.stage.cache import RunCacheNotFoundError
+    from dvc_data.hashfile.hash_info import HashInfo
 
-    if not all(dep.exists for dep in stage.deps):
+    if not all(dep.exists or dep.def_path in code for dep in stage.deps):
         return False
     recorded = [out.hash_info for out in stage.outs]
-    stage.save_deps()  # into the object in memory: what the inputs are now
+    for dep in stage.deps:  # into the objects in memory: what the inputs are now, or will be
+        if dep.def_path in code:
+            dep.hash_info = HashInfo("md5", code[dep.def_path])
+        else:
+            dep.save()
     for out in stage.outs:
         out.clear()  # or the outputs of the last run, whatever its inputs were, would count as those of this one
     try:
