@@ -84,7 +84,8 @@ def usual_network(config: Config, recipe: str, data: str) -> str:
 def buffer(config: Config, row: Row) -> tuple[str, Numbers] | None:
     """Name and numbers of the expert buffer that `row` needs; None where it needs none.
 
-    The numbers are those of another row of its recipe, as long as its students go and as many as it has sets.
+    The numbers are those of another row's, of its recipe if there is one: as long as its students go, and as many
+    as it has sets.
     """
     try:
         chosen = resolve(config.layers_of(row))
@@ -95,12 +96,16 @@ def buffer(config: Config, row: Row) -> tuple[str, Numbers] | None:
     if not epochs and not (isinstance(chosen, settings.Selection) and chosen.rule in ("herding", "kcenter")):
         return None
     experts = config.params.experts
-    alike = [other for other in config.rows.values() if other.recipe == row.recipe and other.buffer in experts]
-    published = config.recipe(row.recipe).protocol
-    alike.sort(key=lambda other: (other.method != row.method, other.protocol not in (row.protocol, published)))
+    alike = [
+        other
+        for other in config.rows.values()
+        if other.buffer in experts and (experts[other.buffer].keep == "all") == bool(epochs)
+    ]
+    usual = (row.protocol, config.recipe(row.recipe).protocol)
+    alike.sort(key=lambda o: (o.recipe != row.recipe, o.method != row.method, o.protocol not in usual))
     if not alike:
         raise UserError(
-            f"experts: {row.method} needs a buffer of networks, and its recipe has no row to take the numbers from; "
+            f"experts: {row.method} needs a buffer of networks, and no row has one to take the numbers from; "
             f"write one of data {row.data!r} and network {row.student!r} there, and a row that needs it: "
             "data/experts/<buffer>"
         )

@@ -151,19 +151,20 @@ def changes(stage: Any, upstream: list[Any], code: dict[str, str]) -> Iterator[s
             yield f"{dep} missing"
 
 
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
 def in_run_cache(stage: Any, code: dict[str, str]) -> bool:
     """Whether DVC remembers a run with these very inputs and still holds its outputs."""
     from dvc.stage.cache import RunCacheNotFoundError
-    from dvc_data.hashfile.hash_info import HashInfo
 
-    if not all(dep.exists or dep.def_path in code for dep in stage.deps):
+    if not all(dep.exists for dep in stage.deps):
         return False
+    if any(md5(Path(dep.fs_path)) != code[dep.def_path] for dep in stage.deps if dep.def_path in code):
+        return False  # DVC looks at the files that are here, and these will be others
     recorded = [out.hash_info for out in stage.outs]
-    for dep in stage.deps:  # into the objects in memory: what the inputs are now, or will be
-        if dep.def_path in code:
-            dep.hash_info = HashInfo("md5", code[dep.def_path])
-        else:
-            dep.save()
+    stage.save_deps()  # into the object in memory: what the inputs are now
     for out in stage.outs:
         out.clear()  # or the outputs of the last run, whatever its inputs were, would count as those of this one
     try:
