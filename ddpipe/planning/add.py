@@ -12,11 +12,12 @@ from ruamel.yaml.error import YAMLError
 
 from ddpipe import config, settings
 from ddpipe.checks.project import problems
-from ddpipe.config import Config, merge, resolve
+from ddpipe.config import Config, resolve
 from ddpipe.errors import UserError
 from ddpipe.files.artifacts import write_text
 from ddpipe.files.insert import insert
 from ddpipe.files.yaml import flow, unfit
+from ddpipe.mappings import merge
 from ddpipe.rows import Draft, Numbers, draft, known
 
 Additions = dict[str, dict[str, Any]]  # block of params.yaml -> its new entries

@@ -3,7 +3,8 @@
 from collections import Counter
 
 from ddpipe import settings
-from ddpipe.config import Config, leaves, merge, results_of, validate
+from ddpipe.config import Config, results_of, validate
+from ddpipe.mappings import leaves, merge
 from ddpipe.pipeline import programs
 from ddpipe.pipeline import results as measured
 
