@@ -62,6 +62,38 @@ def check() -> None:
 
 
 @app.command()
+def add(
+    method: Annotated[str, typer.Argument(help="an entry of methods:, for example dm")],
+    dataset: Annotated[str, typer.Argument(help="an entry of datasets:; its report shows the cell")],
+    ipc: Annotated[str, typer.Option(help="images per class")],
+    network: Annotated[
+        str, typer.Option(help="trained on the set and tested; left out: as usual for such images")
+    ] = "",
+    student: Annotated[str, typer.Option(help="the network that the set is learned with; left out: the same")] = "",
+    protocol: Annotated[str, typer.Option(help="how the set is measured; left out: as its authors do")] = "",
+    data: Annotated[str, typer.Option(help="another prepared form of the dataset")] = "",
+    numbers: Annotated[
+        list[str] | None, typer.Option("--set", help="a number of the method: iterations=500, outer.images.lr=0.1")
+    ] = None,
+) -> None:
+    """Write a new cell into params.yaml: METHOD on DATASET, with all that its report needs.
+
+    Beside its row these are rows of Random, Herding and K-Center under the same protocol, the buffers of experts that
+    they need, and the report. Numbers of --set make a method of their own, <method>-<dataset>. Nothing is written where
+    the cell exists or `ddpipe check` would refuse the result; comments and line breaks stay.
+    """
+    from ddpipe.errors import UserError
+    from ddpipe.planning import add as adding
+    from ddpipe.rows import number
+
+    if (images := number(ipc)) is None:
+        raise UserError(f"--ipc {ipc}: must be a number of images per class, or all")
+    fields = {"network": network, "student": student, "protocol": protocol, "data": data}
+    given = {key: value for key, value in fields.items() if value}
+    print(adding.add(Path(), method, dataset, images, given, numbers or []))
+
+
+@app.command()
 def plan(
     target: Annotated[
         str, typer.Argument(help="a stage (distill@dm-digits-1), a dataset (digits) or a cell; left out: everything")

@@ -19,32 +19,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from ddpipe import settings
 from ddpipe.errors import UserError
 from ddpipe.files.yaml import read_yaml
+from ddpipe.mappings import leaves, merge
 from ddpipe.settings.names import Name
 
 METHODS = Path(__file__).parent / "methods"  # the recipes; an installed package carries them
-
-
-def merge(base: Any, change: Any) -> Any:
-    """`base` with the keys of `change` put over it, mapping by mapping.
-
-    A part with another name replaces the part: the old one's numbers mean nothing to it. A null takes its key out, so
-    that the setting is what it is when nobody names it.
-    """
-    if not (isinstance(base, dict) and isinstance(change, dict)):
-        return change
-    if "name" in change and change["name"] != base.get("name"):
-        return change
-    changed = base | {key: merge(base.get(key), value) for key, value in change.items()}
-    return {key: value for key, value in changed.items() if key not in change or value is not None}
-
-
-def leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The (path, value) pairs of a nested mapping."""
-    if isinstance(tree, dict) and tree:
-        for key, value in tree.items():
-            yield from leaves(value, (*path, str(key)))
-    else:
-        yield path, tree
 
 
 def fields_at(kind: Any, path: tuple[Any, ...]) -> list[str]:
@@ -172,13 +150,19 @@ class Config:
 
     def overrides(self, cell: str) -> dict:
         """What params.yaml says about the cell's method, less its `base`; {} means as in the recipe."""
-        return {
-            key: value for key, value in self.params.methods.get(self.row(cell).method, {}).items() if key != "base"
-        }
+        return self.changes(self.row(cell).method)
+
+    def changes(self, method: str) -> dict:
+        """What params.yaml says about `method`, less its `base`."""
+        return {key: value for key, value in self.params.methods.get(method, {}).items() if key != "base"}
 
     def layers(self, cell: str) -> list[tuple[str, dict]]:
         """(where, numbers) pairs; later ones win."""
-        row = self.row(cell)
+        return self.layers_of(self.row(cell))
+
+    def layers_of(self, row: settings.Row) -> list[tuple[str, dict]]:
+        """The layers of a row, whether the grid has it or not."""
+        cell = row.name
         if row.method not in self.params.methods:
             known = did_you_mean(row.method, list(self.params.methods))
             raise UserError(f"methods.{row.method}: cell {cell} needs this line in params.yaml{known}")
@@ -193,7 +177,7 @@ class Config:
         return [
             (f"{file}.parts", recipe.parts),
             (f"{file}.cells.{row.cell}", recipe.cells[row.cell]),
-            (f"params.yaml:methods.{row.method}", self.overrides(cell)),
+            (f"params.yaml:methods.{row.method}", self.changes(row.method)),
         ]
 
     def sources(self, row: settings.Row) -> str:
@@ -246,16 +230,20 @@ class Config:
         return self.root / "data" / "results"
 
 
-def load(root: Path = Path(".")) -> Config:
+def load(root: Path = Path("."), said: Any = None) -> Config:
     """Read params.yaml of the project at `root` and every recipe.
+
+    Args:
+        said: what params.yaml would say; left out: what it says.
 
     Raises:
         UserError: for the first unknown key, wrong type, impossible number or missing entry.
     """
-    raw = read_yaml(root / "params.yaml")
+    raw = read_yaml(root / "params.yaml") if said is None else said
     if not isinstance(raw, dict):
         raise UserError("params.yaml holds no settings; put it back, for example with `git checkout params.yaml`")
-    params = validate(settings.Params, raw, "")
+    unfinished: dict[str, dict] = {}
+    params = validate(settings.Params, raw | {"grid": finished(raw.get("grid", {}), "grid", unfinished)}, "")
     recipes, rows, evaluations, files = {}, dict(params.grid), dict(params.evaluations), {"params.yaml": raw}
     check_keys("grid", rows)
     check_keys("evaluations", evaluations)
@@ -272,14 +260,32 @@ def load(root: Path = Path(".")) -> Config:
         recipes[name] = validate(settings.Recipe, content[name], f"{where}:{name}")
         for table, kind, into in (("grid", settings.Row, rows), ("evaluations", settings.Evaluation, evaluations)):
             there = f"{where}:{table}"
-            found = validate(dict[str, kind], content.get(table) or {}, there)  # type: ignore[valid-type]
+            entries = finished(content.get(table) or {}, there, unfinished if kind is settings.Row else None)
+            found = validate(dict[str, kind], entries, there)  # type: ignore[valid-type]
             check_keys(there, found)
             if twice := found.keys() & into.keys():
                 raise UserError(f"{there}.{min(twice)}: this key exists twice; rename one of them")
             into.update(found)
     if both := rows.keys() & evaluations.keys():
         raise UserError(f"evaluations.{min(both)}: a row of the grid has this name too; give its protocol another name")
-    return Config(root, params, recipes, rows, evaluations, files)
+    config = Config(root, params, recipes, rows, evaluations, files)
+    for where, fields in unfinished.items():
+        from ddpipe.rows import lacking  # which builds on this module
+
+        raise UserError(f"{where}: {lacking(config, where.rpartition('.')[2], fields)}")
+    return config
+
+
+def finished(table: Any, where: str, unfinished: dict[str, dict] | None) -> Any:
+    """The rows of `table` that lack no field; the others are put into `unfinished` with the place where they stand."""
+    if unfinished is None or not isinstance(table, dict):
+        return table
+    known = settings.Row.model_fields.keys()
+    lacks = {
+        key: row or {} for key, row in table.items() if row is None or isinstance(row, dict) and row.keys() < known
+    }
+    unfinished |= {f"{where}.{shorten(str(key))}": row for key, row in lacks.items()}
+    return {key: row for key, row in table.items() if key not in lacks}
 
 
 def check_keys(where: str, table: Mapping[str, settings.Row | settings.Evaluation]) -> None:

@@ -22,8 +22,9 @@ from ddpipe.errors import UserError, out_of_memory
 from ddpipe.experts.buffer import Buffer
 from ddpipe.experts.training import features, restore_
 from ddpipe.files import hints
-from ddpipe.files.artifacts import digest, file_digest, new_folder, write_sealed
+from ddpipe.files.artifacts import digest, new_folder, write_sealed
 from ddpipe.memory import images_at_once
+from ddpipe.pipeline import programs
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams, generator
 from ddpipe.selections.choice import Choice, pick
@@ -46,19 +47,19 @@ def main(
     params, row, settings = project.params, project.row(cell), project.resolved(cell)
     output, costs = Path("data/distilled") / cell, Path("data/costs") / f"{cell}.json"
     buffers = [f"experts@{row.buffer}"] if row.buffer else []
-    claim(f"distill@{cell}", [output, costs], [f"prepare@{row.data}", *buffers])
+    claim(f"distill@{cell}", [output, costs], ["programs", f"prepare@{row.data}", *buffers])
     device = choose(params.run)
     keep_freed_memory()
     prepared = Prepared.of(project, row.data)
-    architecture = project.network(row.network)
+    architecture = project.network(row.student)
     inputs = {
         "seed": params.seed,
-        "row": row.model_dump(exclude={"protocol"}),
+        "row": row.model_dump(exclude={"network", "protocol"}),
         "settings": settings.model_dump(exclude={"sets"}),
     }
     inputs |= {"network": architecture.model_dump(), "data": prepared.checksum}
     # DVC reruns the cell when its mathematics changed: sets finished by the old code must not be taken for new ones
-    inputs |= {"code": [file_digest(Path(file)) for file in (row.objective, row.synthetic)]}
+    inputs |= {"code": programs.current(project, row)}
     buffer = Buffer(Path(row.needs), device) if row.buffer else None
     if buffer is not None:
         buffer.check(prepared.checksum, architecture.model_dump(mode="json"), settings.epochs or 0)
@@ -100,7 +101,7 @@ def main(
         pieces.append(piece)
     info = {"cell": cell, "seed": params.seed}
     info |= {"classes": list(prepared.classes), "data_checksum": prepared.checksum}
-    info |= row.model_dump(include={"method", "recipe", "dataset", "data", "ipc", "network"})
+    info |= row.model_dump(include={"method", "recipe", "dataset", "data", "ipc"}) | {"network": row.student}
     info |= {"settings": settings.model_dump(), "budget": budget(pieces[0][1]["floats"], prepared, row, settings)}
     if unusual := hints.several(settings.hints):
         info["hints"] = unusual

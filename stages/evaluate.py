@@ -138,7 +138,7 @@ def main(
 def check_cell(found: Distilled, project: Config, cell: str) -> None:
     """Whether the set is this cell's, learned with the numbers that params.yaml and the recipe state now."""
     row, about = project.row(cell), found.about
-    expected = row.model_dump(include={"method", "recipe", "dataset", "data", "ipc", "network"})
+    expected = row.model_dump(include={"method", "recipe", "dataset", "data", "ipc"}) | {"network": row.student}
     for key, value in ({"cell": cell, "seed": project.params.seed} | expected).items():
         if (said := getattr(about, key)) != value:
             raise UserError(f"{found.folder} holds another set ({key}: {said}, not {value}); {remake(cell)}")

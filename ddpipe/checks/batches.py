@@ -21,24 +21,28 @@ def batches(config: Config) -> Iterator[str]:
         if known and buffer.network in params.networks and known.train:
             why = lone(params.networks[buffer.network], known.shape.resolution, known.train, buffer.batch)
             yield from [f"experts.{name}.{why}"] if why else []
+    for cell, row, resolved in config.cells():
+        known = sizes.get(row.data)
+        if known is None or row.student not in params.networks or row.ipc == "all":
+            continue
+        for key, n, batch in resolved.trainings(known.shape, row.ipc):
+            if why := lone(params.networks[row.student], known.shape.resolution, n, batch):
+                yield f"methods.{row.method}.{key}.{why} (for {cell})"
     judged = [(cell, row.network, row.protocol) for cell, row in config.rows.items()]
     judged += [(entry.cell, entry.network, entry.protocol) for entry in config.evaluations.values()]
     for cell, network, protocol in judged:
-        row = config.rows.get(cell)
-        known = sizes.get(row.data) if row else None
-        if row is None or known is None or network not in params.networks:
+        judge = config.rows.get(cell)
+        known = sizes.get(judge.data) if judge else None
+        if judge is None or known is None or network not in params.networks:
             continue
         try:
-            resolved, rules = config.resolved(cell), config.protocol(protocol, row.dataset)
+            resolved, rules = config.resolved(cell), config.protocol(protocol, judge.dataset)
         except UserError:
-            continue  # `check.rows` says it
-        if row.ipc == "all":
+            continue
+        if judge.ipc == "all":
             shown = known.train
         else:
-            shown = resolved.shown(known.shape, row.ipc) * known.shape.classes
-            for key, n, batch in resolved.trainings(known.shape, row.ipc) if network == row.network else ():
-                if why := lone(params.networks[network], known.shape.resolution, n, batch):
-                    yield f"methods.{row.method}.{key}.{why} (for {cell})"
+            shown = resolved.shown(known.shape, judge.ipc) * known.shape.classes
         together = rules.batched
         if shown and together and (why := lone(params.networks[network], known.shape.resolution, shown, together)):
             yield f"protocols.{protocol}.{why} (for {cell})"

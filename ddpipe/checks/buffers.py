@@ -19,9 +19,9 @@ def buffers(config: Config) -> Iterator[str]:
         buffer = config.params.experts.get(name)
         if buffer is None:
             continue
-        if networks.get(buffer.network) != networks.get(row.network):
+        if networks.get(buffer.network) != networks.get(row.student):
             yield (
-                f"grid.{cell}.network: {row.network!r}, but {row.needs} holds networks {buffer.network!r}; "
+                f"grid.{cell}.student: {row.student!r}, but {row.needs} holds networks {buffer.network!r}; "
                 "name a buffer of this network"
             )
         if buffer.keep != "all":

@@ -52,7 +52,7 @@ def data(config: Config) -> Iterator[str]:
             yield f"datasets.{name}.{why}"
         known = size(config, name)
         resolution = known.shape.resolution if known else chosen.resolution
-        entries = [(row.data, row.network) for row in users]
+        entries = [(row.data, network) for row in users for network in (row.student, row.network)]
         entries += [(entry.data, entry.network) for entry in config.evaluations.values()]
         entries += [(buffer.data, buffer.network) for buffer in params.experts.values()]
         for network in dict.fromkeys(network for data, network in entries if data == name):

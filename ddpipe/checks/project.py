@@ -17,9 +17,8 @@ from ddpipe.checks.parts import parts
 from ddpipe.checks.training import trainings
 from ddpipe.config import Config, did_you_mean, read_yaml, resolve
 from ddpipe.errors import UserError
-from ddpipe.pipeline import record
+from ddpipe.pipeline import programs, record
 from ddpipe.pipeline.links import links
-from ddpipe.settings.part import program
 
 RESERVED = ("size", "nfiles")  # DVC leaves parameters of these names out of the keys of its run cache
 TABLES = range(1, 5)  # of the survey
@@ -111,6 +110,9 @@ def recipes(config: Config) -> Iterator[str]:
             yield f"{where}.cells.default: this key is missing; add it, {{}} will do: data of your own use it"
         for cell, numbers in recipe.cells.items():
             yield from attempt(resolve, [(f"{where}.parts", recipe.parts), (f"{where}.cells.{cell}", numbers)])
+    if programs.EXPERTS in config.params.methods:
+        path = programs.FOLDER / f"{programs.EXPERTS}.json"
+        yield f"methods.{programs.EXPERTS}: {path} is that of the stage experts; give the method another name"
     for method, change in config.params.methods.items():
         base = change.get("base", method)
         if base not in config.recipes:
@@ -128,6 +130,7 @@ def rows(config: Config) -> Iterator[str]:
         where = f"grid.{cell}"
         yield from known(row.dataset, params.datasets, f"{where}.dataset", "datasets")
         yield from known(row.data, params.datasets, f"{where}.data", "datasets")
+        yield from known(row.student, params.networks, f"{where}.student", "networks")
         yield from known(row.network, params.networks, f"{where}.network", "networks")
         yield from known(row.protocol, params.protocols, f"{where}.protocol", "protocols")
         yield from needs(config, where, row)
@@ -154,25 +157,12 @@ def needs(config: Config, where: str, row: settings.Row) -> Iterator[str]:
 
 
 def pairing(config: Config, where: str, row: settings.Row, resolved: Any) -> Iterator[str]:
-    """That the row names the files and inputs of its resolved parts."""
-    by, rule = config.sources(row), resolved.parts().get("rule")
-    if rule is None:
-        expected = {
-            "objective": f"ddpipe/objectives/{resolved.objective.name}.py",
-            "synthetic": f"ddpipe/synthetic/{resolved.synthetic.name}.py",
-        }
-        if row.ipc == "all":
-            yield f"{where}.ipc: 'all' is for rule 'whole'; {row.method} (of {by}) needs a number of images per class"
-    else:
-        path = f"{program(rule).replace('.', '/')}.py"
-        expected = {"objective": path, "synthetic": path}
+    """That the row names the inputs of its resolved parts."""
+    if "rule" in resolved.parts():
         yield from chosen(config, where, row, resolved)
-    for part, path in expected.items():
-        if getattr(row, part) != path:
-            told = f"but its resolved settings (of {by}) use {path}; name this file"
-            yield f"{where}.{part}: {getattr(row, part)!r}, {told}"
-        elif not (config.root / path).is_file():
-            yield f"{where}.{part}: {path} does not exist; add it or choose another part"
+    elif row.ipc == "all":
+        by = config.sources(row)
+        yield f"{where}.ipc: 'all' is for rule 'whole'; {row.method} (of {by}) needs a number of images per class"
 
 
 def chosen(config: Config, where: str, row: settings.Row, resolved: Any) -> Iterator[str]:
@@ -190,9 +180,9 @@ def chosen(config: Config, where: str, row: settings.Row, resolved: Any) -> Iter
     if row.buffer is None:
         told = f"rule {resolved.rule} (of {by}) chooses in the features of a network"
         yield f"{where}.needs: {told}: name data/experts/<buffer>"
-    elif buffer and buffer.network != row.network:
+    elif buffer and buffer.network != row.student:
         yield (
-            f"{where}.network: {row.network!r}, but {row.needs} holds networks {buffer.network!r}; "
+            f"{where}.student: {row.student!r}, but {row.needs} holds networks {buffer.network!r}; "
             "name a buffer of this network"
         )
     elif buffer and buffer.networks < resolved.sets:

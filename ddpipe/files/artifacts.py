@@ -74,8 +74,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    write_text(path, as_json(value))
+
+
+def as_json(value: Any) -> str:
     """Sorted keys, so that equal values give equal bytes; NaN and infinity are refused."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_json(path: Path, advice: str | None = None) -> Any:

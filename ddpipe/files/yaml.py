@@ -1,5 +1,6 @@
 """YAML files -> plain values, in bounded time and memory whatever stands in them."""
 
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,15 @@ def read_yaml(path: Path) -> Any:
         where = f"{path}, line {line + 1}" if line is not None else str(path)
         reason = " ".join(str(getattr(error, "problem", None) or error).split())
         raise UserError(f"{where}: not valid YAML ({reason})") from error
+
+
+def flow(value: Any) -> str:
+    """`value` as YAML on one line, keys in their order."""
+    yaml, stream = YAML(typ="safe", pure=True), io.StringIO()
+    yaml.default_flow_style, yaml.width = True, 10**9
+    yaml.representer.sort_base_mapping_type_on_output = False
+    yaml.dump(value, stream)
+    return stream.getvalue().removesuffix("...\n").strip()
 
 
 def unfit(text: str) -> str:

@@ -75,7 +75,7 @@ def experts(config: Config, step: Step, key: str, stacked: bool) -> Demand | str
 
 def distill(config: Config, step: Step, key: str, stacked: bool) -> Demand | str:
     row, chosen = config.row(key), config.resolved(key)
-    data, network = data_of(config, row.data), config.network(row.network)
+    data, network = data_of(config, row.data), config.network(row.student)
     if data is None:
         return unprepared(row.data)
     n = length(config, key, data)

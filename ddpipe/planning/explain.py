@@ -3,7 +3,9 @@
 from collections import Counter
 
 from ddpipe import settings
-from ddpipe.config import Config, leaves, merge, results_of, validate
+from ddpipe.config import Config, results_of, validate
+from ddpipe.mappings import leaves, merge
+from ddpipe.pipeline import programs
 from ddpipe.pipeline import results as measured
 from ddpipe.settings.part import program
 from ddpipe.settings.protocol import told
@@ -47,14 +49,17 @@ def cell(config: Config, name: str) -> str:
         (title, [recipe.paper, *([recipe.code] if recipe.code else []), f"params.yaml changes: {flow(overrides)}"]),
         ("row", [f"{key} = {value}" for key, value in row]),
         ("settings", numbers(resolved.model_dump(), config.origins(name))),
-        (f"network {row.network}", numbers(*parts_of(config.network(row.network), config, "networks", row.network))),
     ]
+    for network in dict.fromkeys([row.student, row.network]):
+        values = numbers(*parts_of(config.network(network), config, "networks", network))
+        blocks.append((f"network {network}", values))
     further = {key: entry for key, entry in config.evaluations.items() if entry.cell == name}
     for protocol in dict.fromkeys([row.protocol, *(entry.protocol for entry in further.values())]):
         blocks.append((f"protocol {protocol} on {row.dataset}", protocol_numbers(config, protocol, row.dataset)))
     blocks += [
         *([("hints beside the set", beside)] if (beside := hints(resolved)) else []),
         ("parts", mathematics(resolved)),
+        ("files with its mathematics", list(programs.of_method(config, row))),
         ("commands", commands(name, list(further))),
         ("results", results(config, name)),
         *([("unverified", [recipe.unverified[row.cell]])] if row.cell in recipe.unverified else []),

@@ -3,13 +3,16 @@
 `dvc repro --dry` cannot tell: it fails in a workspace without data, and it does not look into caches.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ddpipe.config import Config
+from ddpipe.files.artifacts import as_json
 from ddpipe.files.regular import regular
+from ddpipe.pipeline import programs
 from ddpipe.pipeline.graph import opened
 from ddpipe.settings import Row
 
@@ -44,18 +47,24 @@ def plan(config: Config, target: str = "") -> list[Step]:
 
     DVC takes paths as relative to the folder of the process: it must be `config.root`.
     """
+    found = programs.programs(config)
+    code = {f"{programs.FOLDER}/{name}.json": hashlib.md5(as_json(v).encode()).hexdigest() for name, v in found.items()}
     steps: dict[Any, Step] = {}
     with opened(config, [target] if target else []) as graph:
         for stage in graph.order:
-            steps[stage] = judge(stage, [(before, steps[before]) for before in graph.edges.successors(stage)])
+            steps[stage] = judge(stage, [(before, steps[before]) for before in graph.edges.successors(stage)], code)
     return list(steps.values())
 
 
-def judge(stage: Any, before: list[tuple[Any, Step]]) -> Step:
-    """What happens to one stage, given what happens to those `before` it."""
+def judge(stage: Any, before: list[tuple[Any, Step]], code: dict[str, str]) -> Step:
+    """What happens to one stage, given what happens to those `before` it.
+
+    Nothing waits for `programs`: what it would write is known without running it, as MD5s `code` of its files.
+    """
     name = stage.addressing
+    before = [(upstream, step) for upstream, step in before if step.name != "programs"]
     waits = [step.name for _, step in before if step.state in (RUNS, AFTER) or step.state == CACHED and step.reasons]
-    reasons = tuple(changes(stage, [upstream for upstream, _ in before]))
+    reasons = tuple(changes(stage, [upstream for upstream, _ in before], code))
     if waits:
         return Step(name, AFTER, (*reasons, f"after {waits[0]}" + (f" and {len(waits) - 1} more" if waits[1:] else "")))
     gone = [out for out in stage.outs if out.status()]
@@ -64,14 +73,14 @@ def judge(stage: Any, before: list[tuple[Any, Step]]) -> Step:
     restored = [step.name for _, step in before if step.state == CACHED]
     if not reasons and all(out.use_cache and not out.changed_cache() for out in gone):
         return Step(name, CACHED)
-    if in_run_cache(stage):
+    if in_run_cache(stage, code):
         return Step(name, CACHED, reasons)
     if restored and any(reason.endswith((" modified", " missing")) for reason in reasons):
         return Step(name, AFTER, (*reasons, f"after {restored[0]} is fetched"))
     return Step(name, RUNS, reasons or tuple(f"{out} {LOST.get(out.status()[str(out)], 'modified')}" for out in gone))
 
 
-def changes(stage: Any, upstream: list[Any]) -> Iterator[str]:
+def changes(stage: Any, upstream: list[Any], code: dict[str, str]) -> Iterator[str]:
     """What differs from the last recorded run of `stage`."""
     from dvc.dependency.param import ParamsDependency
 
@@ -90,6 +99,9 @@ def changes(stage: Any, upstream: list[Any]) -> Iterator[str]:
                 if isinstance(states, dict)
                 else ([f"{dep} {states}"])
             )
+        elif dep.def_path in code:
+            if dep.hash_info.value != code[dep.def_path]:
+                yield f"{dep} modified"
         elif status and dep.exists:
             yield f"{dep} modified"
         elif status and dep.fs_path in made:
@@ -99,12 +111,18 @@ def changes(stage: Any, upstream: list[Any]) -> Iterator[str]:
             yield f"{dep} missing"
 
 
-def in_run_cache(stage: Any) -> bool:
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def in_run_cache(stage: Any, code: dict[str, str]) -> bool:
     """Whether DVC remembers a run with these very inputs and still holds its outputs."""
     from dvc.stage.cache import RunCacheNotFoundError
 
     if not all(dep.exists for dep in stage.deps):
         return False
+    if any(md5(Path(dep.fs_path)) != code[dep.def_path] for dep in stage.deps if dep.def_path in code):
+        return False  # DVC looks at the files that are here, and these will be others
     recorded = [out.hash_info for out in stage.outs]
     stage.save_deps()  # into the object in memory: what the inputs are now
     for out in stage.outs:

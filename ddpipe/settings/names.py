@@ -18,13 +18,6 @@ def name(word: str) -> str:
     return word
 
 
-def program(path: str) -> str:
-    """The path of a file of the program."""
-    if not re.fullmatch(r"ddpipe/([a-z0-9_]{1,64}/){0,4}[a-z0-9_]{1,64}\.py", path):
-        raise ValueError(f"must be a file of the program like ddpipe/objectives/gradient.py, not {path[:64]!r}")
-    return path
-
-
 def needs(path: str) -> str:
     """The folder of prepared data or of an expert buffer."""
     if not re.fullmatch(f"data/(prepared|experts)/{NAME}", path):
@@ -33,5 +26,4 @@ def needs(path: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(name)]
-Program = Annotated[str, AfterValidator(program)]
 Needs = Annotated[str, AfterValidator(needs)]

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, model_validator
 from ddpipe.settings.base import Settings
 from ddpipe.settings.bounds import Few, FewOrNone, NonNegative, PositiveInt, Seed, Switch
 from ddpipe.settings.datasets import Dataset
-from ddpipe.settings.names import Name, Needs, Program, name
+from ddpipe.settings.names import Name, Needs, name
 from ddpipe.settings.networks import Network
 from ddpipe.settings.protocols import AnyProtocol
 from ddpipe.settings.training import Experts
@@ -24,11 +24,10 @@ class Row(Settings):
     dataset: Name  # where the report shows it
     data: Name  # the prepared form it uses
     ipc: PositiveInt | Literal["all"]
-    network: Name
+    student: Name  # the network that it is learned or chosen with
+    network: Name  # the network that is trained on it and tested
     protocol: Name
     needs: Needs  # an expert buffer, or the data again
-    objective: Program  # the files with its mathematics: a change there redistils
-    synthetic: Program
 
     @model_validator(mode="after")
     def short(self) -> "Row":

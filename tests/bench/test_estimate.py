@@ -54,14 +54,9 @@ def row(cell: str, network: str) -> dict:
     """The row of a cell on random images, by its name."""
     method, data, ipc = cell.rsplit("-", 2)
     recipe = method.partition("-")[0]
-    kinds = {"dm": "distribution", "dc": "gradient", "dsa": "gradient", "mtt": "trajectory", "haba": "trajectory"}
-    kind, parts = kinds[recipe], {"haba": "hallucinator"}
-    names = {"dataset": data, "data": data, "network": network, "protocol": "short", "needs": f"data/prepared/{data}"}
-    if kind == "trajectory":
-        names["needs"] = f"data/experts/{data}"
-    synthetic = f"ddpipe/synthetic/{parts.get(recipe, 'pixels')}.py"
-    files = {"objective": f"ddpipe/objectives/{kind}.py", "synthetic": synthetic}
-    return {"method": method, "recipe": recipe, "cell": "default", "ipc": int(ipc)} | names | files
+    names = {"dataset": data, "data": data, "student": network, "network": network, "protocol": "short"}
+    names["needs"] = f"data/experts/{data}" if recipe in ("mtt", "haba") else f"data/prepared/{data}"
+    return {"method": method, "recipe": recipe, "cell": "default", "ipc": int(ipc)} | names
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ddpipe import config, settings
+from ddpipe import config, mappings, settings
 from tests.contracts.compositions import advanced, run_of
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +15,7 @@ CELLS = [(name, cell) for name, recipe in RECIPES.items() for cell in recipe.cel
 @pytest.mark.parametrize(("name", "cell"), CELLS)
 def test_every_cell_of_every_recipe_resolves_and_composes(name, cell):
     recipe = RECIPES[name]
-    resolved = config.validate(settings.Cell, config.merge(recipe.parts, recipe.cells[cell]), f"{name}.cells.{cell}")
+    resolved = config.validate(settings.Cell, mappings.merge(recipe.parts, recipe.cells[cell]), f"{name}.cells.{cell}")
     if isinstance(resolved, settings.Distillation):
         run = run_of(smaller(resolved), ipc=3)
         assert len(run.history) == resolved.iterations

@@ -20,7 +20,10 @@ NEVER_RUN = "dm-mnist-1"  # a row of the grid that nobody has computed
 
 
 class Repro(NamedTuple):
-    """What one `dvc repro` did: stages whose command ran, and stages restored from the run-cache."""
+    """What one `dvc repro` did: stages whose command ran, and stages restored from the run-cache.
+
+    `programs` is left out: it runs for a second after any change of methods, recipes or code (test_programs.py).
+    """
 
     ran: set[str]
     restored: set[str]
@@ -89,8 +92,8 @@ class Project:
 
 def outcome(log: str) -> Repro:
     return Repro(
-        set(re.findall(r"^Running stage '([^']+)'", log, re.MULTILINE)),
-        set(re.findall(r"^Stage '([^']+)' is cached - skipping run", log, re.MULTILINE)),
+        set(re.findall(r"^Running stage '([^']+)'", log, re.MULTILINE)) - {"programs"},
+        set(re.findall(r"^Stage '([^']+)' is cached - skipping run", log, re.MULTILINE)) - {"programs"},
     )
 
 
@@ -160,7 +163,7 @@ def shrink(project: Project) -> None:
                 recipe["evaluations"] = {}
             recipe[method]["cells"] |= numbers.get(method, {})
             if method == "dc":
-                recipe["grid"]["dc-digits-1"]["network"] = "small"
+                recipe["grid"]["dc-digits-1"] |= {"student": "small", "network": "small"}
             if method == "random":
                 recipe["grid"]["random-digits-1"]["protocol"] = "dc"
 

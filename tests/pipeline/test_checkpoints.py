@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import stages
+from ddpipe.pipeline import programs
 from stages import distill
 from tests.pipeline.project import Project, folder_bytes
 
@@ -116,12 +117,18 @@ def test_other_numbers_start_afresh(
     assert "resuming" not in run(capsys)
 
 
-def test_other_mathematics_start_afresh(clone: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_mathematics_start_afresh(
+    clone: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """DVC reruns a cell whose objective changed; its finished sets are the old objective's."""
     assert f"set 0: {ITERATIONS}/{ITERATIONS}" in run(capsys)
     assert "set 0" not in run(capsys), "a finished set is kept"
     code = clone.root / "ddpipe/objectives/distribution.py"
+    monkeypatch.setattr(programs, "SOURCES", clone.root)
     code.write_text(code.read_text() + "# a remark\n")
+    assert "set 0" not in run(capsys)
+    code.write_text(code.read_text() + "CHANGED = 1\n")
+    clone.call("python", "-m", "stages.programs")
     assert f"set 0: {ITERATIONS}/{ITERATIONS}" in run(capsys)
 
 

@@ -14,7 +14,7 @@ def test_a_clone_that_converts_line_ends_has_the_same_bytes(finished: Project, t
     project = Project(tmp_path / "clone", finished.home)
     finished.call("git", "clone", "--quiet", "-c", "core.autocrlf=true", str(finished.root), str(project.root))
     tracked = project.call("git", "ls-files").splitlines()
-    assert {"params.yaml", "dvc.lock", "ddpipe/selections/random.py"} <= set(tracked)
+    assert {"params.yaml", "dvc.lock", "ddpipe/pipeline/programs.py"} <= set(tracked)
     original, cloned = folder_bytes(finished.root), folder_bytes(project.root)
     assert [name for name in tracked if original[name] != cloned[name]] == []
 

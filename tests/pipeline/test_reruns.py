@@ -52,6 +52,11 @@ def network_of_four(project: Project) -> None:
         params["networks"]["convnet2_w16"]["width"] = 8
 
 
+def measured_network(project: Project) -> None:
+    with project.recipe("dm") as recipe:
+        recipe["grid"]["dm-digits-1"]["network"] = "small"
+
+
 def experts(project: Project) -> None:
     with project.params() as params:
         params["experts"]["digits"]["lr"] = 0.02
@@ -62,6 +67,7 @@ NUMBERS: list[tuple[Callable[[Project], None], set[str]]] = [
     (cell_of_a_recipe, cell_stages("dm-digits-10")),
     (protocol_of_one, {"evaluate@random-digits-1"}),
     (network_of_one, cell_stages("dc-digits-1")),
+    (measured_network, {"evaluate@dm-digits-1"}),
 ]
 MORE_NUMBERS: list[tuple[Callable[[Project], None], set[str]]] = [
     (method_of_one, cell_stages("dc-digits-1")),
@@ -142,8 +148,8 @@ def test_experiment_with_a_number_that_the_desk_names(project: Project) -> None:
 def row(method: str, ipc: int, **changed: str | int) -> dict[str, str | int]:
     """A row as a user writes it under `grid:` of params.yaml."""
     plain = {"method": method, "recipe": method, "cell": "digits", "dataset": "digits", "data": "digits", "ipc": ipc}
-    plain |= {"network": "small", "protocol": "short", "needs": "data/prepared/digits"}
-    return plain | dict.fromkeys(("objective", "synthetic"), f"ddpipe/selections/{method}.py") | changed
+    plain |= {"student": "small", "network": "small", "protocol": "short", "needs": "data/prepared/digits"}
+    return plain | changed
 
 
 def add_ipc(project: Project) -> None:
@@ -152,12 +158,9 @@ def add_ipc(project: Project) -> None:
 
 
 def add_method(project: Project) -> None:
-    objective, synthetic = "ddpipe/objectives/distribution.py", "ddpipe/synthetic/pixels.py"
     with project.params() as params:
         params["methods"]["dm-brief"] = {"base": "dm", "iterations": 1}
-        params["grid"]["dm-brief-digits-1"] = row(
-            "dm-brief", 1, recipe="dm", cell="digits-1", objective=objective, synthetic=synthetic
-        )
+        params["grid"]["dm-brief-digits-1"] = row("dm-brief", 1, recipe="dm", cell="digits-1")
 
 
 def add_evaluation(project: Project) -> None:
@@ -222,6 +225,18 @@ def test_an_addition_runs_only_what_is_new(
     assert project.repro(*targets).ran == expected
 
 
+@pytest.mark.slow
+def test_a_cell_of_ddpipe_add_runs_as_it_stands(project: Project) -> None:
+    """Its row and its rivals, and nothing of what was there."""
+    numbers = [f"--set={key}={value}" for key, value in (("iterations", 2), ("real_batch", 16), ("sets", 1))]
+    project.call("ddpipe", "add", "dm", "digits", "--ipc", "2", "--protocol", "short", *numbers)
+    project.call("ddpipe", "check")
+    cells = ("dm-digits-digits-2", "random-digits-2", "herding-digits-2", "kcenter-digits-2")
+    assert project.repro(REPORT).ran == {*cell_stages(*cells), REPORT}
+    assert set(cells) <= {line["cell"] for line in report_rows(project)}
+    assert project.repro(REPORT).ran == set()
+
+
 def test_words_and_rows_rerun_only_the_report(project: Project) -> None:
     """A published value, a note, a removed row: the report, and for the row it is gone from the tables."""
     published = project.root / "data/published/table1.csv"
@@ -252,8 +267,18 @@ def test_a_change_undone_comes_from_the_cache(project: Project) -> None:
 @pytest.mark.slow
 def test_a_methods_code_reruns_its_cells_and_equal_results_nothing_more(project: Project) -> None:
     code = project.root / "ddpipe/objectives/distribution.py"
-    code.write_text(code.read_text() + "# a remark\n")
+    code.write_text(code.read_text() + "# a remark\nimport os\n")
+    assert project.repro(REPORT).ran == set()
+    code.write_text(code.read_text() + "CHANGED = 1\n")
     assert project.repro(REPORT).ran == {"distill@dm-digits-1", "distill@dm-digits-10"}
+
+
+@pytest.mark.slow
+def test_a_students_code_reruns_the_cells_that_use_it(project: Project) -> None:
+    """In no row, and yet a dependency: what trains DC's networks between two iterations."""
+    with open(project.root / "ddpipe/students/trained.py", "a") as file:
+        file.write("CHANGED = 1\n")
+    assert project.repro(REPORT).ran == {"distill@dc-digits-1"}
 
 
 def report_rows(project: Project) -> list[dict[str, str]]:

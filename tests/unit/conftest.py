@@ -14,20 +14,10 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("finished")
     (root / "params.yaml").write_text(PARAMS)
     (root / "dvc.yaml").write_text(DVC)
-    for folder in ("methods", "objectives", "synthetic", "experts", "selections"):
-        (root / "ddpipe" / folder).mkdir(parents=True)
+    (root / "ddpipe/methods").mkdir(parents=True)
     (root / "data/raw").mkdir(parents=True)
     for method in PARTS:
         (root / f"ddpipe/methods/{method}.yaml").write_text(recipe(method))
-    for file in (
-        "experts/training.py",
-        "objectives/distribution.py",
-        "objectives/gradient.py",
-        "synthetic/pixels.py",
-        "selections/random.py",
-        "selections/herding.py",
-    ):
-        shutil.copy(ROOT / "ddpipe" / file, root / "ddpipe" / file)
     shutil.copytree(ROOT / "data/published", root / "data/published")
     project = Project(root)
     project.npz()

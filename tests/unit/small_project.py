@@ -64,8 +64,7 @@ PARTS = {
     "random": "{kind: selection, rule: random, sets: 2}",
     "herding": "{kind: selection, rule: herding, sets: 1}",
 }
-FILES = {"dm": ("objectives/distribution", "synthetic/pixels"), "dc": ("objectives/gradient", "synthetic/pixels")}
-STAGES = ("prepare", "experts", "distill", "evaluate", "report", "page")
+STAGES = ("programs", "prepare", "experts", "distill", "evaluate", "report", "page")
 
 INFO = {  # what distilled.json says of a cell, but for `classes`
     **{"cell": "dm-tiny-1", "method": "dm", "recipe": "dm", "dataset": "tiny", "data": "tiny", "ipc": 1, "seed": 0},
@@ -90,7 +89,6 @@ def reseal(folder: Path, about: dict[str, Any] | None = None, **files: dict[str,
 
 
 def recipe(method: str) -> str:
-    objective, synthetic = FILES.get(method, (f"selections/{method}",) * 2)
     needs = "data/experts/tiny" if method == "herding" else "data/prepared/tiny"
     return f"""
 {method}:
@@ -100,8 +98,7 @@ def recipe(method: str) -> str:
   cells: {{default: {{}}, tiny-1: {{}}}}
 grid:
   {method}-tiny-1: {{method: {method}, recipe: {method}, cell: tiny-1, dataset: tiny, data: tiny, ipc: 1,
-    network: small, protocol: quick, needs: {needs},
-    objective: ddpipe/{objective}.py, synthetic: ddpipe/{synthetic}.py}}
+    student: small, network: small, protocol: quick, needs: {needs}}}
 """
 
 

@@ -53,7 +53,7 @@ protocols:
 methods: {random: {}, dm: {}, dsa: {}, kfs: {}, dm-short: {base: dm, iterations: 7, real_batch: 256, sets: 5}}
 grid:
   dm-short-cifar10-1: {method: dm-short, recipe: dm, cell: default, dataset: cifar10, data: cifar10, ipc: 1,
-    network: convnet3, protocol: dsa, needs: data/prepared/x, objective: ddpipe/a.py, synthetic: ddpipe/a.py}
+    student: convnet3, network: convnet3, protocol: dsa, needs: data/prepared/x}
 """
 PARTS = (
     "{kind: distillation, synthetic: {name: pixels, init: real}, objective: {name: distribution}, "
@@ -71,8 +71,8 @@ def recipe(method: str) -> str:
     for dataset in ("cifar10", "cifar10-jpeg75"):
         lines += [
             f"  {method}-{dataset}-{ipc}: {{method: {method}, recipe: {method}, cell: default, dataset: {dataset}, "
-            f"data: {dataset}, ipc: {ipc}, network: convnet3, protocol: {protocol}, "
-            "needs: data/prepared/x, objective: ddpipe/a.py, synthetic: ddpipe/a.py}"
+            f"data: {dataset}, ipc: {ipc}, student: convnet3, network: convnet3, "
+            f"protocol: {protocol}, needs: data/prepared/x}}"
             for ipc in (1, 10)
         ]
     lines.append("evaluations:")

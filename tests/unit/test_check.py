@@ -1,6 +1,5 @@
 """`ddpipe check`: good projects pass, and what it knows agrees with the code. Its sentences: test_errors.py."""
 
-import shutil
 import subprocess
 import sys
 from itertools import product
@@ -306,9 +305,7 @@ def hallucinate(project: Project, **synthetic: object) -> None:
     def change(content: dict) -> None:
         groups = {key: {"lr": 0.1, "momentum": 0.0} for key in ("bases", "hallucinators")}
         content["dm"]["parts"] |= {"synthetic": HALLUCINATOR | synthetic, "outer": groups, "excess": False}
-        content["grid"]["dm-tiny-1"]["synthetic"] = "ddpipe/synthetic/hallucinator.py"
 
-    shutil.copy(ROOT / "ddpipe/synthetic/hallucinator.py", project.root / "ddpipe/synthetic")
     project.edit("ddpipe/methods/dm.yaml", change)
 
 

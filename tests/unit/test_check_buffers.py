@@ -18,7 +18,7 @@ SENTENCES = [
         {"epochs": 6},
         "experts.digits-flat.epochs: 6, but ftd-digits-1 goes up to 7 by its students.starts and students.span",
     ),
-    ({"network": "convnet3"}, "grid.ftd-digits-1.network: 'convnet2_w16', but data/experts/digits-flat holds networks"),
+    ({"network": "convnet3"}, "grid.ftd-digits-1.student: 'convnet2_w16', but data/experts/digits-flat holds networks"),
     ({"data": "mnist"}, "grid.ftd-digits-1.needs: experts.digits-flat was trained on 'mnist', but the row's data is"),
 ]
 
@@ -26,12 +26,9 @@ SENTENCES = [
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """The project's own settings with the cells of FTD and herding alone, to be changed."""
-    for file in ("params.yaml", "dvc.yaml", "ddpipe/selections/herding.py"):
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    for file in ("params.yaml", "dvc.yaml"):
         shutil.copy(ROOT / file, tmp_path / file)
-    for folder in ("objectives", "synthetic"):
-        shutil.copytree(ROOT / "ddpipe" / folder, tmp_path / "ddpipe" / folder)
-    (tmp_path / "ddpipe/methods").mkdir()
+    (tmp_path / "ddpipe/methods").mkdir(parents=True)
     for method in ("ftd", "herding"):
         shutil.copy(ROOT / f"ddpipe/methods/{method}.yaml", tmp_path / "ddpipe/methods")
     keys = YAML(typ="safe").load(ROOT / "params.yaml")["methods"]

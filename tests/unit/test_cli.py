@@ -81,6 +81,7 @@ def test_explain_what_never_ran(project: Project, capsys: Output) -> None:
     out = capsys.readouterr().out
     assert "herding-tiny-1.small.quick.json  not measured yet" in out
     assert "  rule = herding  ddpipe/selections/herding.py  Welling, ICML 2009" in out.splitlines()
+    assert {"  ddpipe/selections/herding.py", "  ddpipe/experts/training.py"} <= set(out.splitlines())  # its features
 
 
 def test_explain_every_cell_of_the_project() -> None:

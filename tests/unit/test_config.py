@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ddpipe import config, settings
+from ddpipe import config, mappings, settings
 from ddpipe.errors import UserError
 from tests.unit.small_project import Project
 
@@ -119,7 +119,7 @@ def test_yaml_is_read_as_dvc_reads_it(text: str, value: object, tmp_path: Path) 
 )
 def test_merge(base: dict, change: dict, merged: dict) -> None:
     before = repr(base)
-    assert config.merge(base, change) == merged
+    assert mappings.merge(base, change) == merged
     assert repr(base) == before
 
 

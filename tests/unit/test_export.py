@@ -121,9 +121,6 @@ def styled(project: Project) -> None:
     parts = {"name": "hallucinator", "hallucinators": 3}
     outer = {"images": None} | {k: {"lr": lr, "momentum": 0.0} for k, lr in (("bases", 1.0), ("hallucinators", 0.01))}
     project.set("params.yaml", "methods.dm", {"synthetic": parts, "excess": True, "outer": outer})
-    file = "ddpipe/synthetic/hallucinator.py"
-    project.set("ddpipe/methods/dm.yaml", "grid.dm-tiny-10.synthetic", file)
-    (project.root / file).write_text("")
 
 
 @pytest.mark.parametrize(

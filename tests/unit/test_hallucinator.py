@@ -1,7 +1,5 @@
 """HaBa's parts: hallucinators of any shape, their start, their budget on disk, and the player beside them."""
 
-import shutil
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -156,11 +154,9 @@ def test_a_term_joins_any_kind_of_loss(given):
 @pytest.fixture
 def factorised(project: Project) -> Project:
     """The small project, its DM with hallucinators."""
-    shutil.copy(ROOT / "ddpipe/synthetic/hallucinator.py", project.root / "ddpipe/synthetic/hallucinator.py")
     outer = {"images": None, "bases": {"lr": 1.0, "momentum": 0.0}, "hallucinators": {"lr": 0.01, "momentum": 0.0}}
     change = {"synthetic": {"name": "hallucinator", "hallucinators": 2}, "outer": outer, "excess": True}
     project.set("params.yaml", "methods.dm", change)
-    project.set("ddpipe/methods/dm.yaml", "grid.dm-tiny-1.synthetic", "ddpipe/synthetic/hallucinator.py")
     assert project.run("check") == 0
     return project
 

@@ -35,8 +35,8 @@ protocols:
 methods: {random: {}, whole: {}, dm: {}, dsa: {iterations: 5}, dm-own: {base: dm, iterations: 7}}
 reports: {mnist: {}, digits: {}}
 grid:
-  dm-own-mnist-1: {method: dm-own, recipe: dm, cell: default, dataset: mnist, data: mnist, ipc: 1, network: convnet3,
-    protocol: dsa, needs: data/prepared/x, objective: ddpipe/a.py, synthetic: ddpipe/a.py}
+  dm-own-mnist-1: {method: dm-own, recipe: dm, cell: default, dataset: mnist, data: mnist, ipc: 1,
+    student: convnet3, network: convnet3, protocol: dsa, needs: data/prepared/x}
 """
 DISTILLED = (
     "{kind: distillation, synthetic: {name: pixels, init: real}, objective: {name: distribution}, "
@@ -44,8 +44,8 @@ DISTILLED = (
     "iterations: 10, real_batch: 256, sets: 5}"
 )
 ROW = (
-    "{{method: {m}, recipe: {m}, cell: default, dataset: {d}, data: {d}, ipc: {ipc}, network: convnet3, protocol: {p}, "
-    "needs: data/prepared/x, objective: ddpipe/a.py, synthetic: ddpipe/a.py}}"
+    "{{method: {m}, recipe: {m}, cell: default, dataset: {d}, data: {d}, ipc: {ipc}, "
+    "student: convnet3, network: convnet3, protocol: {p}, needs: data/prepared/x}}"
 )
 GRID = {"random": ("dc", (1, 10)), "whole": ("dc", ("all",)), "dm": ("dsa", (1, 10)), "dsa": ("dsa", (1, 10))}
 EVALUATIONS = """

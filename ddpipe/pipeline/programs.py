@@ -1,0 +1,188 @@
+"""The code that is a cell's mathematics, as digests: data/programs/<method>.json, on which DVC lets the cells depend.
+
+Of a method it is the modules of its parts, and what they import, as far as it lies in ROOMS; of the loop and of the
+features of herding and K-Center the modules' own text. Comments, docstrings, blank lines and import statements do not
+count, so that they redistil nothing. Nor does shared code outside the rooms: data, files, randomness, and networks,
+whose parameter counts and golden values tests hold.
+"""
+
+import ast
+import hashlib
+import io
+import tokenize
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from ddpipe import settings
+from ddpipe.config import Config, resolve
+from ddpipe.errors import UserError
+from ddpipe.files.artifacts import read_json
+from ddpipe.settings import strategy
+from ddpipe.settings.part import program
+
+FOLDER = Path("data/programs")
+EXPERTS = "experts"  # the name of what the stage `experts` depends on
+SOURCES = Path(__file__).parents[2]  # where the package `ddpipe` lies
+PARTS = ("objectives", "regularisers", "selections", "students", "synthetic")
+ROOMS = (*PARTS, "augmentation", "distillation", "experts", "training")
+OTHERS = ("ddpipe.distillation.checkpoints", "ddpipe.distillation.finite", "ddpipe.experts.buffer")  # no mathematics
+
+Digests = dict[str, str]  # path of a module in the project -> SHA-256 of its code
+
+
+def programs(config: Config) -> dict[str, Digests]:
+    """What each file of FOLDER says: one for every method with rows, and one for the experts."""
+    methods = {row.method: row for row in config.rows.values()}
+    found = {method: of_method(config, row) for method, row in methods.items()}
+    return found | {EXPERTS: digests(["ddpipe.experts.training"])}
+
+
+def of_method(config: Config, row: settings.Row) -> Digests:
+    """The mathematics of the method of `row`: of all cells of its recipe, whether they have rows or not."""
+    modules: set[str] = set()
+    texts: set[str] = set()
+    for cell in config.recipe(row.recipe).cells if row.recipe in config.recipes else ():
+        try:
+            chosen = resolve(config.layers_of(row.model_copy(update={"cell": cell})))
+        except UserError:
+            continue  # `ddpipe check` says it, and the cell's stage does
+        modules |= set(implementations(chosen))
+        if chosen.steps:
+            texts.add("ddpipe.distillation.loop")  # which can import every part
+        if chosen.embedded:
+            texts.add("ddpipe.experts.training")  # it has their features
+    return digests(modules, texts)
+
+
+def implementations(chosen: settings.Cell) -> Iterator[str]:
+    """The modules that a cell's settings name."""
+    yield from map(program, chosen.parts().values())
+    if chosen.steps:
+        yield "ddpipe.distillation.outer"
+    if getattr(chosen, "average", None) is not None:
+        yield "ddpipe.distillation.average"
+    for augment in chosen.augments().values():
+        if augment.startswith(strategy.IDC):
+            yield "ddpipe.augmentation.composed"
+        elif augment.startswith(strategy.OLDER):
+            yield "ddpipe.augmentation.older"
+
+
+def current(config: Config, row: settings.Row | None = None) -> Digests:
+    """The mathematics of the method of `row` (None: of experts) as it is now.
+
+    Raises:
+        UserError: DVC would record another for what is made now, as the code has changed since the stage `programs`.
+    """
+    now = digests(["ddpipe.experts.training"]) if row is None else of_method(config, row)
+    path = config.root / FOLDER / f"{EXPERTS if row is None else row.method}.json"
+    if path.exists() and (then := read_json(path)) != now:
+        then = then if isinstance(then, dict) else {}
+        changed = min(file for file in now.keys() | then.keys() if now.get(file) != then.get(file))
+        raise UserError(f"{path}: is of other code or settings ({changed}); run `python -m stages.programs`")
+    return now
+
+
+def digests(modules: Iterable[str], texts: Iterable[str] = ()) -> Digests:
+    """Of `modules` and all that they import, directly or not, and of the modules `texts` alone."""
+    found: set[str] = set()
+    left = list(modules)
+    while left:
+        if (module := left.pop()) not in found:
+            found.add(module)
+            left += [other for other in imports(module) if is_mathematics(other)]
+    paths = {file(module) for module in found.union(texts)}
+    return {path.relative_to(SOURCES).as_posix(): digest(text(path)) for path in sorted(paths)}
+
+
+def is_mathematics(module: str) -> bool:
+    return module not in OTHERS and any(f"{module}.".startswith(f"ddpipe.{room}.") for room in ROOMS)
+
+
+def imports(module: str) -> Iterator[str]:
+    """The modules of the program from which `module` takes names: not the package that passes them on."""
+    for source, name in taken(text(file(module))).values():
+        yield origin(source, name)
+
+
+def origin(module: str, name: str) -> str:
+    """The module that defines what `from module import name` gives."""
+    below = SOURCES.joinpath(*module.split("."), name)
+    if name and (below.is_dir() or below.with_suffix(".py").is_file()):
+        return f"{module}.{name}"
+    path = file(module)
+    passed_on = taken(text(path)) if path.name == "__init__.py" else {}
+    return origin(*passed_on[name]) if name in passed_on else module
+
+
+@cache
+def taken(code: str) -> dict[str, tuple[str, str]]:
+    """Name in `code` -> the module of the program and the name there from which it is imported; "" for the module."""
+    found: dict[str, tuple[str, str]] = {}
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "ddpipe":
+            found |= {name.asname or name.name: (str(node.module), name.name) for name in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {n.asname or n.name: (n.name, "") for n in node.names if n.name.partition(".")[0] == "ddpipe"}
+    return found
+
+
+def file(module: str) -> Path:
+    path = SOURCES.joinpath(*module.split("."))
+    for found in (path.with_suffix(".py"), path / "__init__.py"):
+        if found.is_file():
+            return found
+    raise UserError(f"{path.with_suffix('.py').relative_to(SOURCES)} does not exist; put it back")
+
+
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def digest(code: str) -> str:
+    """SHA-256 of what Python runs of `code`: of its text, since parsers' trees differ from one Python to the next."""
+    lines, tree = [list(line) for line in code.split("\n")], ast.parse(code)
+    within = {number for node in ast.walk(tree) for number in continued(node)}
+    for first, start, last, end in (*statements(tree, code), *comments(code)):
+        within -= set(range(first + 1, last + 1))
+        for number in range(first, last + 1):
+            line = lines[number - 1]
+            cut = slice(start if number == first else 0, end if number == last else len(line))
+            line[cut] = [""] * len(line[cut])
+    kept = ["".join(line) for line in lines]
+    kept = [line if number + 1 in within else line.rstrip() for number, line in enumerate(kept, 1)]
+    kept = [line for number, line in enumerate(kept, 1) if line or number in within]
+    return hashlib.sha256("\n".join(kept).encode()).hexdigest()
+
+
+def statements(tree: ast.AST, code: str) -> Iterator[tuple[int, int, int, int]]:
+    """First line and column, last line and end column of each import and docstring."""
+    lines = [line.encode() for line in code.split("\n")]
+
+    def column(line: int, byte: int) -> int:
+        return len(lines[line - 1][:byte].decode())
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom) or isinstance(node, ast.Expr) and is_text(node.value):
+            last = node.end_lineno or node.lineno
+            yield node.lineno, column(node.lineno, node.col_offset), last, column(last, node.end_col_offset or 0)
+
+
+def is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
+
+
+def comments(code: str) -> Iterator[tuple[int, int, int, int]]:
+    """The same of each comment."""
+    for token in tokenize.generate_tokens(io.StringIO(code).readline):
+        if token.type == tokenize.COMMENT:
+            yield *token.start, *token.end
+
+
+def continued(node: ast.AST) -> range:
+    """The lines that begin within a string: of them blanks count too."""
+    if isinstance(node, ast.JoinedStr) or isinstance(node, ast.Constant) and is_text(node):
+        return range(node.lineno + 1, (node.end_lineno or 0) + 1)
+    return range(0)

@@ -1,0 +1,155 @@
+"""Rows from what their writers know: method, dataset and images per class say the rest, as published rows do.
+
+`ddpipe add` writes such rows; `ddpipe check` says what one that was written by hand lacks.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ddpipe.config import Config, did_you_mean, resolve, validate
+from ddpipe.errors import UserError
+from ddpipe.settings import Row
+
+Numbers = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A row, and the buffer that it needs where params.yaml has none like it."""
+
+    row: Row
+    experts: dict[str, Numbers] = field(default_factory=dict)
+
+    @property
+    def fields(self) -> Numbers:
+        return self.row.model_dump(mode="json")
+
+
+def draft(config: Config, method: str, dataset: str, ipc: int | str, given: Numbers) -> Draft:
+    """The row of `method` (an entry of `methods:`) on `dataset`, with the fields that are `given`.
+
+    Raises:
+        UserError: a name is not known, or there is nothing to take a network or a buffer's numbers from.
+    """
+    known("method", method, config.params.methods)
+    recipe_name = config.params.methods[method].get("base", method)
+    recipe = config.recipe(recipe_name)
+    data = given.get("data", dataset)
+    for name in (dataset, data):
+        if name not in config.params.datasets:
+            near = did_you_mean(name, list(config.params.datasets))
+            raise UserError(
+                f"datasets.{name}: no such entry in params.yaml{near}; for images of your own write there, for "
+                f"example, `{name}: {{source: folder, path: data/raw/{name}, resolution: 32, flip: true}}`"
+            )
+    cells = [cell for cell in (f"{dataset}-{ipc}", dataset, "default") if cell in recipe.cells]
+    fields: Numbers = {"method": method, "recipe": recipe_name, "cell": cells[0] if cells else "default"}
+    fields |= {"dataset": dataset, "data": data, "ipc": ipc, "protocol": recipe.protocol}
+    network = given.get("network") or usual_network(config, recipe_name, data)
+    fields |= {"student": network, "network": network, "needs": f"data/prepared/{data}"} | given
+    for key in ("network", "student"):
+        known(key, fields[key], config.params.networks)
+    known("protocol", fields["protocol"], config.params.protocols)
+    row = validate(Row, fields, f"grid.{method}-{dataset}-{ipc}")
+    needed = buffer(config, row) if "needs" not in given else None
+    if needed is None:
+        return Draft(row)
+    name, numbers = needed
+    row = row.model_copy(update={"needs": f"data/experts/{name}"})
+    return Draft(row, {} if name in config.params.experts else {name: numbers})
+
+
+def known(what: str, name: str, table: Iterable[str]) -> None:
+    if name not in table:
+        raise UserError(f"no {what} {name!r}{did_you_mean(name, list(table))}")
+
+
+def usual_network(config: Config, recipe: str, data: str) -> str:
+    """The network of most rows on this data, or else of the recipe's rows on images of this size, or of all of them."""
+    from ddpipe.checks.data import size
+
+    sizes = {name: found.shape.resolution for name in config.params.datasets if (found := size(config, name))}
+    side = sizes.get(data, config.params.datasets[data].resolution)
+    rows, own = list(config.rows.values()), [row for row in config.rows.values() if row.recipe == recipe]
+    alike = [row for row in own if side is not None and sizes.get(row.data) == side]
+    for group in ([row for row in rows if row.data == data], alike, own):
+        if group:
+            return Counter(row.network for row in group).most_common(1)[0][0]
+    raise UserError(f"network: recipe {recipe!r} has no row to take it from; name one of networks:")
+
+
+def buffer(config: Config, row: Row) -> tuple[str, Numbers] | None:
+    """Name and numbers of the expert buffer that `row` needs; None where it needs none.
+
+    The numbers are those of another row's, of its recipe if there is one: as long as its students go, and as many
+    as it has sets.
+    """
+    try:
+        chosen = resolve(config.layers_of(row))
+    except UserError:
+        return None  # `ddpipe check` says it
+    epochs = chosen.epochs or 0
+    if not epochs and not chosen.embedded:
+        return None
+    experts = config.params.experts
+    alike = [
+        other
+        for other in config.rows.values()
+        if other.buffer in experts and (experts[other.buffer].keep == "all") == bool(epochs)
+    ]
+    usual = (row.protocol, config.recipe(row.recipe).protocol)
+    alike.sort(key=lambda o: (o.recipe != row.recipe, o.method != row.method, o.protocol not in usual))
+    if not alike:
+        raise UserError(
+            f"experts: {row.method} needs a buffer of networks, and no row has one to take the numbers from; "
+            f"write one of data {row.data!r} and network {row.student!r} there, and a row that needs it: "
+            "data/experts/<buffer>"
+        )
+    pattern = str(alike[0].buffer)
+    name = (
+        row.data + pattern.removeprefix(alike[0].data) if pattern.startswith(alike[0].data) else f"{row.data}-{pattern}"
+    )
+    numbers = config.files["params.yaml"]["experts"][pattern] | {"data": row.data, "network": row.student}
+    if epochs:
+        numbers |= {"keep": "all", "epochs": epochs}
+    else:
+        numbers["networks"] = max(numbers["networks"], chosen.sets)
+    if name in experts and experts[name].network != row.student:
+        name = f"{name}-{row.student}"
+    if (there := experts.get(name)) is not None:
+        for key, least in (("epochs", epochs), ("networks", 0 if epochs else chosen.sets)):
+            if getattr(there, key) < least:
+                raise UserError(
+                    f"experts.{name}.{key}: {getattr(there, key)}, but {row.name} needs {least}; set it to {least}"
+                )
+    return name, numbers
+
+
+def lacking(config: Config, key: str, said: Numbers) -> str:
+    """What the row at `key` lacks, and what to write there: the end of a sentence."""
+    from ddpipe.files.yaml import flow
+
+    missing = [name for name in Row.model_fields if name not in said]
+    named: Numbers = {name: said[name] for name in ("method", "dataset", "ipc") if name in said}
+    guesses: list[Numbers] = [
+        {"method": method, "dataset": dataset, "ipc": ipc} | named
+        for method in config.params.methods
+        for dataset in config.params.datasets
+        if key.startswith(f"{method}-{dataset}-") and (ipc := number(key.removeprefix(f"{method}-{dataset}-")))
+    ]
+    told = f"lacks {', '.join(missing)}"
+    if not guesses and len(named) < 3:
+        return f"{told}; its key must be {Row.form} with entries of methods: and datasets:, or `ddpipe add` writes it"
+    found = guesses[0] if guesses else named
+    rest = {name: value for name, value in said.items() if name not in found}
+    made = draft(config, found["method"], found["dataset"], found["ipc"], rest)
+    written = flow({name: made.fields[name] for name in missing})[1:-1]
+    buffers = "".join(f", and under experts: `{name}: {flow(numbers)}`" for name, numbers in made.experts.items())
+    return f"{told}; write `{written}` there{buffers}"
+
+
+def number(word: str) -> int | str | None:
+    """Images per class as a key says them."""
+    return int(word) if word.isdecimal() else word if word == "all" else None
