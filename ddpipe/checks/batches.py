@@ -39,10 +39,8 @@ def batches(config: Config) -> Iterator[str]:
             resolved, rules = config.resolved(cell), config.protocol(protocol, judge.dataset)
         except UserError:
             continue
-        if judge.ipc == "all":
-            shown = known.train
-        else:
-            shown = resolved.shown(known.shape, judge.ipc) * known.shape.classes
+        whole = judge.ipc == "all"
+        shown = known.train if whole else resolved.shown(known.shape, judge.ipc) * known.shape.classes
         together = rules.batched
         if shown and together and (why := lone(params.networks[network], known.shape.resolution, shown, together)):
             yield f"protocols.{protocol}.{why} (for {cell})"
