@@ -145,14 +145,16 @@ def compose(config: settings.Distillation, context: Context) -> Distillation:
     pool: Students = make(config.students, context)
     if config.regulariser is not None:
         objective = make(config.regulariser, context, objective)
-    learned = [x for group in synthetic.groups().values() for x in group]
+    synthetic.label_(config.labels)
+    of_the_set = synthetic.groups() | synthetic.learned_targets()
+    learned = [x for group in of_the_set.values() for x in group]
     return Distillation(
         synthetic,
         objective,
         pool,
         context.real,
         augmentation.make(config.augment, context.flip),
-        Outer(synthetic.groups() | objective.groups(), config.outer, config.clip),
+        Outer(of_the_set | objective.groups(), config.outer, config.clip),
         context.rng,
         torch.zeros(config.iterations, device=context.real.labels.device),
         average=None if config.average is None else Average(learned, config.average),

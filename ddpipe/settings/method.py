@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ddpipe.settings.base import Settings, Siamese, needed
 from ddpipe.settings.bounds import Few, Fraction, PositiveInt, Switch
+from ddpipe.settings.labels import Labels
 from ddpipe.settings.optimizers import Clip, Optimizer
 from ddpipe.settings.part import Objective, Part, Regulariser, Rule, Students, Synthetic, halved, one_of, records
 from ddpipe.settings.protocol import Scale
@@ -105,13 +106,14 @@ class Method(Settings):
 class Distillation(Method):
     """Resolved settings of a cell that learns its set."""
 
-    quiet = frozenset({"clip"})
+    quiet = frozenset({"clip", "labels"})
     kind: Literal["distillation"] = "distillation"
     revision: PositiveInt = 1
     synthetic: AnySynthetic
     objective: AnyObjective
     regulariser: AnyRegulariser | None = None
     students: AnyStudents
+    labels: Labels = Labels()
     augment: Siamese = "none"  # one draw for the real and synthetic batch of a class
     outer: dict[str, Optimizer]  # of each group of what is learned; a schedule counts iterations
     clip: Clip | None = None  # of the gradient of all groups together, before their own (RTP)
@@ -131,7 +133,12 @@ class Distillation(Method):
     @property
     def learned(self) -> frozenset[str]:
         """The groups of what is learned: the keys of `outer`."""
-        return frozenset().union(*(part.learned for part in self.parts().values()))
+        targets = frozenset({"targets"} if self.labels.learned else ())
+        return targets.union(*(part.learned for part in self.parts().values()))
+
+    @property
+    def scale(self) -> Scale:
+        return self.labels.scale
 
     def misfits(self) -> Iterator[str]:
         lacking = self.objective.accepts - self.students.gives
@@ -147,6 +154,17 @@ class Distillation(Method):
                 f"regulariser: {self.regulariser.name!r} compares a base in two styles, but synthetic "
                 f"{self.synthetic.name!r} shows each in one; choose two hallucinators or more, or regulariser: null"
             )
+        if self.labels.learned and not self.objective.moves_targets:
+            yield (
+                f"labels.learned: objective {self.objective.name!r} as it is set gives the targets no gradient, so "
+                "they would stay as they are; set it to false"
+            )
+        for key, part in self.parts().items():
+            if self.scale not in part.scales:
+                yield (
+                    f"labels.scale: {self.scale!r} targets are scores, but {key} {part.word!r} takes cross-entropies; "
+                    f"set it to {part.scales[0]}"
+                )
         if self.outer.keys() != self.learned:
             yield (
                 f"outer: has {sorted(self.outer)}, but what is learned is {sorted(self.learned)}; name exactly these "

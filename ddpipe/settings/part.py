@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Union
 from pydantic import Field
 
 from ddpipe.settings.base import Settings
+from ddpipe.settings.protocol import SCALES, Scale
 from ddpipe.settings.shapes import Shape
 from ddpipe.settings.work import Cell, Work
 
@@ -26,6 +27,7 @@ class Part(Settings):
     """A part of a method. Its `name` is that of its module."""
 
     reference: ClassVar[str]  # the paper, and where the survey speaks of it
+    scales: ClassVar[tuple[Scale, ...]] = SCALES  # of targets that it can use
     learned: ClassVar[frozenset[str]] = frozenset()  # groups of what it learns: keys of `outer`
 
     @property
@@ -90,7 +92,11 @@ class Objective(Part):
     draws_real: ClassVar[bool] = True  # batches of `real_batch` real images a class
     hints: ClassVar[dict[str, str]] = {}  # what users of the set have to know: name -> shape, as in files/layout.py
     known: ClassVar[dict[str, int]] = {}  # sizes of the letters in these shapes, where the settings tell them
-    moves_targets: ClassVar[bool] = False  # its gradient reaches the targets: they can be learned
+
+    @property
+    def moves_targets(self) -> bool:
+        """Whether its gradient reaches the targets, so that they can be learned."""
+        return False
 
 
 class Students(Part):

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddpipe.settings.labels import Labels
 from ddpipe.training.batch import Batch, balanced, blocks, chunks
 
 
@@ -23,6 +24,7 @@ class Synthetic(nn.Module, ABC):
     classes: Tensor
     targets: Tensor  # (V, K), one-hot at first
     contents: Tensor | None
+    distributed = False
 
     def __init__(self, classes: Tensor, num_classes: int, like: Tensor, contents: Tensor | None = None):
         super().__init__()
@@ -30,6 +32,18 @@ class Synthetic(nn.Module, ABC):
         self.register_buffer("targets", F.one_hot(self.classes, num_classes).to(like))
         self.register_buffer("contents", contents if contents is None else contents.to(like.device))
         self.sizes: list[int] = torch.bincount(classes, minlength=num_classes).tolist()  # examples of each class
+
+    def label_(self, labels: Labels) -> None:
+        """Targets as a cell's `labels` say. Learned ones are a parameter, of the group `targets`."""
+        classes = self.targets.shape[1]
+        targets = self.targets if labels.init == "hard" else torch.full_like(self.targets, 1 / classes)
+        targets = targets - 1 / classes if labels.scale == "centred" else targets
+        del self.targets
+        if labels.learned:
+            self.targets = nn.Parameter(targets.clone())
+        else:
+            self.register_buffer("targets", targets)
+        self.distributed = labels.learned and labels.scale == "one-hot"  # targets that must be kept distributions
 
     def __len__(self) -> int:
         """V."""
@@ -59,8 +73,21 @@ class Synthetic(nn.Module, ABC):
     def groups(self) -> dict[str, list[Tensor]]:
         """What is learned, for the outer optimiser."""
 
+    def learned_targets(self) -> dict[str, list[Tensor]]:
+        """The group of learned targets, if they are."""
+        return {"targets": [self.targets]} if isinstance(self.targets, nn.Parameter) else {}
+
+    @torch.no_grad()
     def project_(self) -> None:
-        """Bring what is learned back to where it may lie: anywhere, unless a parametrisation says otherwise."""
+        """Bring what is learned back to where it may lie: anywhere, unless a parametrisation says otherwise.
+
+        Learned distributions are clamped to [0, 1] and divided by their sum (LD, Bohdal et al., 2020); where nothing is
+        left of one, it is uniform.
+        """
+        if self.distributed:
+            clamped = self.targets.clamp(0, 1)
+            sums = clamped.sum(1, keepdim=True)
+            self.targets.copy_(torch.where(sums > 0, clamped / sums, 1 / clamped.shape[1]))
 
     @abstractmethod
     def codes(self) -> dict[str, Tensor]:

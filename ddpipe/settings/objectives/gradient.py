@@ -10,6 +10,8 @@ from ddpipe.settings.work import Cell, Operation, Work, batch_norm, times
 class GradientMatching(Objective):
     reference = "DC (Zhao et al., ICLR 2021), DSA (Zhao and Bilen, ICML 2021); survey Eq. 20-24, 28-29"
 
+    scales = ("one-hot",)
+
     name: Literal["gradient"]
     metric: Literal["ours", "mse", "cos"] = "ours"
 

@@ -12,6 +12,7 @@ from ddpipe.settings.work import Cell, Operation, Work, times
 class TrajectoryMatching(Objective):
     reference = "MTT (Cazenavette et al., CVPR 2022), FTD, TESLA, HaBa; survey Eq. 30"
     learned = frozenset({"lr"})
+    scales = ("one-hot",)
     accepts = frozenset({"segment"})
     draws_real = False
     hints = {"lr": "", "agreement?": ""}
@@ -36,6 +37,10 @@ class TrajectoryMatching(Objective):
 
     def trainings(self, shown: int, decoded: int) -> Iterator[tuple[int, int]]:
         yield shown, self.batch or shown
+
+    @property
+    def moves_targets(self) -> bool:
+        return not self.soft_labels
 
     def work(self, cell: Cell) -> Work:
         """The student's steps, each pulled back through once; through the full graph it takes about as long."""

@@ -12,6 +12,7 @@ class Contrast(Regulariser):
     """An extractor of the student's architecture that is trained beside the set."""
 
     reference = "HaBa (Liu et al., NeurIPS 2022)"
+    scales = ("one-hot",)
     pairs = True
 
     name: Literal["contrast"]

@@ -13,6 +13,8 @@ from ddpipe.settings.work import Cell, Work, one_pass, times
 class TrainedStudents(Students, Optimizer):
     reference = "DC and DSA; survey Eq. 20"
 
+    scales = ("one-hot",)
+
     name: Literal["trained"]
     outer_loop: PositiveInt = 1
     inner_loop: PositiveInt = 1  # epochs

@@ -1,0 +1,122 @@
+"""Targets as a part: their scale, whether they are learned, and which parts can use them."""
+
+import pytest
+import torch
+
+from ddpipe import networks
+from ddpipe.augmentation.siamese import Augment
+from ddpipe.distillation.loop import make
+from ddpipe.errors import UserError
+from ddpipe.files import artifacts
+from ddpipe.randomness import Streams, generator
+from ddpipe.settings.labels import Labels
+from ddpipe.students import Segment, Student
+from tests.contexts import context
+from tests.contracts.compositions import (
+    ARCHITECTURE,
+    OBJECTIVE,
+    SIDE,
+    SIZES,
+    SYNTHETIC,
+    advanced,
+    equal,
+    every_start,
+    of,
+    partner,
+    record,
+    resident,
+    run_of,
+    settings_of,
+)
+
+LEARNED = {"scale": "one-hot", "learned": True, "init": "hard"}
+RATES = {"images": 0.1, "bases": 0.1, "hallucinators": 0.01, "lr": 1e-5, "targets": 0.05}
+MOVING = [name for name in OBJECTIVE if settings_of("objectives", OBJECTIVE[name]).moves_targets]
+
+
+def chosen(objective="trajectory", start="pixels-real", labels=LEARNED, **more):
+    groups = record("objectives", OBJECTIVE[objective]).learned | record("synthetic", SYNTHETIC[start]).learned
+    groups |= {"targets"} if labels["learned"] else set()
+    outer = {group: {"lr": RATES[group], "momentum": 0.5} for group in groups}
+    return of(objective, partner(objective), start=start, labels=labels, outer=outer, **more)
+
+
+def test_some_objective_moves_targets_and_some_does_not():
+    assert set() < set(MOVING) < set(OBJECTIVE)
+
+
+@every_start
+@pytest.mark.parametrize("objective", MOVING)
+def test_learned_targets_move_and_stay_distributions(objective, start):
+    run = run_of(chosen(objective, start))
+    before = run.synthetic.targets.detach().clone()
+    advanced(run, 3).check_finite()
+    targets = run.synthetic.decode().targets.detach()
+    assert not torch.equal(targets, before) and bool((targets >= 0).all())
+    torch.testing.assert_close(targets.sum(1), torch.ones(len(targets)))
+
+
+@pytest.mark.parametrize("objective", MOVING)
+def test_they_are_part_of_the_state(objective, tmp_path):
+    settings = chosen(objective, average=0.5)
+    unbroken = advanced(run_of(settings), 2)
+    artifacts.write_tensors(tmp_path / "state.safetensors", unbroken.state_dict())
+    resumed = run_of(settings)
+    resumed.load_state_dict(artifacts.read_tensors(tmp_path / "state.safetensors")[0])
+    assert equal(advanced(resumed, 2).state_dict(), advanced(unbroken, 2).state_dict())
+    assert {"synthetic/targets", "outer/targets.0"} <= unbroken.state_dict().keys()
+
+
+@pytest.mark.parametrize("gradient", ["exact", "full"])
+def test_their_gradient_agrees_with_finite_differences(gradient):
+    real = resident((4, 5), torch.float64)
+    settings = chosen()
+    network = networks.create(ARCHITECTURE, 2, SIDE, 2, generator("network")).double()
+    weights = torch.cat([p.detach().flatten() for p in network.parameters()])
+    moved = 0.1 * torch.randn(weights.shape, dtype=torch.float64, generator=generator("segment"))
+    student = Student(network, Segment(weights, weights + moved))
+    synthetic = make(settings.synthetic, context(real, 2)).double()
+    synthetic.label_(settings.labels)
+    objective = make(settings.objective.model_copy(update={"gradient": gradient}), context(real, 2))
+    targets = synthetic.targets
+
+    def value():
+        return next(objective.losses(synthetic, student, real, Augment("none"), Streams("same draws")))
+
+    (slope,) = value().gradients([targets])
+    direction = torch.randn(targets.shape, dtype=torch.float64, generator=generator("direction"))
+    step, values = 1e-6, []
+    for sign in (1, -1):
+        with torch.no_grad():
+            targets.add_(direction, alpha=sign * step)
+        values.append(float(value().value))
+        with torch.no_grad():
+            targets.sub_(direction, alpha=sign * step)
+    assert (values[0] - values[1]) / (2 * step) == pytest.approx(float((slope * direction).sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("objective", [name for name in OBJECTIVE if name not in MOVING])
+def test_targets_that_would_never_move_are_refused(objective):
+    settings = chosen(objective)
+    (mistake,) = settings.misfits()
+    assert mistake.startswith(f"labels.learned: objective {settings.objective.name!r}") and "no gradient" in mistake
+    with pytest.raises(UserError, match="^labels.learned: "):
+        run_of(settings)
+
+
+def test_scores_where_cross_entropies_are_taken_are_refused():
+    settings = chosen("gradient-ours", labels={"scale": "centred", "learned": False, "init": "hard"})
+    (mistake, *_) = settings.misfits()
+    assert mistake.startswith("labels.scale: 'centred' targets are scores, but objective 'gradient' takes cross-")
+
+
+@pytest.mark.parametrize(("init", "hit", "miss"), [("hard", 2 / 3, -1 / 3), ("uniform", 0, 0)])
+def test_centred_targets_are_less_one_over_the_classes(init, hit, miss):
+    made = make(settings_of("synthetic", SYNTHETIC["pixels-real"]), context(resident(), 2))
+    made.label_(Labels(scale="centred", init=init))
+    rows = torch.arange(len(made))
+    torch.testing.assert_close(made.targets[rows, made.classes], torch.full((len(made),), float(hit)))
+    assert made.targets.shape == (2 * len(SIZES), len(SIZES))
+    torch.testing.assert_close(made.targets.sum(1), torch.full((len(made),), float(hit + 2 * miss)))
+    labels = {"scale": "centred", "learned": False, "init": init}
+    assert torch.equal(run_of(of("distribution", "fresh", labels=labels)).synthetic.targets, made.targets)
