@@ -119,8 +119,8 @@ def plan(
         return
     from ddpipe.device import choose, describe
     from ddpipe.planning.calibration import Calibration
+    from ddpipe.planning.calls import Bench
     from ddpipe.planning.estimate import demands, estimate
-    from ddpipe.planning.measure import Bench
 
     device = choose(project.params.run)
     asked, unknown = demands(project, found, stacked=device.type == "cuda")

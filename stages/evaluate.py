@@ -23,8 +23,8 @@ from ddpipe.evaluation import Examination, TrainingSet, mean_and_std
 from ddpipe.evaluation.trouble import check, explanation
 from ddpipe.files import hints
 from ddpipe.files.artifacts import digest, write_bytes, write_sealed
-from ddpipe.files.descriptions import set_file
 from ddpipe.pipeline import results
+from ddpipe.pipeline.descriptions import set_file
 from ddpipe.progress import Progress
 from ddpipe.randomness import Streams
 from ddpipe.report.pictures import image_grid

@@ -23,8 +23,9 @@ from ddpipe.datasets.readers import READERS
 from ddpipe.datasets.source import Part, Source, check, subset
 from ddpipe.datasets.storage import TensorFile
 from ddpipe.errors import UserError
-from ddpipe.files import artifacts, descriptions, layout
+from ddpipe.files import artifacts, layout
 from ddpipe.memory import oversized_whitening
+from ddpipe.pipeline import descriptions
 from ddpipe.progress import Progress
 from ddpipe.settings import Dataset
 

@@ -21,10 +21,11 @@ from torch.utils.data import Dataset
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.preprocessing import Preprocessing
 from ddpipe.errors import UserError
-from ddpipe.files import descriptions, layout
+from ddpipe.files import layout
 from ddpipe.files.artifacts import file_digest, mend, read_tensors, verify, write_sealed, write_tensors
-from ddpipe.files.descriptions import set_file
 from ddpipe.files.hints import ONE, layouts
+from ddpipe.pipeline import descriptions
+from ddpipe.pipeline.descriptions import set_file
 from ddpipe.settings import Scale
 
 ABOUT, FITTED = "distilled.json", "preprocessing.safetensors"

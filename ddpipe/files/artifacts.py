@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddpipe.errors import UserError
+from ddpipe.files.advice import mend
 from ddpipe.files.regular import regular
-from ddpipe.pipeline.advice import mend
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -22,11 +22,15 @@ from ddpipe.settings import strategy
 from ddpipe.settings.part import program
 
 FOLDER = Path("data/programs")
+TRAINING = ("ddpipe.experts.training", "ddpipe.augmentation.composed", "ddpipe.augmentation.older")  # of experts
 EXPERTS = "experts"  # the name of what the stage `experts` depends on
 SOURCES = Path(__file__).parents[2]  # where the package `ddpipe` lies
 PARTS = ("objectives", "regularisers", "selections", "students", "synthetic")
 ROOMS = (*PARTS, "augmentation", "distillation", "experts", "training")
-OTHERS = ("ddpipe.distillation.checkpoints", "ddpipe.distillation.finite", "ddpipe.experts.buffer")  # no mathematics
+OTHERS = (  # no mathematics, or, as the package of augmentations, told by settings
+    *("ddpipe.augmentation", "ddpipe.distillation.checkpoints", "ddpipe.distillation.finite"),
+    *("ddpipe.distillation.running", "ddpipe.experts.buffer", "ddpipe.experts.recording"),
+)
 
 Digests = dict[str, str]  # path of a module in the project -> SHA-256 of its code
 
@@ -35,7 +39,7 @@ def programs(config: Config) -> dict[str, Digests]:
     """What each file of FOLDER says: one for every method with rows, and one for the experts."""
     methods = {row.method: row for row in config.rows.values()}
     found = {method: of_method(config, row) for method, row in methods.items()}
-    return found | {EXPERTS: digests(["ddpipe.experts.training"])}
+    return found | {EXPERTS: digests(TRAINING)}
 
 
 def of_method(config: Config, row: settings.Row) -> Digests:
@@ -75,7 +79,7 @@ def current(config: Config, row: settings.Row | None = None) -> Digests:
     Raises:
         UserError: DVC would record another for what is made now, as the code has changed since the stage `programs`.
     """
-    now = digests(["ddpipe.experts.training"]) if row is None else of_method(config, row)
+    now = digests(TRAINING) if row is None else of_method(config, row)
     path = config.root / FOLDER / f"{EXPERTS if row is None else row.method}.json"
     if path.exists() and (then := read_json(path)) != now:
         then = then if isinstance(then, dict) else {}

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ddpipe.config import Config, ResultKey
 from ddpipe.errors import UserError
-from ddpipe.files import artifacts, descriptions
-from ddpipe.files.descriptions import Cost, Result
+from ddpipe.files import artifacts
 from ddpipe.files.regular import inside
+from ddpipe.pipeline import descriptions
+from ddpipe.pipeline.descriptions import Cost, Result
 
 HEADER = ["set", "iteration", "loss"]  # of a loss curve
 

@@ -15,7 +15,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.files.artifacts import read_json, write_json
-from ddpipe.planning.measure import LIMIT, MEASURES, Bench, seconds
+from ddpipe.planning.measure import LIMIT, MEASURES, seconds
+from ddpipe.planning.repeats import Bench
 from ddpipe.progress import Progress, say
 from ddpipe.settings.work import Operation, Work
 
@@ -107,7 +108,7 @@ class Calibration:
         larger = [size for size in measure.sizes if size > last]
         if last >= n or not larger:
             return None
-        slow = not measure.waits and points[last] * measure.calls * larger[0] / last > LIMIT
+        slow = not measure.waits and points[last] * measure.repeats * larger[0] / last > LIMIT
         return None if slow else larger[0]
 
     def measure(self, works: Iterable[Work], bench: Bench) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ddpipe.config import Config
 from ddpipe.errors import UserError
-from ddpipe.files import descriptions
+from ddpipe.pipeline import descriptions
 from ddpipe.settings.shapes import Data, Shape
 
 PUBLISHED = {  # source -> its size, before `classes:` of params.yaml

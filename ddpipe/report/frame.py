@@ -8,8 +8,8 @@ import pandas as pd
 
 from ddpipe.config import Config, ResultKey, did_you_mean, results_of
 from ddpipe.errors import UserError
-from ddpipe.files.descriptions import Cost, Result
 from ddpipe.pipeline import results
+from ddpipe.pipeline.descriptions import Cost, Result
 from ddpipe.report import published
 from ddpipe.report.matching import survey_network
 

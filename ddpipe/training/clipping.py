@@ -1,12 +1,12 @@
 """Gradients made shorter: as a whole by their norm, or each number by itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from ddpipe import settings
-from ddpipe.training.flatness import norm
 
 Clip = Callable[[list[Tensor]], list[Tensor]]
 Each = Callable[[Callable], Callable]  # makes a function of one network's tensors one of those given, as `Stack.each`
@@ -17,6 +17,11 @@ EPSILON = 1e-6  # beside the norm, as in torch.nn.utils.clip_grad_norm_
 def alone(function: Callable) -> Callable:
     """`Each` where the tensors belong to one network, or to none."""
     return function
+
+
+def norm(tensors: Sequence[Tensor]) -> Tensor:
+    """L2 norm over all entries of all tensors."""
+    return torch.stack([torch.linalg.vector_norm(t) for t in tensors]).norm()
 
 
 def by_norm(gradients: list[Tensor], most: float) -> list[Tensor]:

@@ -6,6 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ddpipe.training.clipping import norm
+
 EPSILON = 1e-12  # beside every norm, as in the official code
 
 
@@ -26,11 +28,6 @@ def flattened(here: Sequence[Tensor], there: Sequence[Tensor], alpha: float) -> 
     cosine = sum((x * y).sum() for x, y in zip(here, there, strict=True)) / (a * b + EPSILON)
     along = cosine * a / (b + EPSILON)
     return [y - alpha * (x - along * y) for x, y in zip(here, there, strict=True)]
-
-
-def norm(tensors: Sequence[Tensor]) -> Tensor:
-    """L2 norm over all entries of all tensors."""
-    return torch.stack([torch.linalg.vector_norm(t) for t in tensors]).norm()
 
 
 def flat_gradient(

@@ -19,8 +19,8 @@ from ddpipe import config, device
 from ddpipe.config import Config
 from ddpipe.files.artifacts import read_json
 from ddpipe.planning.calibration import Calibration
+from ddpipe.planning.calls import Bench
 from ddpipe.planning.estimate import STAGES, demands, estimate
-from ddpipe.planning.measure import Bench
 from ddpipe.planning.steps import RUNS, Step
 from stages import distill, evaluate, experts, prepare
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ddpipe.pipeline.advice import mend
+from ddpipe.files.advice import mend
 
 FILE = Path("data/experts/a b/0.safetensors")
 DVC = """

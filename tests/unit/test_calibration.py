@@ -9,7 +9,8 @@ import torch
 from ddpipe import settings
 from ddpipe.planning import calibration, measure
 from ddpipe.planning.calibration import Calibration, device_key, predict
-from ddpipe.planning.measure import MEASURES, Bench
+from ddpipe.planning.calls import Bench
+from ddpipe.planning.measure import MEASURES
 from ddpipe.settings.shapes import Shape
 from ddpipe.settings.work import Operation, Work
 

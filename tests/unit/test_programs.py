@@ -78,10 +78,10 @@ SELECT = {name for name in ROWS if name.partition("-")[0] in ("random", "herding
 LEARN = set(ROWS) - SELECT
 FOLLOW = {name for name in LEARN if name.partition("-")[0] in ("mtt", "tesla", "ftd", "haba")}
 USERS = {
-    "training/unroll.py": FOLLOW,
+    "training/sweep.py": FOLLOW,
     "students/experts.py": FOLLOW,
     "objectives/trajectory.py": FOLLOW,
-    "objectives/contrast.py": {name for name in ROWS if name.startswith("haba")},
+    "regularisers/contrast.py": {name for name in ROWS if name.startswith("haba")},
     "synthetic/hallucinator.py": {name for name in ROWS if name.startswith("haba") or "hallucinators" in name},
     "students/trained.py": {name for name in ROWS if name.partition("-")[0] in ("dc", "dsa")},
     "objectives/distribution.py": {name for name in ROWS if name.startswith("dm")},
@@ -90,9 +90,10 @@ USERS = {
     "augmentation/siamese.py": LEARN | EXPERTS,
     "augmentation/composed.py": EXPERTS,
     "training/flatness.py": EXPERTS,
-    "training/sgd.py": LEARN | EXPERTS,
+    "training/optimizers.py": LEARN | EXPERTS,
     "experts/training.py": {name for name in ROWS if name.startswith(("herding", "kcenter"))} | EXPERTS,
-    "selections/coresets.py": SELECT,
+    "selections/herding.py": {name for name in ROWS if name.startswith("herding")},
+    "selections/choice.py": SELECT,
     "networks/convnet.py": set(),
     "distillation/checkpoints.py": set(),
 }
@@ -128,7 +129,8 @@ def test_every_module_of_the_rooms_belongs_to_somebody() -> None:
     rooms = [ROOT / "ddpipe" / room for room in programs.ROOMS]
     modules = [path for room in rooms for path in room.rglob("*.py") if path.name != "__init__.py"]
     left = {path.relative_to(ROOT).as_posix() for path in modules} - used
-    assert left == {f"{module.replace('.', '/')}.py" for module in programs.OTHERS}
+    others = {f"{module.replace('.', '/')}.py" for module in programs.OTHERS}
+    assert left == others - {"ddpipe/augmentation.py"}
 
 
 def test_dvc_runs_the_stage_where_what_it_reads_changed() -> None:

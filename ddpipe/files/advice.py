@@ -17,8 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ddpipe.config import read_yaml
 from ddpipe.errors import UserError
+from ddpipe.files.yaml import read_yaml
 
 STAGES = {"prepared": "prepare", "experts": "experts", "distilled": "distill"}  # of a folder of data/ without dvc.lock
 
