@@ -15,8 +15,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.files.artifacts import read_json, write_json
-from ddpipe.planning.measure import LIMIT, MEASURES, seconds
 from ddpipe.planning.calls import Bench
+from ddpipe.planning.measure import LIMIT, MEASURES, seconds
 from ddpipe.progress import Progress, say
 from ddpipe.settings.work import Operation, Work
 

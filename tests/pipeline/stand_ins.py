@@ -44,7 +44,10 @@ def stand_in(project: Project) -> None:
     for path in folder.glob("*.py"):
         path.write_text(PROGRAM if path.name != "__init__.py" else "")
     with Repo(str(project.root)) as repo:
+        read = {dep.def_path for stage in repo.index.stages for dep in stage.deps}
         outs = {stage.name: [out.def_path for out in stage.outs] for stage in repo.index.stages}
+    for paths in outs.values():  # and what others read of an output folder
+        paths += sorted(path for path in read if any(path.startswith(f"{out}/") for out in paths))
     tell(project, outs=outs, waits=[], fails=[], numbers={})
 
 

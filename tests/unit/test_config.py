@@ -16,7 +16,7 @@ def test_a_dump_leaves_out_choices_that_nobody_made():
     assert settings.Optimizer(lr=1.0, momentum=0.5).model_dump() == {"lr": 1.0, "momentum": 0.5}
     told = settings.Optimizer(optimizer="adam", lr=1.0, betas=(0.9, 0.99)).model_dump()
     assert told == {"optimizer": "adam", "lr": 1.0, "betas": (0.9, 0.99)}
-    protocol = settings.Protocol(epochs=1, momentum=0.9, weight_decay=0.0)
+    protocol = settings.Trained(epochs=1, momentum=0.9, weight_decay=0.0)
     assert not {"optimizer", "betas", "eps", "schedule", "clip"} & protocol.model_dump().keys()
     assert protocol.model_dump(include={"lr", "eps"}) == {"lr": 0.01}
 

@@ -23,9 +23,10 @@ from ddpipe.augmentation import cutmix
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.preprocessing import Preprocessing, fit
 from ddpipe.distilled import standalone
-from ddpipe.distilled.export import describe, folder_names, readme
+from ddpipe.distilled.export import describe, folder_names
 from ddpipe.distilled.export import training as rules
 from ddpipe.errors import UserError
+from ddpipe.evaluation.trained import words
 from ddpipe.settings.strategy import SIAMESE_OPERATIONS
 from ddpipe.training import loop
 from ddpipe.training.batch import Batch
@@ -250,7 +251,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("how", TRAININGS)
 def test_the_program_trains_as_ddpipe_does(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    protocol = settings.Protocol(**{"epochs": 5, "lr": 0.05, "extra_epoch": True, **TRAININGS[how]})
+    protocol = settings.Trained(**{"epochs": 5, "lr": 0.05, "extra_epoch": True, **TRAININGS[how]})
     network = settings.ConvNet(kind="convnet", depth=1, width=4)
     about = {"network": network.model_dump(mode="json"), "shape": [1, 8, 8], "classes": ["x"] * 3}
     ours = networks.create(network, 1, 8, 3, torch.Generator().manual_seed(0)).double()
@@ -272,7 +273,7 @@ def test_rules_in_words(project: Project) -> None:
     project.edit("params.yaml", lambda content: content["protocols"]["quick"].update(own))
     project.edit("params.yaml", lambda content: content["protocols"]["quick"].pop("momentum"))
     found = config.load(project.root)
-    text = readme(describe(found, found.row("dm-tiny-1"), chosen, 0), found.row("dm-tiny-1"), [])
+    text = "\n".join(words(describe(found, found.row("dm-tiny-1"), chosen, 0)["training"], False))
     assert "Adam with betas 0.9 and 0.99, eps 1e-08 and weight decay" in text
     assert "the norm of the gradient is at most 2." in text
 

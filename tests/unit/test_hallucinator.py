@@ -194,7 +194,7 @@ def test_check_says_what_does_not_fit(factorised: Project, capsys: pytest.Captur
     assert factorised.run("check") == 2
     said = capsys.readouterr()
     for words in (
-        "students: objective 'distribution' needs",
+        "students: 'experts' gives no network, which objective 'distribution' needs",
         "regulariser: 'contrast' compares",
         "outer: has ['bases', ",
     ):

@@ -144,7 +144,7 @@ def read(tree: Any) -> Any:
     """Settings as plain values, less what nothing reads."""
     if not isinstance(tree, settings.Settings):
         return {key: read(value) for key, value in tree.items()} if isinstance(tree, dict) else tree
-    idle = {"exceptions"}
+    idle = {"exceptions"} | (tree.quiet - tree.model_fields_set)
     if isinstance(tree, settings.Training) and tree.drop == "never":
         idle.add("drop_resets_momentum")
     if isinstance(tree, settings.SetTraining) and tree.learned_lr:
