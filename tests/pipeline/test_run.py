@@ -27,7 +27,7 @@ main()
 """
 SLOW = "distill@dm-digits-1"
 AFTER_SLOW = {"evaluate@dm-digits-1", "report@digits"}
-ALL = {"prepare@digits", "experts@digits", *cell_stages(*CELLS), "report@digits"}
+ALL = {"prepare@digits", "programs", "experts@digits", *cell_stages(*CELLS), "report@digits"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -185,7 +185,7 @@ def test_no_more_commands_run_at_once_than_jobs(project: Project) -> None:
     with running(project, "digits", "--jobs", "3") as process:
         until(lambda: len(begun(project) & {f"distill@{cell}" for cell in CELLS}) == 3)
         time.sleep(0.3)
-        assert len(begun(project) - {"prepare@digits", "experts@digits"}) == 3
+        assert len(begun(project) - {"prepare@digits", "programs", "experts@digits"}) == 3
         (project.root / "go").touch()
         assert process.wait() == 0
 
@@ -233,7 +233,7 @@ def test_what_has_finished_survives_a_signal(project: Project, number: int, code
 
 def test_targets(project: Project) -> None:
     run(project, "dm-digits-1", "prepare@mnist")
-    assert set(ran(project)) == {"prepare@digits", "prepare@mnist", SLOW, "evaluate@dm-digits-1"}
+    assert set(ran(project)) == {"prepare@digits", "programs", "prepare@mnist", SLOW, "evaluate@dm-digits-1"}
     change(project, 5)
     run(project, "--single-item", "evaluate@dm-digits-1")
     assert ran(project) == []
