@@ -293,7 +293,7 @@ def test_students_survive_their_state_in_the_middle_of_a_network(pool):
     synthetic = make(settings_of("synthetic", SYNTHETIC["pixels-real"]), context(real, 2))
 
     def students_of():
-        architecture = settings.ConvNet(kind="convnet", depth=1, width=4, norm="batch")
+        architecture = ARCHITECTURE.model_copy(update={"norm": "batch"})
         network = networks.build(architecture, 2, SIDE, len(SIZES))
         return make(settings_of("students", STUDENTS[pool]), context(real, 2, network, buffer=BUFFERS["small"]))
 

@@ -137,13 +137,13 @@ def test_it_ends_as_dvc_repro_does(complete: Project, fresh: Project, tmp_path: 
             number(project, value)
         run(mine, "report@digits")
         plain.dvc("repro", "report@digits")
-        assert set(ran(mine)) == set(ran(plain)) == {SLOW, *AFTER_SLOW}
+        assert set(ran(mine)) == set(ran(plain)) == {"programs", SLOW, *AFTER_SLOW}
         assert kept(mine) == kept(plain)
     for project in (mine, plain):  # and back: the run-cache has them
         change(project, 3)
     said = run(mine, "dm-digits-1", "report@digits")
     restored = re.findall(r"^Stage '([^']+)' is cached - skipping run", said, re.MULTILINE)
-    assert set(restored) == plain.repro("report@digits").restored == {SLOW, "evaluate@dm-digits-1"}
+    assert set(restored) - {"programs"} == plain.repro("report@digits").restored == {SLOW, "evaluate@dm-digits-1"}
     assert set(ran(mine)) == set(ran(plain)) == {"report@digits"}
     assert kept(mine) == kept(plain)
     assert "up to date" in mine.dvc("status", "report@digits")
