@@ -25,7 +25,8 @@ def buffers(config: Config) -> Iterator[str]:
                 "name a buffer of this network"
             )
         if buffer.keep != "all":
-            yield f"experts.{name}.keep: {buffer.keep!r}, but {cell} follows whole trajectories; set it to all"
+            told = f"{cell} (of {config.sources(row)}) follows whole trajectories"
+            yield f"experts.{name}.keep: {buffer.keep!r}, but {told}; set it to all"
         elif passes(buffer) < epochs:
             yield (
                 f"experts.{name}.epochs: {buffer.epochs}, but {cell} goes up to {epochs} by its "

@@ -13,7 +13,7 @@ from tests.unit.small_project import ROOT
 
 CELL, BUFFER = "ftd-digits-1", "digits-flat"
 SENTENCES = [
-    ({"keep": "last"}, "experts.digits-flat.keep: 'last', but ftd-digits-1 follows whole trajectories; set it to all"),
+    ({"keep": "last"}, "experts.digits-flat.keep: 'last', but ftd-digits-1 (of ftd.parts, ftd.cells"),
     (
         {"epochs": 6},
         "experts.digits-flat.epochs: 6, but ftd-digits-1 goes up to 7 by its students.starts and students.span",
