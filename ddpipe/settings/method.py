@@ -1,5 +1,6 @@
 """Resolved settings of a cell: the parts of a method and the numbers that they share."""
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -40,9 +41,9 @@ class Method(Settings):
         found = {key: getattr(self, key) for key in type(self).model_fields}
         return {key: part for key, part in found.items() if isinstance(part, Part)}
 
+    @abstractmethod
     def composition(self) -> tuple[str, str, str]:
         """Objective, synthetic set and students in words."""
-        raise NotImplementedError
 
     def misfits(self) -> Iterator[str]:
         """Why these parts cannot work together, each beginning with the key that is to be changed."""

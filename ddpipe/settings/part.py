@@ -7,6 +7,7 @@ record, its module and its tests, and nothing has to be told that it exists.
 """
 
 import pkgutil
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -71,9 +72,9 @@ class Synthetic(Part):
         """Examples of a class that one pass over the set sees."""
         return ipc
 
+    @abstractmethod
     def floats(self, shape: Shape, ipc: int) -> int:
         """What one set stores: the budget counts it."""
-        raise NotImplementedError
 
     def takes(self, ipc: int) -> tuple[int, str]:
         """Real images of a class that it begins with, and its key that says so ("": the row's IPC)."""
