@@ -24,7 +24,7 @@ from ddpipe.experts.training import features, restore_
 from ddpipe.files import hints
 from ddpipe.files.artifacts import digest, new_folder, write_sealed
 from ddpipe.memory import images_at_once
-from ddpipe.pipeline import programs
+from ddpipe.pipeline import programs, resolved
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams, generator
 from ddpipe.selections.choice import Choice, pick
@@ -47,19 +47,15 @@ def main(
     params, row, settings = project.params, project.row(cell), project.resolved(cell)
     output, costs = Path("data/distilled") / cell, Path("data/costs") / f"{cell}.json"
     buffers = [f"experts@{row.buffer}"] if row.buffer else []
-    claim(f"distill@{cell}", [output, costs], ["programs", f"prepare@{row.data}", *buffers])
+    claim(f"distill@{cell}", [output, costs], ["resolve", f"prepare@{row.data}", *buffers])
     device = choose(params.run)
     keep_freed_memory()
     prepared = Prepared.of(project, row.data)
     architecture = project.network(row.student)
-    inputs = {
-        "seed": params.seed,
-        "row": row.model_dump(exclude={"network", "protocol"}),
-        "settings": settings.model_dump(exclude={"sets"}),
-    }
-    inputs |= {"network": architecture.model_dump(), "data": prepared.checksum}
     # DVC reruns the cell when its mathematics changed: sets finished by the old code must not be taken for new ones
-    inputs |= {"code": programs.current(project, row)}
+    inputs = resolved.of_cell(project, cell) | {"code": programs.of_method(project, row)}
+    resolved.check(project, f"distill/{cell}", inputs)
+    inputs |= {"settings": settings.model_dump(exclude={"sets"}), "data": prepared.checksum}
     buffer = Buffer(Path(row.needs), device) if row.buffer else None
     if buffer is not None:
         buffer.check(prepared.checksum, architecture.model_dump(mode="json"), settings.epochs or 0)

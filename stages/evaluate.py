@@ -23,7 +23,7 @@ from ddpipe.evaluation import Examination, TrainingSet, mean_and_std
 from ddpipe.evaluation.trouble import check, explanation
 from ddpipe.files import hints
 from ddpipe.files.artifacts import digest, write_bytes, write_sealed
-from ddpipe.pipeline import results
+from ddpipe.pipeline import resolved, results
 from ddpipe.pipeline.descriptions import set_file
 from ddpipe.progress import Progress
 from ddpipe.randomness import Streams
@@ -49,9 +49,11 @@ def main(
     row = project.row(cell)
     network, protocol = (further or row).network, (further or row).protocol
     rules, architecture = project.protocol(protocol, row.dataset), project.network(network)
-    name, place = f"{cell}.{network}.{protocol}", Path("data/results") / row.dataset
+    (name, numbers), place = resolved.of_evaluation(project, key), Path("data/results") / row.dataset
     pictures = [] if further else [place / f"{cell}.png", place / f"{cell}.loss.csv"]
-    claim(f"evaluate@{name}", [place / f"{name}.json", *pictures], [f"prepare@{row.data}", f"distill@{cell}"])
+    reads = ["resolve", f"prepare@{row.data}", f"distill@{cell}"]
+    claim(f"evaluate@{name}", [place / f"{name}.json", *pictures], reads)
+    resolved.check(project, f"evaluate/{name}", numbers)
     device = choose(params.run)
     keep_freed_memory()
     prepared, found = Prepared.of(project, row.data), Distilled.open(Path("data/distilled") / cell)

@@ -24,7 +24,7 @@ from ddpipe.experts.buffer import Snapshots, Stored, holds, write_about
 from ddpipe.experts.recording import Recording, snapshots_after
 from ddpipe.experts.training import Cohort, real_batches
 from ddpipe.files.artifacts import digest, new_folder, write_sealed
-from ddpipe.pipeline import programs
+from ddpipe.pipeline import programs, resolved
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams
 from ddpipe.settings import Experts, Run
@@ -53,7 +53,7 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
         raise UserError(f"experts.{buffer}: no such entry in params.yaml{did_you_mean(buffer, list(params.experts))}")
     settings = params.experts[buffer]
     output, spent = Path("data/experts") / buffer, Path("data/costs") / f"experts.{buffer}.json"
-    claim(f"experts@{buffer}", [output, spent], ["programs", f"prepare@{settings.data}"])
+    claim(f"experts@{buffer}", [output, spent], ["resolve", f"prepare@{settings.data}"])
     name, device = f"experts@{buffer}", choose(params.run)
     keep_freed_memory()
     prepared = Prepared.of(project, settings.data)
@@ -62,7 +62,8 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     real = Resident(prepared.train_images, prepared.train_labels, prepared.preprocessing, device)
     recipe = settings.model_dump(exclude={"networks"}) | {"architecture": architecture.model_dump()}
     inputs = {"seed": params.seed, "recipe": recipe, "data": prepared.checksum}
-    code = programs.current(project)  # where it changed no network is reused
+    code = programs.of_experts()  # where it changed no network is reused
+    resolved.check(project, f"experts/{buffer}", resolved.of_experts(project, buffer) | {"code": code})
     store = Checkpoints(Path("data/checkpoints/experts") / buffer, digest(inputs | {"code": code}))
     n, weights = len(real.labels), sum(p.numel() for p in network.parameters())
     if why := lone(architecture, prepared.resolution, n, settings.batch):

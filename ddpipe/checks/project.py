@@ -17,7 +17,7 @@ from ddpipe.checks.parts import parts
 from ddpipe.checks.training import trainings
 from ddpipe.config import Config, did_you_mean, read_yaml, resolve
 from ddpipe.errors import UserError
-from ddpipe.pipeline import programs, record
+from ddpipe.pipeline import record
 from ddpipe.pipeline.links import links
 
 RESERVED = ("size", "nfiles")  # DVC leaves parameters of these names out of the keys of its run cache
@@ -110,9 +110,6 @@ def recipes(config: Config) -> Iterator[str]:
             yield f"{where}.cells.default: this key is missing; add it, {{}} will do: data of your own use it"
         for cell, numbers in recipe.cells.items():
             yield from attempt(resolve, [(f"{where}.parts", recipe.parts), (f"{where}.cells.{cell}", numbers)])
-    if programs.EXPERTS in config.params.methods:
-        path = programs.FOLDER / f"{programs.EXPERTS}.json"
-        yield f"methods.{programs.EXPERTS}: {path} is that of the stage experts; give the method another name"
     for method, change in config.params.methods.items():
         base = change.get("base", method)
         if base not in config.recipes:

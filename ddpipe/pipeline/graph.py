@@ -17,7 +17,6 @@ from ruamel.yaml.error import YAMLError
 from ddpipe.config import Config, did_you_mean
 from ddpipe.errors import UserError
 from ddpipe.pipeline import record
-from ddpipe.pipeline.parameters import parsed_once
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,6 @@ def opened(config: Config, targets: Sequence[str] = (), upstream: bool = True, h
         wanted = list(dict.fromkeys(wanted))
         order = plan_repro(edges, wanted) if upstream else wanted
         fill(config.root, order)
-        open_.enter_context(parsed_once())
         yield Graph(repo, edges.subgraph(order), order)
 
 

@@ -1,4 +1,4 @@
-"""The code that is a cell's mathematics, as digests: data/programs/<method>.json, on which DVC lets the cells depend.
+"""The code that is a cell's mathematics, as digests, on which DVC lets the cells depend (resolved.py).
 
 Of a method it is the modules of its parts, and what they import, as far as it lies in ROOMS; of the loop and of the
 features of herding and K-Center the modules' own text. Comments, docstrings, blank lines and import statements do not
@@ -17,13 +17,10 @@ from pathlib import Path
 from ddpipe import settings
 from ddpipe.config import Config, resolve
 from ddpipe.errors import UserError
-from ddpipe.files.artifacts import read_json
 from ddpipe.settings import strategy
 from ddpipe.settings.part import program
 
-FOLDER = Path("data/programs")
 TRAINING = ("ddpipe.experts.training", "ddpipe.augmentation.composed", "ddpipe.augmentation.older")  # of experts
-EXPERTS = "experts"  # the name of what the stage `experts` depends on
 SOURCES = Path(__file__).parents[2]  # where the package `ddpipe` lies
 PARTS = ("objectives", "regularisers", "selections", "students", "synthetic")
 ROOMS = (*PARTS, "augmentation", "distillation", "experts", "training")
@@ -35,11 +32,9 @@ OTHERS = (  # no mathematics, or, as the package of augmentations, told by setti
 Digests = dict[str, str]  # path of a module in the project -> SHA-256 of its code
 
 
-def programs(config: Config) -> dict[str, Digests]:
-    """What each file of FOLDER says: one for every method with rows, and one for the experts."""
-    methods = {row.method: row for row in config.rows.values()}
-    found = {method: of_method(config, row) for method, row in methods.items()}
-    return found | {EXPERTS: digests(TRAINING)}
+def of_experts() -> Digests:
+    """The mathematics of training on the real data."""
+    return digests(TRAINING)
 
 
 def of_method(config: Config, row: settings.Row) -> Digests:
@@ -71,21 +66,6 @@ def implementations(chosen: settings.Cell) -> Iterator[str]:
             yield "ddpipe.augmentation.composed"
         elif augment.startswith(strategy.OLDER):
             yield "ddpipe.augmentation.older"
-
-
-def current(config: Config, row: settings.Row | None = None) -> Digests:
-    """The mathematics of the method of `row` (None: of experts) as it is now.
-
-    Raises:
-        UserError: DVC would record another for what is made now, as the code has changed since the stage `programs`.
-    """
-    now = digests(TRAINING) if row is None else of_method(config, row)
-    path = config.root / FOLDER / f"{EXPERTS if row is None else row.method}.json"
-    if path.exists() and (then := read_json(path)) != now:
-        then = then if isinstance(then, dict) else {}
-        changed = min(file for file in now.keys() | then.keys() if now.get(file) != then.get(file))
-        raise UserError(f"{path}: is of other code or settings ({changed}); run `python -m stages.programs`")
-    return now
 
 
 def digests(modules: Iterable[str], texts: Iterable[str] = ()) -> Digests:

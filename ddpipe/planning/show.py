@@ -7,7 +7,7 @@ from ddpipe.config import Config
 from ddpipe.planning.estimate import STAGES, Estimate
 from ddpipe.planning.steps import AFTER, MEANING, RUNS, UP_TO_DATE, Step, checkpoints, resume_point
 
-GROUPS = ["programs", *STAGES, "report", "page"]
+GROUPS = ["resolve", *STAGES, "report", "page"]
 EXPENSIVE = 5  # stages that are named
 
 

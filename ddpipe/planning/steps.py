@@ -3,6 +3,7 @@
 `dvc repro --dry` cannot tell: it fails in a workspace without data, and it does not look into caches.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ddpipe.config import Config
-from ddpipe.files.artifacts import as_json
+from ddpipe.errors import UserError
+from ddpipe.files.artifacts import as_json, read_json
 from ddpipe.files.regular import regular
-from ddpipe.pipeline import programs
+from ddpipe.pipeline import resolved
 from ddpipe.pipeline.graph import opened
+from ddpipe.pipeline.resolved import Resolved
 from ddpipe.settings import Row
 
 UP_TO_DATE, CACHED, RUNS, AFTER = "up to date", "cached", "runs", "after upstream"
@@ -47,24 +50,23 @@ def plan(config: Config, target: str = "") -> list[Step]:
 
     DVC takes paths as relative to the folder of the process: it must be `config.root`.
     """
-    found = programs.programs(config)
-    code = {f"{programs.FOLDER}/{name}.json": hashlib.md5(as_json(v).encode()).hexdigest() for name, v in found.items()}
+    will = {f"{resolved.FOLDER}/{name}.json": said for name, said in resolved.everything(config)}
     steps: dict[Any, Step] = {}
     with opened(config, [target] if target else []) as graph:
         for stage in graph.order:
-            steps[stage] = judge(stage, [(before, steps[before]) for before in graph.edges.successors(stage)], code)
+            steps[stage] = judge(stage, [(before, steps[before]) for before in graph.edges.successors(stage)], will)
     return list(steps.values())
 
 
-def judge(stage: Any, before: list[tuple[Any, Step]], code: dict[str, str]) -> Step:
+def judge(stage: Any, before: list[tuple[Any, Step]], will: dict[str, Resolved]) -> Step:
     """What happens to one stage, given what happens to those `before` it.
 
-    Nothing waits for `programs`: what it would write is known without running it, as MD5s `code` of its files.
+    Nothing waits for `resolve`: what its files `will` say is known without running it.
     """
     name = stage.addressing
-    before = [(upstream, step) for upstream, step in before if step.name != "programs"]
+    before = [(upstream, step) for upstream, step in before if step.name != "resolve"]
     waits = [step.name for _, step in before if step.state in (RUNS, AFTER) or step.state == CACHED and step.reasons]
-    reasons = tuple(changes(stage, [upstream for upstream, _ in before], code))
+    reasons = tuple(changes(stage, [upstream for upstream, _ in before], will))
     if waits:
         return Step(name, AFTER, (*reasons, f"after {waits[0]}" + (f" and {len(waits) - 1} more" if waits[1:] else "")))
     gone = [out for out in stage.outs if out.status()]
@@ -73,14 +75,14 @@ def judge(stage: Any, before: list[tuple[Any, Step]], code: dict[str, str]) -> S
     restored = [step.name for _, step in before if step.state == CACHED]
     if not reasons and all(out.use_cache and not out.changed_cache() for out in gone):
         return Step(name, CACHED)
-    if in_run_cache(stage, code):
+    if in_run_cache(stage, will):
         return Step(name, CACHED, reasons)
     if restored and any(reason.endswith((" modified", " missing")) for reason in reasons):
         return Step(name, AFTER, (*reasons, f"after {restored[0]} is fetched"))
     return Step(name, RUNS, reasons or tuple(f"{out} {LOST.get(out.status()[str(out)], 'modified')}" for out in gone))
 
 
-def changes(stage: Any, upstream: list[Any], code: dict[str, str]) -> Iterator[str]:
+def changes(stage: Any, upstream: list[Any], will: dict[str, Resolved]) -> Iterator[str]:
     """What differs from the last recorded run of `stage`."""
     from dvc.dependency.param import ParamsDependency
 
@@ -99,9 +101,9 @@ def changes(stage: Any, upstream: list[Any], code: dict[str, str]) -> Iterator[s
                 if isinstance(states, dict)
                 else ([f"{dep} {states}"])
             )
-        elif dep.def_path in code:
-            if dep.hash_info.value != code[dep.def_path]:
-                yield f"{dep} modified"
+        elif dep.def_path in will:
+            if dep.hash_info.value != md5(as_json(will[dep.def_path]).encode()):
+                yield changed(dep, will[dep.def_path])
         elif status and dep.exists:
             yield f"{dep} modified"
         elif status and dep.fs_path in made:
@@ -111,17 +113,27 @@ def changes(stage: Any, upstream: list[Any], code: dict[str, str]) -> Iterator[s
             yield f"{dep} missing"
 
 
-def md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes()).hexdigest()
+def changed(dep: Any, now: Resolved) -> str:
+    """The first number that differs from the last run, where the file of that run is still here."""
+    path = Path(dep.fs_path)
+    with contextlib.suppress(UserError):
+        if path.exists() and md5(path.read_bytes()) == dep.hash_info.value:
+            return resolved.difference(read_json(path), now)
+    return f"{dep} modified"
 
 
-def in_run_cache(stage: Any, code: dict[str, str]) -> bool:
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+def in_run_cache(stage: Any, will: dict[str, Resolved]) -> bool:
     """Whether DVC remembers a run with these very inputs and still holds its outputs."""
     from dvc.stage.cache import RunCacheNotFoundError
 
     if not all(dep.exists for dep in stage.deps):
         return False
-    if any(md5(Path(dep.fs_path)) != code[dep.def_path] for dep in stage.deps if dep.def_path in code):
+    asked = {dep: md5(as_json(will[dep.def_path]).encode()) for dep in stage.deps if dep.def_path in will}
+    if any(md5(Path(dep.fs_path).read_bytes()) != expected for dep, expected in asked.items()):
         return False  # DVC looks at the files that are here, and these will be others
     recorded = [out.hash_info for out in stage.outs]
     stage.save_deps()  # into the object in memory: what the inputs are now

@@ -22,7 +22,7 @@ NEVER_RUN = "dm-mnist-1"  # a row of the grid that nobody has computed
 class Repro(NamedTuple):
     """What one `dvc repro` did: stages whose command ran, and stages restored from the run-cache.
 
-    `programs` is left out: it runs for a second after any change of methods, recipes or code (test_programs.py).
+    `resolve` is left out: it runs for a second after any change of methods, recipes or code (test_programs.py).
     """
 
     ran: set[str]
@@ -92,8 +92,8 @@ class Project:
 
 def outcome(log: str) -> Repro:
     return Repro(
-        set(re.findall(r"^Running stage '([^']+)'", log, re.MULTILINE)) - {"programs"},
-        set(re.findall(r"^Stage '([^']+)' is cached - skipping run", log, re.MULTILINE)) - {"programs"},
+        set(re.findall(r"^Running stage '([^']+)'", log, re.MULTILINE)) - {"resolve"},
+        set(re.findall(r"^Stage '([^']+)' is cached - skipping run", log, re.MULTILINE)) - {"resolve"},
     )
 
 

@@ -128,7 +128,7 @@ def test_other_mathematics_start_afresh(
     code.write_text(code.read_text() + "# a remark\n")
     assert "set 0" not in run(capsys)
     code.write_text(code.read_text() + "CHANGED = 1\n")
-    clone.call("python", "-m", "stages.programs")
+    clone.call("python", "-m", "stages.resolve")
     assert f"set 0: {ITERATIONS}/{ITERATIONS}" in run(capsys)
 
 

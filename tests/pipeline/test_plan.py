@@ -29,8 +29,8 @@ def inside(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def planned(project: Project, target: str = "digits") -> dict[str, set[str]]:
-    """Names of the stages by state, but for `programs`, which runs for a second."""
-    steps = [step for step in plan(config.load(project.root), target) if step.name != "programs"]
+    """Names of the stages by state, but for `resolve`, which runs for a second."""
+    steps = [step for step in plan(config.load(project.root), target) if step.name != "resolve"]
     return {state: {s.name for s in steps if s.state == state} for state in (UP_TO_DATE, CACHED, RUNS, AFTER)}
 
 
@@ -51,7 +51,7 @@ def test_a_changed_number_and_its_way_back(project: Project) -> None:
     found = planned(project)
     assert found[RUNS] == {f"distill@{cell}" for cell in DM}
     assert found[AFTER] == {*(f"evaluate@{cell}" for cell in DM), "report@digits"}
-    assert "params.yaml:methods.dm modified" in reasons(project, "distill@dm-digits-1")
+    assert "settings.iterations: 2 -> 3" in reasons(project, "distill@dm-digits-1")
     assert "after distill@dm-digits-1" in reasons(project, "evaluate@dm-digits-1")
     assert project.repro("report@digits").ran == found[RUNS] | found[AFTER]
     assert planned(project)[UP_TO_DATE] == ALL
@@ -65,22 +65,22 @@ def test_a_changed_number_and_its_way_back(project: Project) -> None:
 
 
 def test_changed_code(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the code of each method will be is known without running `programs`."""
+    """What the code of each method will be is known without running `resolve`."""
     code = project.root / "ddpipe/objectives/gradient.py"
     monkeypatch.setattr(programs, "SOURCES", project.root)
     code.write_text(code.read_text() + "# a remark\n")
     assert planned(project)[UP_TO_DATE] == ALL and "gradient" not in reasons(project, "distill@dc-digits-1")
-    assert reasons(project, "programs") == "ddpipe/objectives modified"
+    assert reasons(project, "resolve") == "ddpipe/objectives modified"
     code.write_text(code.read_text() + "CHANGED = 1\n")
     found = planned(project)
     assert found[RUNS] == {"distill@dc-digits-1"} and found[AFTER] == {"evaluate@dc-digits-1", "report@digits"}
-    assert reasons(project, "distill@dc-digits-1").endswith("data/programs/dc.json modified")
-    shutil.rmtree(project.root / "data/programs")
+    assert reasons(project, "distill@dc-digits-1").endswith("ddpipe/objectives/gradient.py")
+    shutil.rmtree(project.root / "data/resolved")
     assert planned(project)[RUNS] == {"distill@dc-digits-1"}
 
 
 def test_a_workspace_without_data(project: Project) -> None:
-    for name in ("programs", "prepared", "experts", "distilled", "costs"):
+    for name in ("resolved", "prepared", "experts", "distilled", "costs"):
         shutil.rmtree(project.root / "data" / name)
     found = planned(project)
     assert not found[RUNS] and not found[AFTER]
@@ -91,7 +91,7 @@ def test_a_workspace_without_data(project: Project) -> None:
 
 def test_neither_data_nor_cache(project: Project) -> None:
     shutil.rmtree(project.root / ".dvc" / "cache")
-    for name in ("programs", "prepared", "experts", "distilled", "costs"):
+    for name in ("resolved", "prepared", "experts", "distilled", "costs"):
         shutil.rmtree(project.root / "data" / name)
     found = planned(project)
     assert found[RUNS] == {"prepare@digits"} and found[AFTER] == ALL - found[RUNS]

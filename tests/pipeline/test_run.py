@@ -27,7 +27,7 @@ main()
 """
 SLOW = "distill@dm-digits-1"
 AFTER_SLOW = {"evaluate@dm-digits-1", "report@digits"}
-ALL = {"prepare@digits", "programs", "experts@digits", *cell_stages(*CELLS), "report@digits"}
+ALL = {"prepare@digits", "resolve", "experts@digits", *cell_stages(*CELLS), "report@digits"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -137,13 +137,13 @@ def test_it_ends_as_dvc_repro_does(complete: Project, fresh: Project, tmp_path: 
             number(project, value)
         run(mine, "report@digits")
         plain.dvc("repro", "report@digits")
-        assert set(ran(mine)) == set(ran(plain)) == {"programs", SLOW, *AFTER_SLOW}
+        assert set(ran(mine)) == set(ran(plain)) == {"resolve", SLOW, *AFTER_SLOW}
         assert kept(mine) == kept(plain)
     for project in (mine, plain):  # and back: the run-cache has them
         change(project, 3)
     said = run(mine, "dm-digits-1", "report@digits")
     restored = re.findall(r"^Stage '([^']+)' is cached - skipping run", said, re.MULTILINE)
-    assert set(restored) - {"programs"} == plain.repro("report@digits").restored == {SLOW, "evaluate@dm-digits-1"}
+    assert set(restored) - {"resolve"} == plain.repro("report@digits").restored == {SLOW, "evaluate@dm-digits-1"}
     assert set(ran(mine)) == set(ran(plain)) == {"report@digits"}
     assert kept(mine) == kept(plain)
     assert "up to date" in mine.dvc("status", "report@digits")
@@ -185,7 +185,7 @@ def test_no_more_commands_run_at_once_than_jobs(project: Project) -> None:
     with running(project, "digits", "--jobs", "3") as process:
         until(lambda: len(begun(project) & {f"distill@{cell}" for cell in CELLS}) == 3)
         time.sleep(0.3)
-        assert len(begun(project) - {"prepare@digits", "programs", "experts@digits"}) == 3
+        assert len(begun(project) - {"prepare@digits", "resolve", "experts@digits"}) == 3
         (project.root / "go").touch()
         assert process.wait() == 0
 
@@ -233,7 +233,7 @@ def test_what_has_finished_survives_a_signal(project: Project, number: int, code
 
 def test_targets(project: Project) -> None:
     run(project, "dm-digits-1", "prepare@mnist")
-    assert set(ran(project)) == {"prepare@digits", "programs", "prepare@mnist", SLOW, "evaluate@dm-digits-1"}
+    assert set(ran(project)) == {"prepare@digits", "resolve", "prepare@mnist", SLOW, "evaluate@dm-digits-1"}
     change(project, 5)
     run(project, "--single-item", "evaluate@dm-digits-1")
     assert ran(project) == []

@@ -64,7 +64,7 @@ PARTS = {
     "random": "{kind: selection, rule: random, sets: 2}",
     "herding": "{kind: selection, rule: herding, sets: 1}",
 }
-STAGES = ("programs", "prepare", "experts", "distill", "evaluate", "report", "page")
+STAGES = ("resolve", "prepare", "experts", "distill", "evaluate", "report", "page")
 
 INFO = {  # what distilled.json says of a cell, but for `classes`
     **{"cell": "dm-tiny-1", "method": "dm", "recipe": "dm", "dataset": "tiny", "data": "tiny", "ipc": 1, "seed": 0},

@@ -41,7 +41,7 @@ def test_a_cell_comes_with_its_rivals_and_all_of_it_runs(project: Project, capsy
     assert said["grid"]["herding-birds-2"]["needs"] == "data/experts/birds"
     assert said["experts"]["birds"] == said["experts"]["tiny"] | {"data": "birds"}
     assert said["reports"] == {"tiny": {}, "birds": {}}
-    for words in [("programs",), ("prepare", "birds"), ("experts", "birds")]:
+    for words in [("resolve",), ("prepare", "birds"), ("experts", "birds")]:
         assert project.run(*words) == 0, words
     for cell in cells:
         assert project.run("distill", cell) == 0 and project.run("evaluate", cell) == 0

@@ -16,7 +16,7 @@ from ddpipe.pipeline import record
 from tests.unit.small_project import ROOT, Project
 
 RUNS = {  # a run of every stage of dvc.yaml; "further" is the same command as evaluate
-    "programs": ("programs", "programs"),
+    "resolve": ("resolve", "resolve"),
     "prepare": ("prepare@tiny", "prepare tiny"),
     "experts": ("experts@tiny", "experts tiny"),
     "distill": ("distill@dm-tiny-1", "distill dm-tiny-1"),
@@ -28,8 +28,8 @@ RUNS = {  # a run of every stage of dvc.yaml; "further" is the same command as e
 INPUTS = [
     ("evaluate@dm-tiny-1.small.quick", "report tiny"),
     ("evaluate@dm-tiny-1.other.again", "page"),
-    ("programs", "experts tiny"),
-    ("programs", "distill dm-tiny-1"),
+    ("resolve", "experts tiny"),
+    ("resolve", "distill dm-tiny-1"),
     ("prepare@tiny", "experts tiny"),
     ("prepare@tiny", "distill dm-tiny-1"),
     ("experts@tiny", "distill herding-tiny-1"),
@@ -93,7 +93,7 @@ def test_what_others_read_is_not_written(project: Project, capsys: pytest.Captur
 def test_what_killed_writers_left_is_cleared(stage: str, project: Project) -> None:
     name, command = RUNS[stage]
     folders = (
-        "data/programs",
+        "data/resolved",
         "data/prepared/tiny",
         "data/experts/tiny",
         "data/distilled/dm-tiny-1",

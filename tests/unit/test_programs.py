@@ -4,12 +4,13 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
 from ddpipe import config
-from ddpipe.pipeline import programs
+from ddpipe.pipeline import programs, resolved
 from tests.unit.small_project import ROOT, Project
 
 CODE = '''"""What it is."""
@@ -71,6 +72,12 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+BY_FILE = {  # what the stages of the grid depend on
+    "experts": "experts/${key}",
+    "distill": "distill/${key}",
+    "evaluate": "evaluate/${key}.${item.network}.${item.protocol}",
+    "further": "evaluate/${item.cell}.${item.network}.${item.protocol}",
+}
 PROJECT = config.load(ROOT)
 ROWS = list({row.method: row for row in PROJECT.rows.values()})
 EXPERTS = {"experts"}
@@ -99,12 +106,20 @@ USERS = {
 }
 
 
+def found(project: config.Config) -> dict[str, programs.Digests]:
+    """The mathematics of every method with rows, and of experts."""
+    methods = {row.method: row for row in project.rows.values()}
+    return {name: programs.of_method(project, row) for name, row in methods.items()} | {
+        "experts": programs.of_experts()
+    }
+
+
 def changed(sources: Path, file: str, more: str) -> set[str]:
     """The programs in which `more` at the end of `file` shows."""
-    before = programs.programs(PROJECT)
+    before = found(PROJECT)
     with open(sources / "ddpipe" / file, "a") as stream:
         stream.write(more)
-    after = programs.programs(PROJECT)
+    after = found(PROJECT)
     return {name for name in before if before[name] != after[name]}
 
 
@@ -116,16 +131,15 @@ def test_a_module_belongs_to_those_who_use_it(file: str, sources: Path) -> None:
 
 def test_a_part_that_settings_name(project: Project) -> None:
     """An augmentation that only params.yaml brings in."""
-    before = programs.programs(config.load(project.root))["dm"]
+    before = found(config.load(project.root))["dm"]
     project.set("params.yaml", "methods.dm", {"augment": "idc:color_flip"})
-    after = programs.programs(config.load(project.root))["dm"]
+    after = found(config.load(project.root))["dm"]
     assert after.keys() - before.keys() == {"ddpipe/augmentation/composed.py"} and before.items() <= after.items()
 
 
 def test_every_module_of_the_rooms_belongs_to_somebody() -> None:
     """A part that no method uses yet is read from its settings all the same; an __init__ may only pass names on."""
-    found = programs.programs(PROJECT)
-    used = {file for digests in found.values() for file in digests}
+    used = {file for digests in found(PROJECT).values() for file in digests}
     rooms = [ROOT / "ddpipe" / room for room in programs.ROOMS]
     modules = [path for room in rooms for path in room.rglob("*.py") if path.name != "__init__.py"]
     left = {path.relative_to(ROOT).as_posix() for path in modules} - used
@@ -135,33 +149,72 @@ def test_every_module_of_the_rooms_belongs_to_somebody() -> None:
 
 def test_dvc_runs_the_stage_where_what_it_reads_changed() -> None:
     stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-    rooms = {f"ddpipe/{name}" for name in (*programs.ROOMS, "methods", "settings", "pipeline/programs.py")}
-    assert set(stages["programs"]["deps"]) == rooms
-    assert f"{programs.FOLDER}/${{item.method}}.json" in stages["distill"]["do"]["deps"]
-    assert f"{programs.FOLDER}/{programs.EXPERTS}.json" in stages["experts"]["do"]["deps"]
+    files = {"config.py", "methods", "settings", "pipeline/programs.py", "pipeline/resolved.py"}
+    assert set(stages["resolve"]["deps"]) == {f"ddpipe/{name}" for name in files.union(programs.ROOMS)}
+    tables = {"grid", "evaluations", "experts", "methods", "networks", "protocols"}
+    assert set(stages["resolve"]["params"]) == tables | {"seed"}
+    asked = {stage: {dep for dep in stages[stage]["do"]["deps"] if "resolved" in dep} for stage in BY_FILE}
+    assert asked == {stage: {f"{resolved.FOLDER}/{name}.json"} for stage, name in BY_FILE.items()}
+    assert not any("params" in stages[stage]["do"] for stage in BY_FILE)
 
 
-def test_sets_are_made_by_the_code_that_dvc_records(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    assert project.run("programs") == 0
-    files = {path.stem: json.loads(path.read_text()) for path in (project.root / "data/programs").iterdir()}
-    assert files.keys() == {"dm", "dc", "random", "herding", "experts"}
-    assert project.run("distill", "dm-tiny-1") == 0 and project.run("experts", "tiny") == 0
-    for name, stage in (("dm", "distill dm-tiny-1"), ("experts", "experts tiny")):
-        path = project.root / f"data/programs/{name}.json"
-        path.write_text(path.read_text().replace('siamese.py": "', 'siamese.py": "0'))
+def test_a_file_says_what_its_stage_reads(project: Project) -> None:
+    """Every number counts for exactly those who read it."""
+
+    def change(file: str, key: str, value: Any) -> set[str]:
+        """The files that say something else after it."""
+        before = dict(resolved.everything(config.load(project.root)))
+        project.set(file, key, value)
+        after = dict(resolved.everything(config.load(project.root)))
+        assert before.keys() == after.keys()
+        return {name for name in before if before[name] != after[name]}
+
+    cells = {"dm-tiny-1", "dc-tiny-1", "random-tiny-1", "herding-tiny-1"}
+    assert change("params.yaml", "run.threads", 2) == set()
+    assert change("ddpipe/methods/dm.yaml", "dm.paper", "Another paper") == set()
+    assert change("ddpipe/methods/dm.yaml", "dm.cells.default", {"iterations": 5}) == set()
+    assert change("ddpipe/methods/dm.yaml", "dm.cells.tiny-1", {"iterations": 5}) == {"distill/dm-tiny-1"}
+    assert change("params.yaml", "methods.dc", {"iterations": 5}) == {"distill/dc-tiny-1"}
+    assert change("params.yaml", "experts.tiny.networks", 2) == {"experts/tiny"}
+    measured = {f"evaluate/{cell}.small.quick" for cell in cells}
+    assert change("params.yaml", "protocols.quick.networks", 3) == measured
+    assert change("params.yaml", "protocols.again.networks", 3) == {"evaluate/dm-tiny-1.other.again"}
+    everything = {"experts/tiny", "evaluate/dm-tiny-1.other.again", *measured, *(f"distill/{cell}" for cell in cells)}
+    assert change("params.yaml", "seed", 1) == everything
+    assert change("params.yaml", "networks.small.width", 3) == everything - {"evaluate/dm-tiny-1.other.again"}
+
+
+def test_a_row_that_does_not_resolve_is_told_by_its_own_stage(project: Project, capsys: pytest.CaptureFixture) -> None:
+    project.set("ddpipe/methods/dm.yaml", "grid.dm-tiny-1.cell", "tiny-2")
+    assert project.run("resolve") == 0
+    said = json.loads((project.root / "data/resolved/distill/dm-tiny-1.json").read_text())
+    assert said.keys() == {"error"} and "tiny-2" in said["error"]
+    assert project.run("distill", "dm-tiny-1") == 2 and said["error"] in capsys.readouterr().err
+    assert project.run("distill", "random-tiny-1") == 0
+
+
+def test_what_is_made_has_the_numbers_and_the_code_that_dvc_records(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert project.run("resolve") == 0
+    for stage in ("distill dm-tiny-1", "experts tiny", "evaluate dm-tiny-1"):
+        assert project.run(*stage.split()) == 0
+    number = ('"seed": 0', '"seed": 1', "seed: 1 -> 0")
+    code = ('siamese.py": "', 'siamese.py": "0', "ddpipe/augmentation/siamese.py")
+    for name, stage, (old, new, told) in (
+        *(("distill/dm-tiny-1", "distill dm-tiny-1", change) for change in (code, number)),
+        *(("experts/tiny", "experts tiny", change) for change in (code, number)),
+        ("evaluate/dm-tiny-1.small.quick", "evaluate dm-tiny-1", number),
+    ):
+        path = project.root / f"data/resolved/{name}.json"
+        path.write_text(path.read_text().replace(old, new))
         before = project.outputs()
         assert project.run(*stage.split()) == 2
         said = capsys.readouterr().err
-        assert f"data/programs/{name}.json" in said and "(ddpipe/augmentation/siamese.py)" in said
-        assert "run `python -m stages.programs`" in said and project.outputs() == before
-        assert project.run("programs") == 0
+        assert f"data/resolved/{name}.json" in said and f"({told})" in said
+        assert "run `python -m stages.resolve`" in said and project.outputs() == before
+        assert project.run("resolve") == 0
         assert project.run(*stage.split()) == 0
-
-
-def test_a_method_called_experts_is_refused(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    project.set("params.yaml", "methods.experts", {"base": "dm"})
-    assert project.run("check") == 2
-    assert "methods.experts: data/programs/experts.json is that of the stage experts" in capsys.readouterr().err
 
 
 def test_one_network_distils_and_another_is_measured(project: Project) -> None:

@@ -1,0 +1,98 @@
+"""What a stage depends on besides data: its numbers, resolved, and digests of its mathematics, in one JSON a stage.
+
+The stage `resolve` writes data/resolved/<stage>/<key>.json, and DVC compares one MD5. As parameters of the stages the
+same numbers cost DVC a parse of params.yaml for each stage, 17 ms, whenever it looks: 25 s of processor time instead
+of 4 for `dvc status` of 570 stages.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ddpipe import settings
+from ddpipe.config import Config
+from ddpipe.errors import UserError
+from ddpipe.files.artifacts import read_json
+from ddpipe.mappings import leaves
+from ddpipe.pipeline import programs
+
+FOLDER = Path("data/resolved")
+GONE = object()  # not there
+
+Resolved = dict[str, Any]
+
+
+def everything(config: Config) -> Iterator[tuple[str, Resolved]]:
+    """What each file of FOLDER says, by its path in it without the suffix.
+
+    Of a row that does not resolve it is the sentence that its stage will end with.
+    """
+    entries = [("experts", key) for key in config.params.experts] + [("distill", cell) for cell in config.rows]
+    entries += [("evaluate", key) for key in (*config.rows, *config.evaluations)]
+    code = {row.method: programs.of_method(config, row) for row in config.rows.values()}
+    training = programs.of_experts()
+    for stage, key in entries:
+        name = f"{stage}/{key}"
+        try:
+            if stage == "experts":
+                said = of_experts(config, key) | {"code": training}
+            elif stage == "distill":
+                said = of_cell(config, key) | {"code": code[config.rows[key].method]}
+            else:
+                measured, said = of_evaluation(config, key)
+                name = f"{stage}/{measured}"
+        except UserError as error:
+            said = {"error": str(error)}
+        yield name, said
+
+
+def of_experts(config: Config, buffer: str) -> Resolved:
+    experts = config.params.experts[buffer]
+    return dumped(config, experts=experts, network=config.network(experts.network))
+
+
+def of_cell(config: Config, cell: str) -> Resolved:
+    """The row, as far as the set depends on it, and its settings, composed."""
+    row = config.row(cell)
+    said = dumped(config, row=row, settings=config.resolved(cell), network=config.network(row.student))
+    return said | {"row": {key: value for key, value in said["row"].items() if key not in ("network", "protocol")}}
+
+
+def of_evaluation(config: Config, key: str) -> tuple[str, Resolved]:
+    """Name of the result (<cell>.<network>.<protocol>) and what is said, of a row or of an entry of `evaluations:`."""
+    further = config.evaluations.get(key)
+    row = config.row(further.cell if further else key)
+    network, protocol = (further or row).network, (further or row).protocol
+    said = dumped(config, network=config.network(network), protocol=config.protocol(protocol, row.dataset))
+    return f"{row.name}.{network}.{protocol}", said
+
+
+def dumped(config: Config, **records: settings.Settings) -> Resolved:
+    return {"seed": config.params.seed} | {key: record.model_dump(mode="json") for key, record in records.items()}
+
+
+def check(config: Config, name: str, now: Resolved) -> None:
+    """Whether file `name` of FOLDER, where there is one, says what is so `now`.
+
+    Raises:
+        UserError: DVC would record other numbers or other code for what is made now than it is made by.
+    """
+    path = config.root / FOLDER / f"{name}.json"
+    if path.exists() and (changed := difference(read_json(path), now)):
+        raise UserError(f"{path}: is of other settings or code ({changed}); run `python -m stages.resolve`")
+
+
+def difference(then: Any, now: Resolved) -> str:
+    """The first number that differs, from which to which value; "" where none does."""
+    before, after = dict(leaves(then if isinstance(then, dict) else {})), dict(leaves(now))
+    for path in sorted(before.keys() | after.keys(), key=str):
+        old, new = before.get(path, GONE), after.get(path, GONE)
+        if old != new:
+            if path[0] == "code":  # a path holds dots itself
+                return "/".join(path[1:])
+            return f"{'.'.join(path)}: {told(old)} -> {told(new)}"
+    return ""
+
+
+def told(value: Any) -> str:
+    return "none" if value is GONE else f"{value}"
