@@ -1,8 +1,7 @@
 """Stage `resolve`: what each stage of the grid depends on -> data/resolved/<stage>/<key>.json."""
 
 from ddpipe.config import load
-from ddpipe.files.artifacts import new_folder, write_json
-from ddpipe.pipeline.resolved import FOLDER, everything
+from ddpipe.pipeline.resolved import FOLDER, write
 from stages import claim, run_command
 
 
@@ -13,11 +12,7 @@ def main() -> None:
     """
     config = load()
     claim("resolve", [FOLDER])
-    with new_folder(FOLDER) as folder:
-        for name, said in everything(config):
-            path = folder / f"{name}.json"
-            path.parent.mkdir(exist_ok=True)
-            write_json(path, said)
+    write(config)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
-"""Settings and fixtures of all tests: one thread, so that bits repeat, and the folder of golden cases."""
+"""Settings and fixtures of all tests: one thread, so that bits repeat, Ctrl-C as in a terminal, the golden cases."""
 
+import signal
 from pathlib import Path
 
 import pytest
 import torch
+
+# A shell's command in the background ignores Ctrl-C, and so would every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from ddpipe import settings
 from ddpipe.config import Config
 from ddpipe.errors import UserError
-from ddpipe.files.artifacts import read_json
+from ddpipe.files.artifacts import new_folder, read_json, write_json
 from ddpipe.mappings import leaves
 from ddpipe.pipeline import programs
 
@@ -20,6 +20,15 @@ FOLDER = Path("data/resolved")
 GONE = object()  # not there
 
 Resolved = dict[str, Any]
+
+
+def write(config: Config) -> None:
+    """Write FOLDER anew."""
+    with new_folder(FOLDER) as folder:
+        for name, said in everything(config):
+            path = folder / f"{name}.json"
+            path.parent.mkdir(exist_ok=True)
+            write_json(path, said)
 
 
 def everything(config: Config) -> Iterator[tuple[str, Resolved]]:

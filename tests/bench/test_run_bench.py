@@ -14,10 +14,10 @@ import pytest
 from tests.pipeline.project import Project, clone
 from tests.pipeline.stand_ins import ran, resize, stand_in
 
-GOAL = 1.0  # seconds a stage
+GOAL, STATUS = 1.0, 10.0  # seconds: of a stage that runs, of `dvc status`
 TEN = [f"distill@dc-{data}-{ipc}" for data in ("fashionmnist", "cifar10", "cifar100") for ipc in (1, 10, 50)]
 TEN += ["distill@dc-digits-1"]
-ROWS = {115: 22, 570: 206, 1500: 671}  # rows of the grid that make so many stages: the recipe of dc is the first
+ROWS = {115: 22, 570: 206, 1500: 671}  # rows of the grid that make about so many: the recipe of dc is the first
 
 pytestmark = [pytest.mark.bench]
 
@@ -36,14 +36,17 @@ def seconds(project: Project, *command: str) -> float:
 def change(project: Project, revision: int) -> None:
     with project.recipe("dc") as recipe:
         recipe["dc"]["parts"]["revision"] = revision
+    seconds(project, "ddpipe", "run", "resolve")
+    assert ran(project) == ["resolve"]
 
 
-@pytest.mark.parametrize("stages", ROWS)
-def test_time_of_a_stage(stages: int, tmp_path: Path, table) -> None:
-    project = clone(tmp_path / "project", tmp_path / "home", lambda project: resize(project, ROWS[stages]))
+@pytest.mark.parametrize("about", ROWS)
+def test_time_of_a_stage(about: int, tmp_path: Path, table) -> None:
+    project = clone(tmp_path / "project", tmp_path / "home", lambda project: resize(project, ROWS[about]))
     stand_in(project)
     every = seconds(project, "ddpipe", "run", "--jobs", "2")
-    assert len(ran(project)) == stages
+    stages = len(ran(project))
+    assert abs(stages - about) < about / 20
     project.commit("All of it")
     (project.root / "run.py").write_text(f"import os; os.environ['DVC_STAGE'] = {TEN[0]!r}; import stages.distill")
     own = seconds(project, "python", "run.py")
@@ -62,4 +65,4 @@ def test_time_of_a_stage(stages: int, tmp_path: Path, table) -> None:
     assert ran(project) == []
     table.append((f"{stages} stages: nothing to do (plain: dvc status)", idle, status, "s", idle / status))
     table.append((f"{stages} stages: each of all, from nothing", every / stages - own, 0.0, "s", 0.0))
-    assert mine <= GOAL
+    assert mine <= GOAL and status <= STATUS
