@@ -49,7 +49,8 @@ def alive(config: Config, owner: str) -> bool:
     stage, _, key = owner.partition("@")
     params = config.params
     tables: dict[str, Collection[str]] = {
-        "prepare": params.datasets,
+        "prepare": params.datasets.keys() - params.own.keys(),
+        "own": params.own,
         "experts": params.experts,
         "distill": config.rows,
         "further": config.evaluations,

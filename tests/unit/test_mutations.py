@@ -44,7 +44,7 @@ LEFT_OUT: dict[str, Any] = {  # what a key is when no file names it; any other m
     # no restriction: all classes, images as they are, all sets, all images a step, as many bases as the IPC
     **{"classes": None, "resolution": None, "sets": None, "batch": None, "bases": None, "channels": None},
     **{"first_padding": None, "mean": None, "std": None},  # of the image's size; `standardise: given` must name them
-    **{"path": None, "test_path": None, "test_fraction": None},  # the source, or its file, has both parts
+    **{"path": None, "test_fraction": None},  # the source, or its file, has both parts
     **{"code": None, "notes": [], "device": "auto", "threads": 1, "together": 0, "compile": False},  # no number
     **{"checkpoint_every": 1, "checkpoint_seconds": 60.0, "log_every": 50, "dpi": 120, "images_per_class": 10},
 }
