@@ -50,11 +50,11 @@ def survey(name: str, settings: Dataset, most: int | None = None) -> Survey:
     assert settings.path is not None
     where = f"{settings.table}.{name}"
     if settings.source == "npz":
-        file, other = files(where, Path(settings.path))
-        for one, key in ((file, "train_images"), (file, "test_images"), (other, "test_images")):
-            if one is not None and key in one:
-                one.header(key)
-        tested(where, file, other, settings.test_fraction)
+        first, second = files(where, Path(settings.path))
+        for npz, key in ((first, "train_images"), (first, "test_images"), (second, "test_images")):
+            if npz is not None and key in npz:
+                npz.header(key)
+        tested(where, first, second, settings.test_fraction)
         return Survey(where)
     found = folders(settings.table, name, Path(settings.path), settings.test_fraction)
     kept = range(len(found.classes)) if settings.classes is None else []
