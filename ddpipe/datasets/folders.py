@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ class Folders:
     classes: tuple[str, ...]
     train: list[tuple[Path, int]]
     test: list[tuple[Path, int]] | None  # None: nothing says which are for testing
+    folder: str = TEST[0]  # name of that of the test part
     left_out: Counter[str] = field(default_factory=Counter)
 
 
@@ -41,6 +42,7 @@ def folders(table: str, name: str, path: Path, test_fraction: float | None) -> F
     test = next((parts[word] for word in TEST if word in parts), None)
     if test is not None and train is None:
         raise UserError(f"{where}: {path} has a folder {test.name} but no folder train; add it")
+    refuse_links(where, path, [part.name for part in (train, test) if part])
     root, left_out = train or path, Counter[str]()
     if train is not None:
         for other in sorted(path.iterdir()):
@@ -53,7 +55,7 @@ def folders(table: str, name: str, path: Path, test_fraction: float | None) -> F
             raise UserError(
                 f"{table}.{name}.test_fraction: {path} has no folder test; add one, or set the fraction to set aside"
             )
-        return Folders(classes, first, None, left_out)
+        return Folders(classes, first, None, left_out=left_out)
     if test_fraction is not None:
         raise UserError(
             f"{table}.{name}.test_fraction: {test} exists, so there is nothing to split; leave test_fraction out"
@@ -62,7 +64,7 @@ def folders(table: str, name: str, path: Path, test_fraction: float | None) -> F
         near = did_you_mean(unknown, list(classes))
         known = near if "did you mean" in near else "; add it there"
         raise UserError(f"{where}: class {unknown!r} of {test} has no folder in {root}{known}")
-    return Folders(classes, first, labelled(where, test, classes, left_out), left_out)
+    return Folders(classes, first, labelled(where, test, classes, left_out), test.name, left_out)
 
 
 def directories(folder: Path) -> list[str]:
@@ -90,50 +92,52 @@ def class_names(where: str, root: Path, left_out: Counter[str] | None = None) ->
 
 
 def labelled(where: str, root: Path, classes: Sequence[str], left_out: Counter[str]) -> list[tuple[Path, int]]:
-    return [
-        (file, label)
-        for label, word in enumerate(classes)
-        for file in image_files(where, root / word, left_out, split_above=True)
-    ]
+    """The images of every class folder in `root`.
 
-
-def image_files(
-    where: str, folder: Path, left_out: Counter[str] | None = None, split_above: bool = False
-) -> list[Path]:
-    """The images of one class, those in its sub-folders too, sorted by name.
-
-    Args:
-        split_above: folders called train and test in here would be mixed, so they are refused.
+    Raises:
+        UserError: a folder is a link, or holds a split of its own, which would be mixed.
     """
-    if split_above and folder.is_dir():
-        inner = {word.lower(): word for word in directories(folder)}
-        if any(word in inner for word in TRAIN) and any(word in inner for word in TEST):
+    refuse_links(where, root, directories(root))
+    found = []
+    for label, word in enumerate(classes):
+        folder = root / word
+        for inside, names, _ in os.walk(folder):
+            refuse_links(where, Path(inside), names)
+        inner = {name.lower(): name for name in directories(folder)} if folder.is_dir() else {}
+        if any(name in inner for name in TRAIN) and any(name in inner for name in TEST):
             raise UserError(
                 f"{where}: {folder} has folders {', '.join(sorted(inner.values()))}; the split must lie above the "
                 "classes: train/<class> and test/<class>"
             )
-    files = list(below(where, folder)) if folder.is_dir() else []
-    paths = sorted(path for path in files if is_image(path.name))
-    others = Counter(path.suffix.lower() or "no suffix" for path in files if not is_image(path.name))
-    if not paths:
-        there = f"; it has {told(others)}" if others else ""
-        raise UserError(f"{where}: {folder} has no images ({KINDS}){there}; add some, or remove the class everywhere")
-    if left_out is not None:
-        left_out.update({f"files called *{suffix}": n for suffix, n in others.items()})
-    return paths
+        found += [(file, label) for file in image_files(where, folder, left_out)]
+    return found
 
 
-def below(where: str, folder: Path) -> Iterator[Path]:
-    """Every file below `folder`; hidden ones do not count. Where a link leads to a folder, DVC would not look."""
+def refuse_links(where: str, folder: Path, names: Sequence[str]) -> None:
+    """UserError for the first sub-folder that is a link: DVC would not look behind it."""
+    for path in (folder / name for name in sorted(names)):
+        if path.is_symlink():
+            raise UserError(
+                f"{where}: {path} is a link to a folder, where DVC does not see what changes; put the folder itself "
+                "there, or make the whole path a link, behind which DVC looks"
+            )
+
+
+def image_files(where: str, folder: Path, left_out: Counter[str] | None = None) -> list[Path]:
+    """The images of one class, those in its sub-folders too, sorted by name. Hidden files and folders do not count."""
+    files: list[Path] = []
     for root, inner, names in os.walk(folder):
-        inner[:] = sorted(word for word in inner if not word.startswith("."))
-        for path in (Path(root, word) for word in inner):
-            if path.is_symlink():
-                raise UserError(
-                    f"{where}: {path} is a link to a folder, where DVC does not see what changes; put the folder "
-                    f"itself there (`cp -R {path.resolve()} ...`), or make the whole path a link"
-                )
-        yield from (Path(root, word) for word in names if not word.startswith("."))
+        inner[:] = [word for word in inner if not word.startswith(".")]
+        files += [Path(root, word) for word in names if not word.startswith(".")]
+    paths = sorted(path for path in files if is_image(path.name))
+    others = Counter(path.suffix.lower() for path in files if not is_image(path.name))
+    if not paths:
+        there = ", ".join(f"{n} {suffix or 'without a suffix'}" for suffix, n in others.most_common(4))
+        has = f"; it has {there}" if there else ""
+        raise UserError(f"{where}: {folder} has no images ({KINDS}){has}; add some, or remove the class everywhere")
+    if left_out is not None:
+        left_out.update({f"files called *{end}" if end else "files without a suffix": n for end, n in others.items()})
+    return paths
 
 
 def note(left_out: Counter[str], path: Path, title: Path) -> None:
@@ -147,7 +151,3 @@ def note(left_out: Counter[str], path: Path, title: Path) -> None:
 
 def is_image(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
-
-
-def told(counts: Counter[str]) -> str:
-    return ", ".join(f"{n} {word}" for word, n in counts.most_common(4))

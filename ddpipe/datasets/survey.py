@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ddpipe.datasets.folders import folders
+from ddpipe.datasets.folders import TEST, folders
 from ddpipe.datasets.npy import files, tested
 from ddpipe.datasets.pictures import Look, brightest, look
 from ddpipe.errors import UserError
@@ -20,22 +20,18 @@ DEEP = 50  # images of 16 bits whose values are looked at
 
 @dataclass(frozen=True)
 class Survey:
-    """What lies at `path`: images of every class and part, and the looks of those that were looked at.
+    """What lies at the path of a dataset, and the looks of the images that were looked at.
 
-    counts: part (train, test, or "" without a split) -> images of each class.
+    left_out: what lies there too, and is not read -> how many. part: name of the folder that is the test part.
     """
 
     where: str
-    classes: tuple[str, ...] = ()
-    counts: dict[str, list[int]] = field(default_factory=dict)
-    left_out: Counter[str] = field(default_factory=Counter)
+    total: int = 0
     looks: list[tuple[Path, Look]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     resolution: int | None = None
-
-    @property
-    def total(self) -> int:
-        return sum(map(sum, self.counts.values()))
+    part: str = TEST[0]
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def survey(name: str, settings: Dataset, most: int | None = None) -> Survey:
@@ -57,22 +53,18 @@ def survey(name: str, settings: Dataset, most: int | None = None) -> Survey:
         tested(where, first, second, settings.test_fraction)
         return Survey(where)
     found = folders(settings.table, name, Path(settings.path), settings.test_fraction)
-    kept = range(len(found.classes)) if settings.classes is None else []
-    chosen = {found.classes.index(word) for word in settings.classes or () if word in found.classes} | set(kept)
-    parts = {"": found.train} if found.test is None else {"train": found.train, "test": found.test}
-    images = [file for part in parts.values() for file, label in part if label in chosen]
-    step = 1 if most is None else -(-len(images) // most)
+    images = [
+        file
+        for file, label in (*found.train, *(found.test or ()))
+        if settings.classes is None or found.classes[label] in settings.classes
+    ]
     looks, unreadable = [], []
-    for file in images[::step]:
+    for file in images[:: 1 if most is None else max(1, -(-len(images) // most))]:
         try:
             looks.append((file, look(file, file)))
         except UserError as error:
             unreadable.append(str(error))
-    counts = {part: [0] * len(found.classes) for part in parts}
-    for part, pairs in parts.items():
-        for _, label in pairs:
-            counts[part][label] += 1
-    return Survey(where, found.classes, counts, found.left_out, looks, unreadable, settings.resolution)
+    return Survey(where, len(images), looks, unreadable, settings.resolution, found.folder, found.left_out)
 
 
 def refusals(found: Survey) -> Iterator[str]:
@@ -108,19 +100,21 @@ def refusals(found: Survey) -> Iterator[str]:
 
 def notes(found: Survey) -> Iterator[str]:
     """One sentence for each thing that is read in a way that somebody might not expect, with its number."""
+    if found.part != TEST[0]:
+        yield f"the test part is the folder {found.part}"
     seen = [one for _, one in found.looks]
-    total = f"{len(seen)}" if len(seen) == found.total else f"{len(seen)} looked at"
+    total = f"{len(seen)} images" + ("" if len(seen) == found.total else " looked at")
     if seen and (side := found.resolution):
         if n := sum(not one.square for one in seen):
-            yield f"{n} of {total} images are not square: their largest centred square is taken"
+            yield f"{n} of {total} are not square: their largest centred square is taken"
         if n := sum(min(one.width, one.height) < side for one in seen):
-            yield f"{n} of {total} images are smaller than {side}x{side} and are enlarged"
+            yield f"{n} of {total} are smaller than {side}x{side} and are enlarged"
     if n := sum(one.turned for one in seen):
-        yield f"{n} of {total} images are turned or mirrored as their EXIF data say"
+        yield f"{n} of {total} are turned or mirrored as their EXIF data say"
     if n := sum(one.transparent for one in seen):
-        yield f"{n} of {total} images have transparency: white shows through"
+        yield f"{n} of {total} have transparency: white shows through"
     if n := sum(one.bits == 16 for one in seen):
-        yield f"{n} of {total} images have 16 bits a channel: the upper 8 are taken"
+        yield f"{n} of {total} have 16 bits a channel: the upper 8 are taken"
     modes = Counter(one.mode for one in seen)
     if len(modes) > 1:
         yield f"modes: {', '.join(f'{n} {mode}' for mode, n in modes.most_common())}"
@@ -129,4 +123,4 @@ def notes(found: Survey) -> Iterator[str]:
         told = ", ".join(f"{w}x{h} ({n})" for (w, h), n in sizes.most_common(3))
         yield f"{len(sizes)} sizes (width x height): {told}" + (", ..." if len(sizes) > 3 else "")
     for what, n in found.left_out.most_common():
-        yield f"left out: {n} {what}"
+        yield f"left out: {what} ({n})"
