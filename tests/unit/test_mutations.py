@@ -95,13 +95,14 @@ def said(trees: dict[str, Any]) -> dict[tuple, Any]:
     recipes = {Path(name).stem: tree for name, tree in trees.items() if name != "params.yaml"}
     tables = ("seed", "run", "datasets", "networks", "experts", "reports", "report")
     told: dict[Any, Any] = {key: params[key] for key in tables if key in params}
+    told["datasets"] = params["datasets"] | (params.get("own") or {})
     rows = [tree.get("grid") or {} for tree in (params, *recipes.values())]
     further = [tree.get("evaluations") or {} for tree in (params, *recipes.values())]
     told["rows"] = {key: row for table in rows for key, row in table.items()}
     told["evaluations"] = {key: entry for table in further for key, entry in table.items()}
     for name, protocol in params["protocols"].items():
         plain, exceptions = {k: v for k, v in protocol.items() if k != "exceptions"}, protocol.get("exceptions", {})
-        for dataset in params["datasets"]:
+        for dataset in told["datasets"]:
             told["protocols", name, dataset] = named(over(plain, exceptions.get(dataset, {})))
     for name, tree in recipes.items():
         about = tree[name]
