@@ -46,11 +46,11 @@ def check() -> None:
     are held against the data too. A note is no mistake: a buffer that trains further than its cells look.
     """
     from ddpipe import config
-    from ddpipe.checks.buffers import notes
+    from ddpipe.checks import buffers, own
     from ddpipe.checks.project import problems
 
     project = config.load()
-    for sentence in notes(project):
+    for sentence in (*buffers.notes(project), *own.notes(project)):
         print(f"note: {sentence}")
     found = problems(project)
     for sentence in found:

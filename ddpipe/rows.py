@@ -41,7 +41,7 @@ def draft(config: Config, method: str, dataset: str, ipc: int | str, given: Numb
         if name not in config.params.datasets:
             near = did_you_mean(name, list(config.params.datasets))
             raise UserError(
-                f"datasets.{name}: no such entry in params.yaml{near}; for images of your own write there, for "
+                f"datasets.{name}: no such entry in params.yaml{near}; for images of your own write under own:, for "
                 f"example, `{name}: {{source: folder, path: data/raw/{name}, resolution: 32, flip: true}}`"
             )
     cells = [cell for cell in (f"{dataset}-{ipc}", dataset, "default") if cell in recipe.cells]

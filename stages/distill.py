@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ddpipe import config, networks
 from ddpipe.checks.batches import lone
+from ddpipe.checks.classes import beyond
 from ddpipe.context import Context
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
@@ -51,6 +52,8 @@ def main(
     device = choose(params.run)
     keep_freed_memory()
     prepared = Prepared.of(project, row.data)
+    for sentence in beyond(project, row.data, {cell: row}):
+        raise UserError(sentence)
     architecture = project.network(row.student)
     # DVC reruns the cell when its mathematics changed: sets finished by the old code must not be taken for new ones
     inputs = resolved.of_cell(project, cell) | {"code": programs.of_method(project, row)}

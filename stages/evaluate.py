@@ -176,7 +176,7 @@ def picture(chosen: sets.DistilledSet, images_per_class: int) -> bytes:
     labels = chosen.targets.argmax(1)
     rows = [(labels == label).nonzero().flatten()[:images_per_class] for label in range(len(chosen.classes))]
     pixels = chosen.preprocessing.invert(chosen.images[torch.cat(rows)]).clamp(0, 1)
-    return image_grid(pixels.numpy(), max(len(row) for row in rows))
+    return image_grid(pixels.numpy(), max(len(row) for row in rows), chosen.classes)
 
 
 def loss_curves(found: Distilled) -> str:

@@ -8,7 +8,7 @@ from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.files.artifacts import mend
 from ddpipe.files.regular import regular
-from ddpipe.planning.shapes import data_of
+from ddpipe.pipeline import descriptions
 
 SMALLEST = {  # training images of the smallest class of a source
     **{"digits": 128, "mnist": 5421, "fashionmnist": 6000, "svhn": 4659, "cifar10": 5000},
@@ -21,18 +21,22 @@ def classes(config: Config) -> Iterator[str]:
     for name in config.params.datasets:
         users = {cell: row for cell, row in config.rows.items() if row.data == name}
         try:
-            found = smallest(config, name) if users else None
+            yield from beyond(config, name, users) if users else ()
         except UserError as error:
             yield str(error)
-            continue
-        if found is None:
-            continue
-        most, which = found
-        for cell, row in users.items():
-            count, key = taken(config, cell, row)
-            if count > most:
-                told = f"{key}: {count}, but the smallest class of {name}{which} has {most} training images"
-                yield f"{told}; use at most {most}"
+
+
+def beyond(config: Config, name: str, users: dict[str, settings.Row]) -> Iterator[str]:
+    """One sentence for each of the cells `users` that takes more images of a class of dataset `name` than there are."""
+    found = smallest(config, name)
+    if found is None:
+        return
+    most, which = found
+    for cell, row in users.items():
+        count, key = taken(config, cell, row)
+        if count > most:
+            told = f"{key}: {count}, but the smallest class of {name}{which} has {most} training images"
+            yield f"{told}; use at most {most}"
 
 
 def taken(config: Config, cell: str, row: settings.Row) -> tuple[int, str]:
@@ -50,9 +54,9 @@ def smallest(config: Config, name: str) -> tuple[int, str] | None:
     """Training images of the smallest class, and which it is where that is known; None: images nobody counted yet."""
     chosen, folder = config.params.datasets[name], config.root / "data" / "prepared" / name
     if (folder / "data.json").exists():
-        data_of(config, name)
+        words = descriptions.read(folder / "data.json", descriptions.Prepared).classes
         counts = class_sizes(folder / "data.safetensors")
-        return min(counts), f" (number {counts.index(min(counts))})"
+        return min(counts), f", {words[counts.index(min(counts))]!r},"
     known = chosen.source in SMALLEST and chosen.classes is None
     return (SMALLEST[chosen.source], "") if known else None
 

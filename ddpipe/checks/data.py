@@ -49,7 +49,7 @@ def data(config: Config) -> Iterator[str]:
         users = [row for row in config.rows.values() if row.data == name]
         shape = unprepared(config, name) if chosen.whitening else None
         if shape and (why := oversized_whitening(shape)):
-            yield f"datasets.{name}.{why}"
+            yield f"{chosen.table}.{name}.{why}"
         known = size(config, name)
         resolution = known.shape.resolution if known else chosen.resolution
         entries = [(row.data, network) for row in users for network in (row.student, row.network)]

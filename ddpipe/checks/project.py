@@ -13,6 +13,7 @@ from ddpipe.checks.buffers import buffers
 from ddpipe.checks.classes import classes
 from ddpipe.checks.data import data
 from ddpipe.checks.idle import idle
+from ddpipe.checks.own import own
 from ddpipe.checks.parts import parts
 from ddpipe.checks.training import trainings
 from ddpipe.config import Config, did_you_mean, read_yaml, resolve
@@ -39,6 +40,7 @@ def problems(config: Config) -> list[str]:
         reports,
         dvc_vars,
         links,
+        own,
         data,
         batches,
         trainings,

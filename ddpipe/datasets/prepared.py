@@ -99,8 +99,8 @@ class Prepared:
         about = descriptions.read(folder / "data.json", descriptions.Prepared)
         if about.name != name or not about.made_with(entries[name]):
             raise UserError(
-                f"{folder} was prepared with other settings than datasets.{name} of params.yaml has now; "
-                f"run `dvc repro prepare@{name}`"
+                f"{folder} was prepared with other settings than {entries[name].table}.{name} of params.yaml has now; "
+                f"run `dvc repro {entries[name].stage}@{name}`"
             )
         return cls.load(folder)
 
@@ -136,19 +136,19 @@ def prepare(name: str, settings: Dataset, raw: Path, folder: Path) -> dict[str, 
     Raises:
         UserError: when the images are missing or unusable, or the folder cannot be written; it is left as it was.
     """
-    source = READERS[settings.source](name, settings, raw)
+    source, where = READERS[settings.source](name, settings, raw), f"{settings.table}.{name}"
     if settings.classes is not None:
-        source = subset(name, source, settings.classes)
-    check(name, source)
+        source = subset(where, source, settings.classes)
+    check(where, source)
     channels = source.train.shape[0]
     for key, values in (("mean", settings.mean), ("std", settings.std)):
         if values is not None and len(values) != channels:
             raise UserError(
-                f"datasets.{name}.{key} has {len(values)} numbers but the images have {channels} channels; "
+                f"{where}.{key} has {len(values)} numbers but the images have {channels} channels; "
                 "give one number a channel"
             )
     if settings.whitening is not None and (why := oversized_whitening(source.train.shape)):
-        raise UserError(f"datasets.{name}.{why}")
+        raise UserError(f"{where}.{why}")
     with artifacts.new_folder(folder) as new:
         fitted, checksum = write(name, settings, source, new / "data.safetensors")
         about = {
@@ -168,6 +168,7 @@ def prepare(name: str, settings: Dataset, raw: Path, folder: Path) -> dict[str, 
 
 def write(name: str, settings: Dataset, source: Source, path: Path) -> tuple[Preprocessing, str]:
     """Write all tensors to the new file `path`; the fitted preprocessing and the checksum of everything."""
+    where = f"{settings.table}.{name}"
     layout = {FITTED + key: (torch.float32, s) for key, s in shapes(source.train.shape, settings).items()}
     for part, data in (("train", source.train), ("test", source.test)):
         layout[f"{part}_images"] = torch.uint8, (len(data.labels), *data.shape)
@@ -177,12 +178,12 @@ def write(name: str, settings: Dataset, source: Source, path: Path) -> tuple[Pre
             file.write(f"{part}_labels", data.labels)
             low, high = write_images(file, f"{part}_images", f"{name}: {title} images", data)
             if part == "train":
-                refuse_constant_channel(name, low, high)
+                refuse_constant_channel(where, low, high)
         train, test = file.stored("train_images"), file.stored("test_images")
         if settings.per_image:
             standardised = standardisation(train, settings)
-            refuse_constant_image(name, "training", train, standardised)
-            refuse_constant_image(name, "test", test, standardised)
+            refuse_constant_image(where, "training", train, standardised)
+            refuse_constant_image(where, "test", test, standardised)
         fitted = fit(train, settings)
         tensors = {FITTED + key: tensor for key, tensor in fitted.tensors().items()}
         for key, tensor in tensors.items():
@@ -204,23 +205,23 @@ def write_images(file: TensorFile, key: str, title: str, part: Part) -> tuple[Te
     return low, high
 
 
-def refuse_constant_channel(name: str, low: Tensor, high: Tensor) -> None:
+def refuse_constant_channel(where: str, low: Tensor, high: Tensor) -> None:
     """UserError for a channel without any contrast: it has no standard deviation to be divided by."""
     for channel in (low == high).nonzero().flatten().tolist():
         raise UserError(
-            f"datasets.{name}: every pixel of channel {channel} of the training images has the value "
+            f"{where}: every pixel of channel {channel} of the training images has the value "
             f"{int(low[channel])}, so there is nothing to learn from it; check how the images were saved"
         )
 
 
-def refuse_constant_image(name: str, part: str, images: Images, standardised: Preprocessing) -> None:
+def refuse_constant_image(where: str, part: str, images: Images, standardised: Preprocessing) -> None:
     """UserError for the first image of one single value: it has no norm to be divided by."""
     first = 0
     for chunk in pieces(images):
         norms = centred(standardised.apply(chunk))[1].flatten()
         for row in (norms < 1e-6).nonzero().flatten().tolist():  # one grey level in one pixel already gives 1e-3
             raise UserError(
-                f"datasets.{name}.per_image: {part} image number {first + row} (counting from 0) is constant, "
+                f"{where}.per_image: {part} image number {first + row} (counting from 0) is constant, "
                 "so it has no norm to be divided by; remove the image or set per_image: false"
             )
         first += len(chunk)

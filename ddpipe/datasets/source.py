@@ -69,7 +69,7 @@ class Source:
     provenance: dict[str, Any]
 
 
-def split(name: str, whole: Part, test_fraction: float) -> tuple[Part, Part]:
+def split(where: str, name: str, whole: Part, test_fraction: float, classes: tuple[str, ...]) -> tuple[Part, Part]:
     """Training and test part: of every class round(n * test_fraction) images, at least one, are taken for testing, at
     random but always the same ones for a data set of this name; order is kept."""
     rng = generator("split", name)
@@ -78,7 +78,7 @@ def split(name: str, whole: Part, test_fraction: float) -> tuple[Part, Part]:
         rows = (whole.labels == label).nonzero().flatten()
         if len(rows) == 1:
             raise UserError(
-                f"datasets.{name}.test_fraction: class number {label} has a single image, which cannot be both in the "
+                f"{where}.test_fraction: class {classes[label]!r} has a single image, which cannot be both in the "
                 "training and in the test part; add images or drop the class"
             )
         n = min(max(1, round(len(rows) * test_fraction)), len(rows) - 1)
@@ -86,14 +86,14 @@ def split(name: str, whole: Part, test_fraction: float) -> tuple[Part, Part]:
     return whole.pick(~test), whole.pick(test)
 
 
-def subset(name: str, source: Source, classes: tuple[str, ...]) -> Source:
+def subset(where: str, source: Source, classes: tuple[str, ...]) -> Source:
     """Only the images of `classes`, labelled in their order; the order of the images is kept."""
     for word in classes:
         if word not in source.classes:
             known = did_you_mean(word, list(source.classes))
             if len(known) > 200:
                 known = f"; its {len(source.classes)} classes are called like {source.classes[0]!r}"
-            raise UserError(f"datasets.{name}.classes: the source has no class {word!r}{known}")
+            raise UserError(f"{where}.classes: the source has no class {word!r}{known}")
     new = torch.full((len(source.classes),), -1)
     new[[source.classes.index(word) for word in classes]] = torch.arange(len(classes))
 
@@ -105,9 +105,8 @@ def subset(name: str, source: Source, classes: tuple[str, ...]) -> Source:
     return Source(renumbered(source.train), renumbered(source.test), classes, provenance)
 
 
-def check(name: str, source: Source) -> None:
+def check(where: str, source: Source) -> None:
     """Refuse what no method could use: wrong shapes, fewer than two classes, a class without images."""
-    where = f"datasets.{name}"
     for title, part in (("training", source.train), ("test", source.test)):
         if part.shape[1] != part.shape[2]:
             raise UserError(

@@ -7,6 +7,7 @@ DVC is not installed. It takes two passes over the output's files, when somethin
 """
 
 import configparser
+import contextlib
 import hashlib
 import json
 import os
@@ -108,8 +109,17 @@ def unrecorded(path: Path) -> str:
     for part, child in zip(path.parts, path.parts[1:], strict=False):
         if part in STAGES:
             first = "delete it and " if os.path.lexists(path) else ""
-            return f"{first}run `dvc repro {shlex.quote(f'{STAGES[part]}@{child}')}`"
+            return f"{first}run `dvc repro {shlex.quote(f'{stage_of(path, part, child)}@{child}')}`"
     return "put it back, or run the stage that writes it again"
+
+
+def stage_of(path: Path, part: str, child: str) -> str:
+    """The stage that writes data/<part>/<child>, in which `path` lies."""
+    root = next((f.parent.parent for f in (path, *path.parents) if f.parts[-2:] == ("data", part)), Path())
+    with contextlib.suppress(UserError, OSError, AttributeError, TypeError):
+        if part == "prepared" and child in read_yaml(root / "params.yaml").get("own", {}):
+            return "own"
+    return STAGES[part]
 
 
 def enter(root: Path) -> str:

@@ -67,12 +67,12 @@ class Prepared(Settings):
         """Whether the entry of params.yaml still says what the data were prepared with, wherever the files lie."""
         where = settings.model_dump(include=PLACES)
         try:
-            return validate(Dataset, self.settings | where, "") == settings and self.flip == settings.flip
+            return validate(type(settings), self.settings | where, "") == settings and self.flip == settings.flip
         except UserError:
             return False
 
 
-PLACES = {"path", "test_path"}  # of a dataset's entry: they say nothing about the images
+PLACES = {"path"}  # of a dataset's entry: it says nothing about the images
 
 
 class Budget(Settings):

@@ -16,8 +16,10 @@ from ddpipe.errors import UserError
 from ddpipe.files.artifacts import delete, temporaries
 from ddpipe.pipeline import lock, record
 
-MARKS = {"prepared": "data.json", "experts": "experts.json", "distilled": "distilled.json"}  # in every such folder
-STAGES = {"prepared": "prepare", "experts": "experts", "distilled": "distill"}
+MARKS = {  # in every such folder
+    **{"prepared": "data.json", "overview": "overview.txt", "experts": "experts.json", "distilled": "distilled.json"}
+}
+STAGES = {"prepared": "prepare", "overview": "prepare", "experts": "experts", "distilled": "distill"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ def orphans(config: Config) -> list[Orphan]:
     """Files first, then the entries of dvc.lock that speak of them."""
     path = config.root / record.FILE
     named = record.entries(path.read_bytes().decode()) if path.exists() else {}
-    entries = [Orphan(name) for name in named if not alive(config, name)]
+    moved = {f"prepare@{key}" for key in config.params.own}  # DVC knows these as own@<key>
+    entries = [Orphan(name) for name in named if not alive(config, name) or name in moved]
     return [*files(config), *entries]
 
 
@@ -50,6 +53,7 @@ def alive(config: Config, owner: str) -> bool:
     params = config.params
     tables: dict[str, Collection[str]] = {
         "prepare": params.datasets,
+        "own": params.own,
         "experts": params.experts,
         "distill": config.rows,
         "further": config.evaluations,
@@ -90,7 +94,7 @@ def owner_of(config: Config, path: Path) -> str | None:
     *above, name = path.relative_to(config.root).parts
     stem, _, kind = name.rpartition(".")
     match above:
-        case ["data", ("prepared" | "experts" | "distilled") as table]:
+        case ["data", ("prepared" | "overview" | "experts" | "distilled") as table]:
             whole = not path.exists() or (path / MARKS[table]).is_file()
             return f"{STAGES[table]}@{name}" if whole else None
         case ["data", "costs"] if kind == "json":

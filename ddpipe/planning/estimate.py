@@ -54,20 +54,21 @@ def demands(config: Config, steps: list[Step], stacked: bool = False) -> tuple[l
     return found, list(unknown)
 
 
-def unprepared(name: str) -> str:
-    return f"the size of {name} is known once it is prepared: dvc repro prepare@{name}"
+def unprepared(config: Config, name: str) -> str:
+    stage = config.params.datasets[name].stage
+    return f"the size of {name} is known once it is prepared: dvc repro {stage}@{name}"
 
 
 def prepare(config: Config, step: Step, key: str, stacked: bool) -> Demand | str:
     data = data_of(config, key)
-    return unprepared(key) if data is None else Demand(step, key, "", Work(), disk.prepared(data))
+    return unprepared(config, key) if data is None else Demand(step, key, "", Work(), disk.prepared(data))
 
 
 def experts(config: Config, step: Step, key: str, stacked: bool) -> Demand | str:
     buffer = config.params.experts[key]
     data, network = data_of(config, buffer.data), config.network(buffer.network)
     if data is None:
-        return unprepared(buffer.data)
+        return unprepared(config, buffer.data)
     together = config.params.run.together or 1  # how many a GPU finds fastest is known when the stage runs
     done = work.experts(buffer, data, network, together) + work.process(data)
     return Demand(step, buffer.data, "", done, disk.experts(buffer, data, network))
@@ -77,7 +78,7 @@ def distill(config: Config, step: Step, key: str, stacked: bool) -> Demand | str
     row, chosen = config.row(key), config.resolved(key)
     data, network = data_of(config, row.data), config.network(row.student)
     if data is None:
-        return unprepared(row.data)
+        return unprepared(config, row.data)
     n = length(config, key, data)
     if isinstance(chosen, settings.Selection):
         done, size = work.selection(chosen, data, n, network), disk.chosen(chosen, n, data)
@@ -106,7 +107,7 @@ def measured(config: Config, step: Step, cell: str, network: str, protocol: str,
     row, chosen = config.row(cell), config.resolved(cell)
     rules, data = config.protocol(protocol, row.dataset), data_of(config, row.data)
     if data is None:
-        return unprepared(row.data)
+        return unprepared(config, row.data)
     n = length(config, cell, data)
     together = min(rules.networks, config.params.run.together or (rules.networks if stacked else 1))
     own = work.evaluation(rules, chosen.sets, n, data, config.network(network), together, chosen.known)
@@ -129,6 +130,7 @@ def length(config: Config, cell: str, data: Data) -> int:
 
 STAGES: dict[str, Callable[[Config, Step, str, bool], Demand | str]] = {
     "prepare": prepare,
+    "own": prepare,
     "experts": experts,
     "distill": distill,
     "evaluate": evaluate,

@@ -1,11 +1,12 @@
 """The picture of a set as PNG bytes; equal sets give equal bytes. No pandas here: the evaluate stage draws it."""
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from ddpipe.config import Config
 from ddpipe.errors import UserError
@@ -16,9 +17,10 @@ SHOWN = 10  # images of a class at most
 SMALLEST, LARGEST = 40, 64  # pixels of a tile's side: enlarged or shrunk by a whole factor
 GAP = 2
 BACKGROUND = 224
+LINE = 12  # pixels of a line of text
 
 
-def image_grid(images: Any, columns: int) -> bytes:
+def image_grid(images: Any, columns: int, names: Sequence[str] = ()) -> bytes:
     """A picture of a set, as PNG of less than 60 kB: a class per row, its first images (at most ten) side by side.
 
     With few images a class, several classes share a row: one image each gives rows of ten classes. What does not fit
@@ -27,6 +29,8 @@ def image_grid(images: Any, columns: int) -> bytes:
     Args:
         images: (V, c, h, w) class by class, in [0, 1] (clamped); an array or a tensor on the CPU.
         columns: images of a class, V / number of classes.
+        names: of the classes; each stands above its first image, cut to the width of its images, unless all of them
+            are the numbers 0, 1, ... that they have anyway.
     """
     pixels = np.asarray(images, dtype=np.float32)
     if pixels.ndim != 4 or columns < 1 or not len(pixels) or len(pixels) % columns:
@@ -34,12 +38,13 @@ def image_grid(images: Any, columns: int) -> bytes:
             f"cannot draw images of shape {pixels.shape} with {columns} a class; give (V, c, h, w), V = K x"
         )
     pixels = pixels.reshape(-1, columns, *pixels.shape[1:])[:, :SHOWN]  # (K, n, c, h, w)
+    told = [] if list(names) == [str(number) for number in range(len(names))] else list(names)
     classes, counts = len(pixels), range(min(columns, SHOWN), 0, -1)
     while True:
         for count in counts:
             if classes * count * min(pixels[0, 0, 0].size, LARGEST**2) > 4 * LIMIT and classes > 1:
                 continue  # two bits a pixel would be too much
-            picture = Image.fromarray(_arrange(_tiles(pixels[:classes, :count])))
+            picture = _arrange(_tiles(pixels[:classes, :count]), told)
             for colours in (None, 256, 64):
                 encoded = _encode(picture, colours)
                 if len(encoded) < LIMIT:
@@ -84,17 +89,28 @@ def _tiles(images: NDArray[np.float32]) -> NDArray[np.uint8]:
     return values.repeat(enlarge, axis=2).repeat(enlarge, axis=3)
 
 
-def _arrange(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(K, n, h, w, 3) -> one picture, as many whole classes a row as ten tiles allow."""
+def _arrange(tiles: NDArray[np.uint8], names: list[str]) -> Image.Image:
+    """(K, n, h, w, 3) -> one picture, as many whole classes a row as ten tiles allow, names above them."""
     classes, count, h, w, _ = tiles.shape
     across = min(max(1, SHOWN // count), classes) * count
-    flat = tiles.reshape(classes * count, h, w, 3)
+    flat, line = tiles.reshape(classes * count, h, w, 3), LINE if names else 0
     rows = -(-len(flat) // across)
-    picture = np.full((rows * (h + GAP) + GAP, across * (w + GAP) + GAP, 3), BACKGROUND, np.uint8)
-    for i, tile in enumerate(flat):
-        top, left = GAP + i // across * (h + GAP), GAP + i % across * (w + GAP)
-        picture[top : top + h, left : left + w] = tile
+    pixels = np.full((rows * (line + h + GAP) + GAP, across * (w + GAP) + GAP, 3), BACKGROUND, np.uint8)
+    corners = [(line + GAP + i // across * (line + h + GAP), GAP + i % across * (w + GAP)) for i in range(len(flat))]
+    for tile, (top, left) in zip(flat, corners, strict=True):
+        pixels[top : top + h, left : left + w] = tile
+    picture = Image.fromarray(pixels)
+    for name, (top, left) in zip(names, corners[::count], strict=False):
+        picture.paste(_written(name, count * (w + GAP) - GAP), (left, top - line))
     return picture
+
+
+def _written(name: str, width: int) -> Image.Image:
+    """The name on a strip of this width, in letters that every Pillow has; others are shown as ?."""
+    strip, font = Image.new("RGB", (width, LINE), (BACKGROUND,) * 3), ImageFont.load_default_imagefont()
+    plain = name.encode("latin-1", "replace").decode("latin-1")
+    ImageDraw.Draw(strip).text((0, 0), plain, fill=(0, 0, 0), font=font)
+    return strip
 
 
 def _encode(picture: Image.Image, colours: int | None) -> bytes:

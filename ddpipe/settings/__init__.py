@@ -1,7 +1,7 @@
 """What can be set: one frozen, validated class a block of params.yaml or of a recipe. No torch here."""
 
 from ddpipe.settings.base import FILE, UNSTATED, Augmentation, Layers, Settings, Siamese, needed
-from ddpipe.settings.datasets import CHANNELS, HANDWRITTEN, OWN_KEYS, Dataset, Whitening
+from ddpipe.settings.datasets import CHANNELS, HANDWRITTEN, OWN_KEYS, Dataset, Own, Whitening
 from ddpipe.settings.method import Cell, Distillation, Selection
 from ddpipe.settings.networks import AlexNet, ConvNet, DenseNet, LeNet, Network, ResNet
 from ddpipe.settings.optimizers import Clip, Cosine, Drop, Optimizer, Schedule, Steps
@@ -38,6 +38,7 @@ __all__ = [
     "Network",
     "OWN_KEYS",
     "Optimizer",
+    "Own",
     "Params",
     "Protocol",
     "Recipe",

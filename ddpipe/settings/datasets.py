@@ -1,6 +1,6 @@
-"""Datasets and how their images are prepared: `datasets:` of params.yaml."""
+"""Datasets and how their images are prepared: `datasets:` and `own:` of params.yaml."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -9,7 +9,6 @@ from ddpipe.settings.bounds import Few, Grey, Positive, Share, Spread, Switch
 
 HANDWRITTEN = ("digits", "mnist", "svhn")  # sources of digits, where a mirrored image is another class
 OWN_KEYS = {
-    "test_path": ("npz",),
     "test_fraction": ("folder", "npz"),
     "resolution": ("folder",),
     "grey": ("folder", "npz"),
@@ -32,11 +31,13 @@ class Whitening(Settings):
 class Dataset(Settings):
     """One prepared form of one dataset (`datasets:` of params.yaml; output data/prepared/<key>)."""
 
+    table: ClassVar[str] = "datasets"
+    stage: ClassVar[str] = "prepare"  # that DVC prepares it with
+
     source: Literal[
         "digits", "mnist", "fashionmnist", "svhn", "cifar10", "cifar100", "tinyimagenet", "imagenet64", "folder", "npz"
     ]
     path: str | None = None  # folder and npz: where the images lie; relative paths start at the repository
-    test_path: str | None = None  # npz: the file of the test part, where it is one of its own
     classes: tuple[str, ...] | None = None  # only these, labelled in this order; left out: all
     standardise: Literal["given", "biased", "unbiased", "none"] = "biased"  # given: mean and std below
     mean: tuple[Grey, ...] | None = None
@@ -78,8 +79,6 @@ class Dataset(Settings):
         for key, sources in OWN_KEYS.items():
             if getattr(self, key) and self.source not in sources:
                 raise ValueError(f"{key} is for source {' and '.join(sources)} only; leave it out")
-        if self.test_path is not None and self.test_fraction is not None:
-            raise ValueError("test_path is the test part, so test_fraction has nothing to split; leave one of them out")
         channels = {len(self.mean or ()), len(self.std or ())}
         if self.mean is not None and (len(channels) > 1 or 0 in channels):
             raise ValueError("mean and std must have one number a channel each")
@@ -88,3 +87,12 @@ class Dataset(Settings):
         if self.classes is not None and len(set(self.classes)) < max(2, len(self.classes)):
             raise ValueError("classes must be at least two, and different from each other")
         return self
+
+
+class Own(Dataset):
+    """Images of the user's own (`own:` of params.yaml): a table by itself, for DVC looks at what lies at `path`."""
+
+    table: ClassVar[str] = "own"
+    stage: ClassVar[str] = "own"
+
+    source: Literal["folder", "npz"]

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, model_validator
 
 from ddpipe.settings.base import Settings
 from ddpipe.settings.bounds import Few, FewOrNone, NonNegative, PositiveInt, Seed, Switch
-from ddpipe.settings.datasets import Dataset
+from ddpipe.settings.datasets import Dataset, Own
 from ddpipe.settings.names import Name, Needs, name
 from ddpipe.settings.networks import Network
 from ddpipe.settings.protocols import AnyProtocol
@@ -95,7 +95,8 @@ def _named_base(change: dict) -> dict:
 class Params(Settings):
     seed: Seed
     run: Run = Run()
-    datasets: dict[Name, Dataset]
+    datasets: dict[Name, Dataset]  # with those of `own`
+    own: dict[Name, Own] = {}
     networks: dict[Name, Network]
     experts: dict[Name, Experts] = {}
     protocols: dict[Name, AnyProtocol]
@@ -104,3 +105,10 @@ class Params(Settings):
     evaluations: dict[str, Evaluation] = {}
     reports: dict[Name, Report] = {}
     report: ReportSettings = ReportSettings()
+
+    @model_validator(mode="after")
+    def together(self) -> "Params":
+        if both := self.datasets.keys() & self.own.keys():
+            raise ValueError(f"own.{min(both)}: datasets has this name too; rename one of them")
+        self.datasets.update(self.own)
+        return self

@@ -144,6 +144,9 @@ def shrink(project: Project) -> None:
             "norm": "instance",
             "initialisation": "default",
         }
+        params["own"] = {}
+        known = params["datasets"].keys()
+        params["experts"] = {key: entry for key, entry in params["experts"].items() if entry["data"] in known}
         params["experts"]["digits"] |= {"networks": 1, "epochs": 1}
         for protocol in params["protocols"].values():
             protocol |= {"epochs": 2, "networks": 1}

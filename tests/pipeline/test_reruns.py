@@ -182,7 +182,7 @@ def add_dataset(project: Project) -> None:
         **{"train_images": images, "train_labels": labels, "test_images": images[::2], "test_labels": labels[::2]},
     )
     with project.params() as params:
-        params["datasets"]["tiny"] = {"source": "npz", "path": "data/raw/tiny.npz", "flip": False}
+        params["own"]["tiny"] = {"source": "npz", "path": "data/raw/tiny.npz", "flip": False}
         params["grid"]["random-tiny-1"] = row(
             "random", 1, cell="default", dataset="tiny", data="tiny", needs="data/prepared/tiny"
         )
@@ -199,7 +199,7 @@ def test_additions_run_only_what_is_new(project: Project) -> None:
         *cell_stages("random-digits-2"),
         *cell_stages("dm-brief-digits-1"),
         *{"further@dm-digits-1-small-short"},
-        *{"prepare@tiny", *cell_stages("random-tiny-1"), "report@tiny"},
+        *{"own@tiny", *cell_stages("random-tiny-1"), "report@tiny"},
         REPORT,
     }
     shown = {(line["cell"], line["network"]) for line in report_rows(project)}
@@ -214,7 +214,7 @@ def test_additions_run_only_what_is_new(project: Project) -> None:
         (add_method, {*cell_stages("dm-brief-digits-1"), REPORT}),
         (add_evaluation, {"further@dm-digits-1-small-short", REPORT}),
         # digits' report names the grid of params.yaml, so it is written anew (its tables do not change)
-        (add_dataset, {"prepare@tiny", *cell_stages("random-tiny-1"), "report@tiny", REPORT}),
+        (add_dataset, {"own@tiny", *cell_stages("random-tiny-1"), "report@tiny", REPORT}),
     ],
 )
 def test_an_addition_runs_only_what_is_new(

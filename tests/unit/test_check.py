@@ -263,10 +263,6 @@ def test_lists_are_as_long_as_they_must_be(
             "mean and std must have one number a channel: 3",
         ),
         ({"standardise": "biased", "mean": [0.5]}, "mean and std must be set exactly when standardise is 'given'"),
-        (
-            {"test_path": "x.npz", "test_fraction": 0.5, "standardise": "biased"},
-            "test_path is the test part, so test_fr",
-        ),
         ({"standardise": "none"}, "datasets.tiny.whitening: say how pixels are preprocessed"),
         (
             {"standardise": "none", "whitening": {"regularisation": 0.1}},

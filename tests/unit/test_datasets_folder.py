@@ -70,15 +70,17 @@ def test_folder_errors(photos):
     error(r"broken\.png is not a readable image")
     broken.write_bytes(b"no image at all")
     error(r"broken\.png is not a readable image")
-    Image.fromarray(noise(6, 6).astype(np.uint16)).save(broken)
-    error(r"broken\.png has more than 8 bits")
+    Image.fromarray(noise(6, 6).astype(np.float32)).save(photos / "cat" / "float.tif")
+    broken.unlink()
+    error(r"float\.tif has 32 bits a channel; save it with 8")
+    (photos / "cat" / "float.tif").unlink()
     Image.fromarray(noise(7, 7, 3)).save(broken)
     error(r"datasets\.pets\.resolution: .*broken\.png is 7x7")
     broken.unlink()
     (photos / "bird").mkdir()
     error(r"bird has no images")
     Image.fromarray(noise(6, 6, 3)).save(photos / "bird" / "0.png")
-    error(r"class number 0 has a single image")
+    error(r"class 'bird' has a single image")
 
 
 def test_folder_with_parts_errors(tmp_path):

@@ -93,20 +93,24 @@ def test_npz_split_is_stated_or_refused(tmp_path):
 
 
 def test_npz_test_part_in_a_file_of_its_own(tmp_path):
-    one, two = {"source": "npz", "path": str(tmp_path / "a.npz")}, {"test_path": str(tmp_path / "b.npz")}
+    both = {"source": "npz", "path": str(tmp_path)}
     arrays = good()
-    np.savez(tmp_path / "a.npz", **{key: value for key, value in arrays.items() if "train" in key})
-    np.savez(tmp_path / "b.npz", **{key: value for key, value in arrays.items() if "test" in key})
-    data = prepared("mine", **one, **two)
+    np.savez(tmp_path / "val.npz", **{key: value for key, value in arrays.items() if "test" in key})
+    refused(r"datasets\.mine\.path: .* is a folder without train.npz", "mine", **both)
+    np.savez(tmp_path / "train.npz", **{key: value for key, value in arrays.items() if "train" in key})
+    data = prepared("mine", **both)
     assert np.array_equal(data.test_images[:, 0].numpy(), arrays["test_images"])
-    assert data.source["test_path"] == two["test_path"]
-    np.savez(tmp_path / "b.npz", **{key: value for key, value in arrays.items() if "test" in key}, classes=list("xyz"))
-    refused("test_path: .*b.npz names other classes than .*a.npz", "mine", **one, **two)
-    (tmp_path / "b.npz").unlink()
-    refused(r"datasets\.mine\.test_path: .*b.npz does not exist", "mine", **one, **two)
-    np.savez(tmp_path / "a.npz", **arrays)
-    refused("test_path: .*a.npz has a test part of its own", "mine", **one, **two)
-    refused("grey: .*a.npz has pixels", "mine", **one, grey=True)
+    assert data.source["test_path"] == str(tmp_path / "val.npz")
+    refused("test_fraction: .*val.npz has a test part, so nothing", "mine", **both, test_fraction=0.5)
+    np.savez(
+        tmp_path / "test.npz", **{key: value for key, value in arrays.items() if "test" in key}, classes=list("xyz")
+    )
+    refused("path: .*test.npz names other classes than .*train.npz", "mine", **both)
+    np.savez(tmp_path / "train.npz", **arrays)
+    refused("path: .*train.npz has a test part of its own, so take .*test.npz out", "mine", **both)
+    refused("grey: .*train.npz has pixels", "mine", source="npz", path=str(tmp_path / "train.npz"), grey=True)
+    (tmp_path / "train.npz").rename(tmp_path / "other.npz")
+    refused("path: .*none.npz does not exist; name an .npz", "mine", source="npz", path=str(tmp_path / "none.npz"))
 
 
 def test_npz_compressed_column_major_and_longer_than_a_chunk(tmp_path):
@@ -127,12 +131,12 @@ def jpegs(tmp_path):
             arrays = jpeg_container(noise(n, 8, 8, 3), np.arange(n, dtype=np.uint8) % 3, wnid=list(WNIDS))
             arrays |= changes if part == "train" else {}
             np.savez(tmp_path / f"{part}.npz", **{key: value for key, value in arrays.items() if value is not None})
-        return {"source": "npz", "path": str(tmp_path / "train.npz"), "test_path": str(tmp_path / "test.npz")}
+        return {"source": "npz", "path": str(tmp_path)}
 
     return write
 
 
-def test_jpeg_containers_are_decoded_to_rgb_or_grey(jpegs):
+def test_jpeg_containers_are_decoded_to_rgb_or_grey(jpegs, tmp_path):
     data = prepared("mine", **jpegs())
     assert data.classes == WNIDS and data.train_images.shape == (12, 3, 8, 8) and data.test_images.shape == (6, 3, 8, 8)
     close = (data.train_images.permute(0, 2, 3, 1).float() - torch.from_numpy(noise(12, 8, 8, 3)).float()).abs()
@@ -141,7 +145,7 @@ def test_jpeg_containers_are_decoded_to_rgb_or_grey(jpegs):
     greys = jpeg_container(noise(12, 8, 8), np.arange(12) % 3)
     assert prepared("mine", **jpegs(**greys)).train_images.shape == (12, 3, 8, 8)
     assert prepared("mine", **jpegs(wnid=None, classes=list(WNIDS))).classes == WNIDS
-    split = prepared("mine", **{**jpegs(), "test_path": None}, test_fraction=0.25)
+    split = prepared("mine", **(jpegs() | {"path": str(tmp_path / "train.npz")}), test_fraction=0.25)
     assert len(split.test_labels) == 3
 
 

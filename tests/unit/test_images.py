@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpipe.datasets.readers.images import FORMATS, SUFFIXES, decode
+from ddpipe.datasets.pictures import FORMATS, SUFFIXES
+from ddpipe.datasets.readers.images import decode
 from ddpipe.errors import UserError
 
 PIXELS = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)

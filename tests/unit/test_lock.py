@@ -15,9 +15,10 @@ from ddpipe.files import artifacts
 from ddpipe.pipeline import record
 from tests.unit.small_project import ROOT, Project
 
-RUNS = {  # a run of every stage of dvc.yaml; "further" is the same command as evaluate
+RUNS = {  # a run of every stage of dvc.yaml; "further" is the same command as evaluate, "own" as prepare
     "resolve": ("resolve", "resolve"),
     "prepare": ("prepare@tiny", "prepare tiny"),
+    "own": ("prepare@tiny", "prepare tiny"),
     "experts": ("experts@tiny", "experts tiny"),
     "distill": ("distill@dm-tiny-1", "distill dm-tiny-1"),
     "evaluate": ("evaluate@dm-tiny-1.small.quick", "evaluate dm-tiny-1"),

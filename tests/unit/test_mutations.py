@@ -44,7 +44,7 @@ LEFT_OUT: dict[str, Any] = {  # what a key is when no file names it; any other m
     # no restriction: all classes, images as they are, all sets, all images a step, as many bases as the IPC
     **{"classes": None, "resolution": None, "sets": None, "batch": None, "bases": None, "channels": None},
     **{"first_padding": None, "mean": None, "std": None},  # of the image's size; `standardise: given` must name them
-    **{"path": None, "test_path": None, "test_fraction": None},  # the source, or its file, has both parts
+    **{"path": None, "test_fraction": None},  # the source, or its file, has both parts
     **{"code": None, "notes": [], "device": "auto", "threads": 1, "together": 0, "compile": False},  # no number
     **{"checkpoint_every": 1, "checkpoint_seconds": 60.0, "log_every": 50, "dpi": 120, "images_per_class": 10},
 }
@@ -95,13 +95,14 @@ def said(trees: dict[str, Any]) -> dict[tuple, Any]:
     recipes = {Path(name).stem: tree for name, tree in trees.items() if name != "params.yaml"}
     tables = ("seed", "run", "datasets", "networks", "experts", "reports", "report")
     told: dict[Any, Any] = {key: params[key] for key in tables if key in params}
+    told["datasets"] = params["datasets"] | (params.get("own") or {})
     rows = [tree.get("grid") or {} for tree in (params, *recipes.values())]
     further = [tree.get("evaluations") or {} for tree in (params, *recipes.values())]
     told["rows"] = {key: row for table in rows for key, row in table.items()}
     told["evaluations"] = {key: entry for table in further for key, entry in table.items()}
     for name, protocol in params["protocols"].items():
         plain, exceptions = {k: v for k, v in protocol.items() if k != "exceptions"}, protocol.get("exceptions", {})
-        for dataset in params["datasets"]:
+        for dataset in told["datasets"]:
             told["protocols", name, dataset] = named(over(plain, exceptions.get(dataset, {})))
     for name, tree in recipes.items():
         about = tree[name]

@@ -20,7 +20,7 @@ stages:
     cmd: two
     outs:
     - path: data/distilled/dm-old-1
-  own@dm-old-1:
+  mine@dm-old-1:
     cmd: the user's
   further@dm-old-1-small-quick:
     cmd: three
@@ -86,7 +86,9 @@ def test_what_is_listed_goes_and_all_else_stays(project: Project, capsys: pytest
     assert after == before
     assert not (project.root / "data/results/old").exists()
     assert (outside / "distilled.json").exists() and not (project.root / "data/distilled/link").is_symlink()
-    kept = LOCK.split("  distill@dm-old-1")[0] + "  own@dm-old-1:\n    cmd: the user's\n  report@tiny:\n    cmd: four\n"
+    kept = (
+        LOCK.split("  distill@dm-old-1")[0] + "  mine@dm-old-1:\n    cmd: the user's\n  report@tiny:\n    cmd: four\n"
+    )
     assert (project.root / "dvc.lock").read_text() == kept
     capsys.readouterr()
     assert project.run("clean") == 0 and capsys.readouterr().out == "nothing is left over\n"

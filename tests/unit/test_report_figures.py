@@ -132,3 +132,17 @@ def test_cross_architecture_shows_the_cells_with_several_networks():
     frame = evaluations((*ELSEWHERE, 40.0, 3.0), (*UNTOUCHED, 60.0, 3.0), (*OWN, 50.0, 3.0))
     shown = figures.transferred(frame)
     assert shown[["cell", "network"]].values.tolist() == [["dm-tiny-1", "small"], ["dm-tiny-1", "other"]]
+
+
+def test_classes_are_called_by_their_names():
+    """Above the first image of each; numbers that they have anyway are not written."""
+    plain, numbers = (pictures.image_grid(ramp(20), 10, names) for names in ((), ("0", "1")))
+    assert plain == numbers
+    picture = opened(pictures.image_grid(ramp(20), 10, ("gull", "a name that is much longer than its images " * 3)))
+    assert picture.shape == (2 * (42 + pictures.LINE) + 2, 10 * 42 + 2, 3)
+    for row in range(2):
+        top = pictures.GAP + row * (pictures.LINE + 40 + pictures.GAP)
+        strip = picture[top : top + pictures.LINE]
+        assert (strip == 0).any() and (strip[:, -pictures.GAP :] == pictures.BACKGROUND).all()
+        assert (picture[top + pictures.LINE, pictures.GAP] == round(row * 10 / 20 * 255)).all()
+    assert opened(pictures.image_grid(ramp(3), 1, ("Übel", "鳥", "a\x00b"))).shape[0] == 42 + pictures.LINE + 2

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddpipe.datasets.folders import class_names, image_files
+from ddpipe.datasets.npy import Npz
 from ddpipe.datasets.readers import pickled
 from ddpipe.datasets.readers.download import md5_of, verify
-from ddpipe.datasets.readers.folder import class_names, image_files
 from ddpipe.datasets.readers.images import encoded, squashed
-from ddpipe.datasets.readers.npy import Npz
 from ddpipe.datasets.source import Part, Source, lazy, within
 from ddpipe.errors import UserError
 from ddpipe.memory import images_at_once

@@ -1,61 +1,47 @@
 """Encoded images (JPEG, PNG, ...) into pixels, one after the other."""
 
-import warnings
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from ddpipe.datasets.pictures import bits, opened, shown
 from ddpipe.datasets.source import Part, lazy
 from ddpipe.errors import UserError
-from ddpipe.files.regular import regular
 from ddpipe.memory import images_at_once
-
-# What an image may be, whatever its file is called: Pillow knows dozens more, and starts Ghostscript for one of them.
-SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gif": "GIF", ".webp": "WEBP"}
-SUFFIXES |= {".tif": "TIFF", ".tiff": "TIFF", ".pgm": "PPM", ".ppm": "PPM"}
-FORMATS = tuple(sorted(set(SUFFIXES.values())))
 
 
 def decode(title: object, file: Path | BytesIO, grey: bool = False, resolution: int | None = None) -> np.ndarray:
-    """One image, uint8 (h, w, c), as RGB or grey.
+    """One image of the user's as it is shown, uint8 (h, w, c), as RGB or grey.
 
     resolution: side to which the largest centred square is resized (bicubic, with antialiasing).
     title: names the image in errors.
     """
-    image = open_image(title, file, grey)
+    image = shown(title, file, grey)
     if resolution is not None:
         image = ImageOps.fit(image, (resolution, resolution), Image.Resampling.BICUBIC)
     return pixels(image)
 
 
+def published(title: object, file: Path | BytesIO) -> np.ndarray:
+    """One image of a published dataset as everybody reads it, uint8 (h, w, 3): the pixels of its file."""
+    return pixels(plain(title, file))
+
+
 def squashed(title: object, file: Path | BytesIO, side: int) -> np.ndarray:
     """One image resized as a whole to side x side, box-filtered, uint8 (h, w, c): as in the downsampled ImageNet."""
-    return pixels(open_image(title, file).resize((side, side), Image.Resampling.BOX))
+    return pixels(plain(title, file).resize((side, side), Image.Resampling.BOX))
 
 
-def open_image(title: object, file: Path | BytesIO, grey: bool = False) -> Image.Image:
-    """The image, decoded. A file that is none of FORMATS, or of more pixels than Pillow's limit, is a UserError."""
-    try:
-        if isinstance(file, Path):
-            regular(file)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=FORMATS) as opened:
-                mode, image = opened.mode, opened.convert("L" if grey else "RGB")
-    except UserError:
-        raise
-    except Exception as error:  # Pillow's decoders raise whatever their parsing runs into
-        unknown = isinstance(error, UnidentifiedImageError)
-        reason = f"its format is none of {', '.join(FORMATS)}" if unknown else error
-        raise UserError(f"{title} is not a readable image ({reason}); replace or remove it") from error
-    if mode.startswith(("I", "F")):  # Pillow would cut their values off at 255
-        raise UserError(f"{title} has more than 8 bits a channel; save it with 8 bits")
-    return image
+def plain(title: object, file: Path | BytesIO) -> Image.Image:
+    with opened(title, file) as image:
+        if bits(image) > 8:  # Pillow would cut their values off at 255
+            raise UserError(f"{title} has more than 8 bits a channel; save it with 8 bits")
+        return image.convert("RGB")
 
 
 def pixels(image: Image.Image) -> np.ndarray:

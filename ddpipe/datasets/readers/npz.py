@@ -7,8 +7,8 @@ JPEG container (one part a file): jpeg uint8, all JPEG files one after the other
 begins and the last one ends; label integers (n,); classes or wnid: the names, optional. Decoded to RGB, or to one
 channel with `grey`.
 
-`path` is the training file and `test_path` the test file; pixels may also have both parts in `path`. Without a test
-part `test_fraction` of each class is set aside. Pickled objects are never loaded.
+`path` is one file, or a folder with train.npz and test.npz (or val.npz); pixels may have both parts in one file.
+Without a test part `test_fraction` of each class is set aside. Pickled objects are never loaded.
 """
 
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddpipe.datasets.npy import Npz, files, tested
 from ddpipe.datasets.readers.images import decode, encoded
-from ddpipe.datasets.readers.npy import Npz
 from ddpipe.datasets.source import Part, Source, lazy, split, within
 from ddpipe.errors import UserError
 from ddpipe.settings import Dataset
@@ -31,39 +31,24 @@ NAMES = ("classes", "wnid")  # keys that may hold the names of the classes, best
 
 def read(name: str, settings: Dataset, raw: Path) -> Source:
     assert settings.path is not None
-    where = f"datasets.{name}"
-    file = Npz(f"{where}.path", Path(settings.path))
+    where = f"{settings.table}.{name}"
+    file, other = files(where, Path(settings.path))
     if settings.grey and "jpeg" not in file:
         raise UserError(f"{where}.grey: {file.path} has pixels, which are taken as they are; leave grey out")
     train = part(file, "train", settings.grey)
     classes = class_names(file, train.labels)
     check_range(file.path, "train", train.labels, classes)
-    provenance = {"reader": "npz", "path": settings.path}
-    inside = "test_images" in file or "test_labels" in file
-    if settings.test_path is not None:
-        if inside:
-            raise UserError(f"{where}.test_path: {file.path} has a test part of its own; leave test_path out")
-        other = Npz(f"{where}.test_path", Path(settings.test_path))
-        provenance |= {"test_path": settings.test_path}
-    if settings.test_path is not None or inside:
-        if settings.test_fraction is not None:
-            raise UserError(
-                f"{where}.test_fraction: {other.path if settings.test_path else file.path} has a test part, so nothing "
-                "is to be split; leave it out"
-            )
-        holder = other if settings.test_path is not None else file
-        test = part(holder, "test", settings.grey)
-        if names(holder) not in (None, classes):
-            raise UserError(f"{where}.test_path: {holder.path} names other classes than {file.path}; save the same")
-        check_range(holder.path, "test", test.labels, classes)
-        return Source(train, test, classes, provenance)
-    if settings.test_fraction is None:
-        raise UserError(
-            f"{where}.test_fraction: {file.path} has no test_images; add them, name a test_path, or set the fraction "
-            "to set aside"
-        )
-    parts = split(name, train, settings.test_fraction)
-    return Source(*parts, classes, provenance | {"test_fraction": settings.test_fraction})
+    provenance = {"reader": "npz", "path": str(file.path)}
+    holder = tested(where, file, other, settings.test_fraction)
+    if holder is None:
+        assert settings.test_fraction is not None
+        parts = split(where, name, train, settings.test_fraction, classes)
+        return Source(*parts, classes, provenance | {"test_fraction": settings.test_fraction})
+    test = part(holder, "test", settings.grey)
+    if names(holder) not in (None, classes):
+        raise UserError(f"{where}.path: {holder.path} names other classes than {file.path}; save the same")
+    check_range(holder.path, "test", test.labels, classes)
+    return Source(train, test, classes, provenance | ({} if other is None else {"test_path": str(other.path)}))
 
 
 def part(file: Npz, prefix: str, grey: bool) -> Part:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ddpipe.datasets.readers.download import fetch, verify
-from ddpipe.datasets.readers.images import decode, encoded
+from ddpipe.datasets.readers.images import encoded, published
 from ddpipe.datasets.source import Part, Source
 from ddpipe.errors import UserError
 from ddpipe.files.regular import regular
@@ -109,6 +109,6 @@ def part(name: str, tree: Tree, folder: str, files: list[tuple[str, int]]) -> Pa
         return tree.root / files[row][0]
 
     def read_one(row: int) -> np.ndarray:
-        return decode(title(row), BytesIO(tree.read(files[row][0])))
+        return published(title(row), BytesIO(tree.read(files[row][0])))
 
     return encoded(torch.tensor([label for _, label in files]), read_one, title, f"datasets.{name}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ddpipe.datasets.folders import TEST, TRAIN
 from ddpipe.errors import UserError
 from ddpipe.memory import images_at_once
 
@@ -84,3 +85,36 @@ def header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     if dtype.hasobject:
         raise ValueError("an object array would need allow_pickle")
     return shape, column_major, dtype
+
+
+# --- the user's own: which file has which part ------------------------------------------------------------------------
+
+
+def files(where: str, path: Path) -> tuple[Npz, Npz | None]:
+    """The training file and, where there is one, that of the test part, for a `path` that is a file or their folder."""
+    if not path.is_dir():
+        return Npz(f"{where}.path", path), None
+    train, test = (
+        next((f for f in (path / f"{w}.npz" for w in words) if f.is_file()), None) for words in (TRAIN, TEST)
+    )
+    if train is None:
+        raise UserError(f"{where}.path: {path} is a folder without train.npz; name an .npz file, or put it there")
+    return Npz(f"{where}.path", train), Npz(f"{where}.path", test) if test else None
+
+
+def tested(where: str, file: Npz, other: Npz | None, test_fraction: float | None) -> Npz | None:
+    """The file that holds the test part; None where `test_fraction` of the training part is set aside."""
+    inside = "test_images" in file or "test_labels" in file
+    if inside and other is not None:
+        raise UserError(f"{where}.path: {file.path} has a test part of its own, so take {other.path} out of the folder")
+    holder = file if inside else other
+    if holder is not None and test_fraction is not None:
+        raise UserError(
+            f"{where}.test_fraction: {holder.path} has a test part, so nothing is to be split; leave it out"
+        )
+    if holder is None and test_fraction is None:
+        raise UserError(
+            f"{where}.test_fraction: {file.path} has no test_images; add them, put train.npz and test.npz into a "
+            "folder and name it as path, or set the fraction to set aside"
+        )
+    return holder
