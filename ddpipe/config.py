@@ -1,7 +1,7 @@
 """params.yaml and the recipes -> validated, frozen settings. Every error names the key.
 
-The settings of a cell are the recipe's `parts`, changed by the recipe's entry for the cell, changed by the method's
-entry under `methods:` of params.yaml. `layers` says where each number comes from.
+The settings of a cell are the recipe's `parts`, changed by the recipe's entry for the cell (which may tell images per
+class apart), changed by the method's entry under `methods:` of params.yaml. `layers` says where each number comes from.
 """
 
 import contextlib
@@ -154,7 +154,7 @@ class Config:
         file = f"ddpipe/methods/{row.recipe}.yaml:{row.recipe}"
         return [
             (f"{file}.parts", recipe.parts),
-            (f"{file}.cells.{row.cell}", recipe.cells[row.cell]),
+            *((f"{file}.{key}", numbers) for key, numbers in recipe.layers(row.cell, row.ipc)),
             (f"params.yaml:methods.{row.method}", self.changes(row.method)),
         ]
 

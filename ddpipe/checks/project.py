@@ -108,8 +108,10 @@ def recipes(config: Config) -> Iterator[str]:
             yield from known(cell, recipe.cells, f"{where}.unverified", f"{where}.cells")
         if "default" not in recipe.cells:
             yield f"{where}.cells.default: this key is missing; add it, {{}} will do: data of your own use it"
-        for cell, numbers in recipe.cells.items():
-            yield from attempt(resolve, [(f"{where}.parts", recipe.parts), (f"{where}.cells.{cell}", numbers)])
+        for cell in recipe.cells:
+            for ipc in recipe.told_apart(cell) or [1]:
+                layers = [("parts", recipe.parts), *recipe.layers(cell, ipc)]
+                yield from attempt(resolve, [(f"{where}.{key}", numbers) for key, numbers in layers])
     if programs.EXPERTS in config.params.methods:
         path = programs.FOLDER / f"{programs.EXPERTS}.json"
         yield f"methods.{programs.EXPERTS}: {path} is that of the stage experts; give the method another name"
