@@ -115,15 +115,14 @@ def recipes(config: Config) -> Iterator[str]:
     if programs.EXPERTS in config.params.methods:
         path = programs.FOLDER / f"{programs.EXPERTS}.json"
         yield f"methods.{programs.EXPERTS}: {path} is that of the stage experts; give the method another name"
-    for method, change in config.params.methods.items():
-        base = change.get("base", method)
-        if base not in config.recipes:
-            key = f"methods.{method}" + (".base" if "base" in change else ", which names no base")
-            yield f"{key}: no recipe ddpipe/methods/{base}.yaml{did_you_mean(base, list(config.recipes))}"
-            continue
-        numbers = {key: value for key, value in change.items() if key != "base"}
-        layers = [(f"ddpipe/methods/{base}.yaml:{base}.parts", config.recipes[base].parts)]
-        yield from attempt(resolve, [*layers, (f"params.yaml:methods.{method}", numbers)])
+    for method in config.params.methods:
+        yield from attempt(combination, config, method)
+
+
+def combination(config: Config, method: str) -> None:
+    base = config.base(method)
+    parts = (f"ddpipe/methods/{base}.yaml:{base}.parts", config.recipes[base].parts)
+    resolve([parts, (f"params.yaml:methods.{method}", config.changes(method))])
 
 
 def rows(config: Config) -> Iterator[str]:

@@ -79,7 +79,7 @@ def own_method(project: Config, method: str, dataset: str, changes: list[str]) -
         return {}, method
     name, there = f"{method}-{dataset}", project.params.methods
     numbers = merge(project.changes(method), reduce(merge, map(number, changes)))
-    entry = {"base": there[method].get("base", method)} | numbers
+    entry = {"base": project.base(method)} | numbers
     if name in there and there[name] != entry:
         raise UserError(
             f"methods.{name}: exists with other numbers; change them there, or add a cell of it as it is: "

@@ -15,9 +15,8 @@ def methods(config: Config) -> str:
     cells = Counter(row.method for row in config.rows.values())
     lines = [("METHOD", "OBJECTIVE", "SYNTHETIC", "STUDENTS", "PROTOCOL", "CELLS", "IN params.yaml", "PAPER")]
     for method, change in config.params.methods.items():
-        recipe = config.recipe(change.get("base", method))
-        numbers = {key: value for key, value in change.items() if key != "base"}
-        parts = validate(settings.Cell, merge(recipe.parts, numbers), f"params.yaml:methods.{method}")
+        recipe = config.recipe(config.base(method))
+        parts = validate(settings.Cell, merge(recipe.parts, config.changes(method)), f"params.yaml:methods.{method}")
         lines.append(
             (method, *parts.composition(), recipe.protocol, str(cells[method]), flow(change), short(recipe.paper))
         )
