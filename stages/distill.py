@@ -98,6 +98,8 @@ def main(
                 raise UserError(f"{cell}, set {number}: out of memory; {told}") from error
             store.write(f"set-{number}", piece[0], **piece[1])
             store.remove(f"set-{number}.partial")
+        for doubt in hints.floored(hints.of(piece[0]), settings.floors):
+            say(f"warning: {cell}, set {number}: {doubt}")
         pieces.append(piece)
     info = {"cell": cell, "seed": params.seed}
     info |= {"classes": list(prepared.classes), "data_checksum": prepared.checksum}
