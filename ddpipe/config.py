@@ -38,7 +38,8 @@ def validate(kind: Any, value: Any, where: str) -> Any:
         missing, unstated = first["type"] == "missing", first["type"] == settings.UNSTATED
         absent = [first["loc"][-1]] if missing else [first["ctx"]["key"]] if unstated else []
         path = [*_keys(value, first["loc"]), *absent]
-        key = ".".join([*([where] if where else []), *("null" if step is None else shorten(str(step)) for step in path)])
+        words = ["null" if step is None else shorten(str(step)) for step in path]
+        key = ".".join([where, *words] if where else words)
         if first["type"] == "extra_forbidden":
             near = did_you_mean(path[-1], fields_at(kind, first["loc"][:-1]))
             raise UserError(f"{key}: unknown key{chosen(value, path)}{near}") from None

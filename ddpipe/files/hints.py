@@ -64,8 +64,8 @@ def floored(hints: "Mapping[str, Tensor]", floors: Mapping[str, tuple[str, float
         floors: name -> the key that says so, and its value.
     """
     return [
-        f"{name} ended at the smallest that {key} allows, {least:g}, and would have fallen further: the set goes with a "
-        f"step that was not learned; lower outer.{name}.lr"
+        f"{name} ended at the smallest that {key} allows, {least:g}, and would have fallen further: the set goes with "
+        f"a step that was not learned; lower outer.{name}.lr"
         for name, (key, least) in floors.items()
         if name in hints and float(hints[name].min()) <= least * (1 + 1e-6)  # it is rounded to float32
     ]
