@@ -32,6 +32,7 @@ Numbers = Annotated[dict, AfterValidator(_by_ipc)]
 class Recipe(Settings):
     """A published method as data: `ddpipe/methods/<name>.yaml`, under the method's name."""
 
+    label: str | None = None  # in reports; left out: as the survey prints it (data/published/methods.csv), or the name
     paper: str
     code: str | None = None  # the official repository
     protocol: str  # the authors' evaluation protocol: published values are compared with results under it
