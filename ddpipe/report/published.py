@@ -1,8 +1,8 @@
 """The survey's accuracies as printed (`data/published/table*.csv`), with what is doubtful about them, and the labels of
 its methods (`methods.csv`), in the order in which reports give them their colours.
 
-A row of a table is one cell of the survey's Tables 1-4. `doubtful` numbers the known objections, `source_mean` and `source_std`
-are what the method's own authors report, `source` says where, `note` explains in one sentence.
+A row of a table is one cell of the survey's Tables 1-4. `doubtful` numbers the known objections, `source_mean` and
+`source_std` are what the method's own authors report, `source` says where, `note` explains in one sentence.
 """
 
 import math
