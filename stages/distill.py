@@ -77,7 +77,7 @@ def main(
         piece = store.read(f"set-{number}")
         if piece is None:
             try:
-                if isinstance(settings, Selection):
+                if settings.kind == "selection":
                     piece = choose_set(settings, row, number, params.seed, real, network, buffer)
                 else:
                     rng = Streams(params.seed, cell, number)
@@ -175,7 +175,7 @@ def budget(floats: int, prepared: Prepared, row: Row, settings: Distillation | S
     stored = {"floats": floats, "images_per_class": worth}
     if row.ipc == "all":
         return stored
-    if isinstance(settings, Distillation) and settings.excess:
+    if settings.kind == "distillation" and settings.excess:
         return stored | {"excess": worth - row.ipc}
     if worth > row.ipc:
         raise UserError(

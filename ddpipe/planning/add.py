@@ -112,7 +112,7 @@ def cell(project: Config, method: str, dataset: str, ipc: int | str, given: Numb
         raise UserError(f"grid.{name}: exists already; `ddpipe explain {name}` shows it")
     own = draft(project, method, dataset, ipc, given)
     parts = [rows_of(own)]
-    if not isinstance(resolve(project.layers_of(own.row)), settings.Selection):
+    if resolve(project.layers_of(own.row)).kind == "distillation":
         parts += [rival(project, baseline, own.row) for baseline in baselines(project)]
     if dataset not in project.params.reports:
         parts.append({"reports": {dataset: {}}})

@@ -179,9 +179,7 @@ def test_every_method_of_the_survey_has_a_label(survey):
     assert names["haba"] == "HaBa" and names["kip"] == "KIP"
 
 
-@pytest.mark.parametrize(
-    ("text", "complaint"), [("method\ndm\n", "lacks the column 'label'"), ("", "not a readable")]
-)
+@pytest.mark.parametrize(("text", "complaint"), [("method\ndm\n", "lacks the column 'label'"), ("", "not a readable")])
 def test_damaged_labels(tmp_path, text, complaint):
     (tmp_path / "methods.csv").write_text(text)
     with pytest.raises(UserError, match=complaint):
