@@ -1,7 +1,7 @@
 """params.yaml and the recipes -> validated, frozen settings. Every error names the key.
 
-The settings of a cell are the recipe's `parts`, changed by the recipe's entry for the cell, changed by the method's
-entry under `methods:` of params.yaml. `layers` says where each number comes from.
+The settings of a cell are the recipe's `parts`, changed by the recipe's entry for the cell (which may tell images per
+class apart), changed by the method's entry under `methods:` of params.yaml. `layers` says where each number comes from.
 """
 
 import contextlib
@@ -38,7 +38,8 @@ def validate(kind: Any, value: Any, where: str) -> Any:
         missing, unstated = first["type"] == "missing", first["type"] == settings.UNSTATED
         absent = [first["loc"][-1]] if missing else [first["ctx"]["key"]] if unstated else []
         path = [*_keys(value, first["loc"]), *absent]
-        key = ".".join([*([where] if where else []), *(shorten(str(step)) for step in path)])
+        words = ["null" if step is None else shorten(str(step)) for step in path]
+        key = ".".join([where, *words] if where else words)
         if first["type"] == "extra_forbidden":
             near = did_you_mean(path[-1], fields_at(kind, first["loc"][:-1]))
             raise UserError(f"{key}: unknown key{chosen(value, path)}{near}") from None
@@ -85,9 +86,9 @@ def _keys(value: Any, location: tuple[Any, ...]) -> Iterator[Any]:
     """The parts of pydantic's location that are keys of the file: tags of unions and missing keys are not."""
     for step in location:
         held = range(len(value)) if isinstance(value, list | tuple) else value if isinstance(value, dict) else ()
-        if step in held:
-            yield step
-            value = value[step]
+        for key in [key for key in held if str(key) == str(step)][:1]:  # of a null pydantic says 'None'
+            yield key
+            value = value[key]
 
 
 def resolve(layers: list[tuple[str, dict]]) -> settings.Cell:
@@ -130,6 +131,20 @@ class Config:
         """What params.yaml says about the cell's method, less its `base`; {} means as in the recipe."""
         return self.changes(self.row(cell).method)
 
+    def base(self, method: str) -> str:
+        """The recipe of `method`, an entry of `methods:`: the one that it names, or that of its own name."""
+        said = self.params.methods[method]
+        base = said.get("base", method)
+        if base not in self.recipes:
+            near = did_you_mean(base, list(self.recipes))
+            if "base" in said:
+                raise UserError(f"methods.{method}.base: no recipe ddpipe/methods/{base}.yaml{near}")
+            raise UserError(
+                f"methods.{method}: no recipe ddpipe/methods/{method}.yaml; write it, or name the recipe that is "
+                f"changed, as in `{method}: {{base: dm}}`{near}"
+            )
+        return base
+
     def changes(self, method: str) -> dict:
         """What params.yaml says about `method`, less its `base`."""
         return {key: value for key, value in self.params.methods.get(method, {}).items() if key != "base"}
@@ -144,7 +159,7 @@ class Config:
         if row.method not in self.params.methods:
             known = did_you_mean(row.method, list(self.params.methods))
             raise UserError(f"methods.{row.method}: cell {cell} needs this line in params.yaml{known}")
-        base = self.params.methods[row.method].get("base", row.method)
+        base = self.base(row.method)
         if row.recipe != base:
             raise UserError(f"grid.{cell}.recipe: {row.recipe!r}, but method {row.method!r} is based on {base!r}")
         recipe = self.recipe(row.recipe)
@@ -154,7 +169,7 @@ class Config:
         file = f"ddpipe/methods/{row.recipe}.yaml:{row.recipe}"
         return [
             (f"{file}.parts", recipe.parts),
-            (f"{file}.cells.{row.cell}", recipe.cells[row.cell]),
+            *((f"{file}.{key}", numbers) for key, numbers in recipe.layers(row.cell, row.ipc)),
             (f"params.yaml:methods.{row.method}", self.changes(row.method)),
         ]
 

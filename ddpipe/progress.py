@@ -19,8 +19,8 @@ class Progress:
 
     def __init__(self, description: str, total: int, start: int = 0, log_every: int = 0):
         self.description, self.total, self.done, self.log_every = description, total, start, log_every
-        self.start, self.began = start, time.monotonic()
-        self.logged = self.began
+        self.timed: tuple[int, float] | None = None  # steps done, and when, from where on time is counted
+        self.logged = time.monotonic()
         self.bar = None
         if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":  # by custom, one that cannot go back in a line
             self.bar = tqdm(total=total, initial=start, desc=description, delay=2, leave=False)
@@ -35,24 +35,39 @@ class Progress:
     def skip(self, steps: int) -> None:
         """So many steps were done by an earlier process: they say nothing about the time that is left."""
         self.done += steps
-        self.start += steps
         if self.bar is not None:
             self.bar.initial += steps
             self.bar.n += steps
+            self.bar.unpause()
 
-    def advance(self, note: str = "") -> None:
-        """One step is done; `note` (a loss, an accuracy) is shown beside it."""
-        self.done += 1
+    def advance(self, note: str = "", steps: int = 1) -> None:
+        """So many steps are done; `note` (a loss, an accuracy) is shown beside them.
+
+        The first ones say nothing of those to come: data was read before them, and a device warms up in them.
+        """
+        now = time.monotonic()
         if self.bar is not None:
             self.bar.set_postfix_str(note, refresh=False)
-            self.bar.update()
+        if self.timed is None:
+            self.skip(steps)
+            self.timed = self.done, now
+        else:
+            self.done += steps
+            if self.bar is not None:
+                self.bar.update(steps)
+        if self.bar is not None:
             return
-        now = time.monotonic()
-        due = self.log_every and self.done % self.log_every == 0
+        due = self.log_every and self.done // self.log_every > (self.done - steps) // self.log_every
         if due or now - self.logged > MOST_SECONDS:
-            left = (now - self.began) / (self.done - self.start) * (self.total - self.done)
-            say(f"{self.description}: {self.done}/{self.total} {note}".rstrip() + f", {left:.0f} s left")
+            say(f"{self.description}: {self.done}/{self.total} {note}".rstrip() + self.left(now))
             self.logged = now
+
+    def left(self, now: float) -> str:
+        """How long the rest takes, as words behind a line; "" as long as nothing tells."""
+        done, began = self.timed or (self.done, now)
+        if self.done == done:
+            return ""
+        return f", {(now - began) / (self.done - done) * (self.total - self.done):.0f} s left"
 
 
 def say(text: str) -> None:

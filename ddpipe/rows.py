@@ -34,7 +34,7 @@ def draft(config: Config, method: str, dataset: str, ipc: int | str, given: Numb
         UserError: a name is not known, or there is nothing to take a network or a buffer's numbers from.
     """
     known("method", method, config.params.methods)
-    recipe_name = config.params.methods[method].get("base", method)
+    recipe_name = config.base(method)
     recipe = config.recipe(recipe_name)
     data = given.get("data", dataset)
     for name in (dataset, data):

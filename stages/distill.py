@@ -76,7 +76,7 @@ def main(
         piece = store.read(f"set-{number}")
         if piece is None:
             try:
-                if isinstance(settings, Selection):
+                if settings.kind == "selection":
                     piece = choose_set(settings, row, number, params.seed, real, network, buffer)
                 else:
                     rng = Streams(params.seed, cell, number)
@@ -97,6 +97,8 @@ def main(
                 raise UserError(f"{cell}, set {number}: out of memory; {told}") from error
             store.write(f"set-{number}", piece[0], **piece[1])
             store.remove(f"set-{number}.partial")
+        for doubt in hints.floored(hints.of(piece[0]), settings.floors):
+            say(f"warning: {cell}, set {number}: {doubt}")
         pieces.append(piece)
     info = {"cell": cell, "seed": params.seed}
     info |= {"classes": list(prepared.classes), "data_checksum": prepared.checksum}
@@ -172,7 +174,7 @@ def budget(floats: int, prepared: Prepared, row: Row, settings: Distillation | S
     stored = {"floats": floats, "images_per_class": worth}
     if row.ipc == "all":
         return stored
-    if isinstance(settings, Distillation) and settings.excess:
+    if settings.kind == "distillation" and settings.excess:
         return stored | {"excess": worth - row.ipc}
     if worth > row.ipc:
         raise UserError(

@@ -25,7 +25,7 @@ from ddpipe.files import hints
 from ddpipe.files.artifacts import digest, write_bytes, write_sealed
 from ddpipe.pipeline import resolved, results
 from ddpipe.pipeline.descriptions import set_file
-from ddpipe.progress import Progress
+from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams
 from ddpipe.report.pictures import image_grid
 from ddpipe.settings import Cell, Row
@@ -95,6 +95,8 @@ def main(
     for number in (number for number, (left, _) in enumerate(work) if left):
         tensors, where = found.tensors(number, prepared), f"set {number} of {cell}"
         given = hints.of(tensors)
+        for doubt in hints.floored(given, project.resolved(cell).floors):
+            say(f"warning: {where}: {doubt}")
         if why := unfit(project, protocol, row.dataset, where, hints.shapes(given), found.about.targets):
             raise UserError(f"{'evaluations' if further else 'grid'}.{key}.protocol: {why}")
         check(

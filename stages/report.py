@@ -31,7 +31,7 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     settled(config, dataset)
     frame = collect(config, dataset)
     curves = losses(config, frame)
-    look, dpi = figures.styles(config.params.methods), config.params.report.dpi
+    look, dpi = figures.looks(config), config.params.report.dpi
     own = frame[frame["main"] & frame["mean"].notna()]
     with new_folder(output) as folder:
         write_text(folder / "table.md", tables.markdown(frame, f"{dataset}: measured and published accuracy"))

@@ -52,12 +52,14 @@ def data(config: Config) -> Iterator[str]:
             yield f"{chosen.table}.{name}.{why}"
         known = size(config, name)
         resolution = known.shape.resolution if known else chosen.resolution
-        entries = [(row.data, network) for row in users for network in (row.student, row.network)]
-        entries += [(entry.data, entry.network) for entry in config.evaluations.values()]
-        entries += [(buffer.data, buffer.network) for buffer in params.experts.values()]
-        for network in dict.fromkeys(network for data, network in entries if data == name):
+        places = {row.student: f"grid.{row.name}.student" for row in users}
+        places |= {row.network: f"grid.{row.name}.network" for row in users}
+        for table, entries in (("evaluations", config.evaluations), ("experts", params.experts)):
+            places = {e.network: f"{table}.{key}.network" for key, e in entries.items() if e.data == name} | places
+        for network, place in places.items():
             if resolution and network in params.networks and (why := misfit(params.networks[network], resolution)):
-                yield f"networks.{network}.{why.format(f'{resolution}x{resolution} images of {name}')}"
+                why = why.format(f"{resolution}x{resolution} images of {name}")
+                yield f"networks.{network}.{why}, or change {place}"
 
 
 def last_map(network: settings.Network, resolution: int) -> int:

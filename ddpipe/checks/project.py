@@ -110,17 +110,18 @@ def recipes(config: Config) -> Iterator[str]:
             yield from known(cell, recipe.cells, f"{where}.unverified", f"{where}.cells")
         if "default" not in recipe.cells:
             yield f"{where}.cells.default: this key is missing; add it, {{}} will do: data of your own use it"
-        for cell, numbers in recipe.cells.items():
-            yield from attempt(resolve, [(f"{where}.parts", recipe.parts), (f"{where}.cells.{cell}", numbers)])
-    for method, change in config.params.methods.items():
-        base = change.get("base", method)
-        if base not in config.recipes:
-            key = f"methods.{method}" + (".base" if "base" in change else ", which names no base")
-            yield f"{key}: no recipe ddpipe/methods/{base}.yaml{did_you_mean(base, list(config.recipes))}"
-            continue
-        numbers = {key: value for key, value in change.items() if key != "base"}
-        layers = [(f"ddpipe/methods/{base}.yaml:{base}.parts", config.recipes[base].parts)]
-        yield from attempt(resolve, [*layers, (f"params.yaml:methods.{method}", numbers)])
+        for cell in recipe.cells:
+            for ipc in recipe.told_apart(cell) or [1]:
+                layers = [("parts", recipe.parts), *recipe.layers(cell, ipc)]
+                yield from attempt(resolve, [(f"{where}.{key}", numbers) for key, numbers in layers])
+    for method in config.params.methods:
+        yield from attempt(combination, config, method)
+
+
+def combination(config: Config, method: str) -> None:
+    base = config.base(method)
+    parts = (f"ddpipe/methods/{base}.yaml:{base}.parts", config.recipes[base].parts)
+    resolve([parts, (f"params.yaml:methods.{method}", config.changes(method))])
 
 
 def rows(config: Config) -> Iterator[str]:

@@ -89,6 +89,5 @@ def run_to_end(
             cost = meter.record() | {"resumed_at": resumed}
             store.write(piece, run.state_dict(), **run.about(), cost=cost)
             saved = time.monotonic()
-        for _ in range(counts):
-            progress.advance()
+        progress.advance(steps=counts)
     return meter.record() | {"resumed_at": resumed}

@@ -57,6 +57,20 @@ def check(hints: "Mapping[str, Tensor]", chosen: Any, examples: int) -> None:
         ) from error
 
 
+def floored(hints: "Mapping[str, Tensor]", floors: Mapping[str, tuple[str, float]]) -> list[str]:
+    """A sentence for each that ended where its method keeps it from falling further.
+
+    Args:
+        floors: name -> the key that says so, and its value.
+    """
+    return [
+        f"{name} ended at the smallest that {key} allows, {least:g}, and would have fallen further: the set goes with "
+        f"a step that was not learned; lower outer.{name}.lr"
+        for name, (key, least) in floors.items()
+        if name in hints and float(hints[name].min()) <= least * (1 + 1e-6)  # it is rounded to float32
+    ]
+
+
 def told(hints: "Mapping[str, Tensor]") -> str:
     """Their values, on one line."""
     return ", ".join(f"{name} {brief(value)}" for name, value in hints.items())

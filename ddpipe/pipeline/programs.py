@@ -41,9 +41,11 @@ def of_method(config: Config, row: settings.Row) -> Digests:
     """The mathematics of the method of `row`: of all cells of its recipe, whether they have rows or not."""
     modules: set[str] = set()
     texts: set[str] = set()
-    for cell in config.recipe(row.recipe).cells if row.recipe in config.recipes else ():
+    recipe = config.recipes.get(row.recipe)
+    cells = [(cell, ipc) for cell in recipe.cells for ipc in recipe.told_apart(cell) or [row.ipc]] if recipe else []
+    for cell, ipc in cells:
         try:
-            chosen = resolve(config.layers_of(row.model_copy(update={"cell": cell})))
+            chosen = resolve(config.layers_of(row.model_copy(update={"cell": cell, "ipc": ipc})))
         except UserError:
             continue  # `ddpipe check` says it, and the cell's stage does
         modules |= set(implementations(chosen))

@@ -79,7 +79,7 @@ def own_method(project: Config, method: str, dataset: str, changes: list[str]) -
         return {}, method
     name, there = f"{method}-{dataset}", project.params.methods
     numbers = merge(project.changes(method), reduce(merge, map(number, changes)))
-    entry = {"base": there[method].get("base", method)} | numbers
+    entry = {"base": project.base(method)} | numbers
     if name in there and there[name] != entry:
         raise UserError(
             f"methods.{name}: exists with other numbers; change them there, or add a cell of it as it is: "
@@ -112,7 +112,7 @@ def cell(project: Config, method: str, dataset: str, ipc: int | str, given: Numb
         raise UserError(f"grid.{name}: exists already; `ddpipe explain {name}` shows it")
     own = draft(project, method, dataset, ipc, given)
     parts = [rows_of(own)]
-    if not isinstance(resolve(project.layers_of(own.row)), settings.Selection):
+    if resolve(project.layers_of(own.row)).kind == "distillation":
         parts += [rival(project, baseline, own.row) for baseline in baselines(project)]
     if dataset not in project.params.reports:
         parts.append({"reports": {dataset: {}}})

@@ -112,18 +112,21 @@ class Calibration:
         return None if slow else larger[0]
 
     def measure(self, works: Iterable[Work], bench: Bench) -> None:
-        """Measure what `missing` names, a network at a time, and keep it, even when interrupted."""
+        """Measure what `missing` names, a network at a time, and keep each operation at once: all may take minutes."""
         missing = self.missing(works)
         if not missing:
             return
-        say(f"calibrating: {len(missing)} operations on this device, measured once and kept in {self.path}")
-        try:
-            with Progress("calibrating", len(missing)) as progress:
-                for operation in sorted(missing, key=lambda found: (str(found.shape), str(found.network), found.name)):
+        say(
+            f"calibrating: {len(missing)} operations on this device, measured once and kept in {self.path}; "
+            "stopped, the next `ddpipe plan` goes on there, and --no-calibration makes do with what is known"
+        )
+        with Progress("calibrating", len(missing)) as progress:
+            for operation in sorted(missing, key=lambda found: (str(found.shape), str(found.network), found.name)):
+                try:
                     self.climb(operation, missing[operation], bench)
-                    progress.advance(operation.name)
-        finally:
-            self.write()
+                finally:
+                    self.write()
+                progress.advance(operation.name)
 
     def climb(self, operation: Operation, n: int, bench: Bench) -> None:
         """Measure size after size; what does not fit into memory is left out."""

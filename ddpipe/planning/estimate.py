@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ddpipe import settings
 from ddpipe.config import Config
 from ddpipe.planning import disk, work
 from ddpipe.planning.calibration import Calibration
@@ -80,7 +79,7 @@ def distill(config: Config, step: Step, key: str, stacked: bool) -> Demand | str
     if data is None:
         return unprepared(config, row.data)
     n = length(config, key, data)
-    if isinstance(chosen, settings.Selection):
+    if chosen.kind == "selection":
         done, size = work.selection(chosen, data, n, network), disk.chosen(chosen, n, data)
     else:
         cell = Cell(chosen, data, int(row.ipc), network)

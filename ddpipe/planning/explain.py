@@ -5,7 +5,6 @@ from collections import Counter
 from ddpipe import settings
 from ddpipe.config import Config, results_of, validate
 from ddpipe.mappings import leaves, merge
-from ddpipe.pipeline import programs
 from ddpipe.pipeline import results as measured
 from ddpipe.settings.part import program
 from ddpipe.settings.protocol import told
@@ -16,9 +15,8 @@ def methods(config: Config) -> str:
     cells = Counter(row.method for row in config.rows.values())
     lines = [("METHOD", "OBJECTIVE", "SYNTHETIC", "STUDENTS", "PROTOCOL", "CELLS", "IN params.yaml", "PAPER")]
     for method, change in config.params.methods.items():
-        recipe = config.recipe(change.get("base", method))
-        numbers = {key: value for key, value in change.items() if key != "base"}
-        parts = validate(settings.Cell, merge(recipe.parts, numbers), f"params.yaml:methods.{method}")
+        recipe = config.recipe(config.base(method))
+        parts = validate(settings.Cell, merge(recipe.parts, config.changes(method)), f"params.yaml:methods.{method}")
         lines.append(
             (method, *parts.composition(), recipe.protocol, str(cells[method]), flow(change), short(recipe.paper))
         )
@@ -59,10 +57,9 @@ def cell(config: Config, name: str) -> str:
     blocks += [
         *([("hints beside the set", beside)] if (beside := hints(resolved)) else []),
         ("parts", mathematics(resolved)),
-        ("files with its mathematics", list(programs.of_method(config, row))),
         ("commands", commands(name, list(further))),
         ("results", results(config, name)),
-        *([("unverified", [recipe.unverified[row.cell]])] if row.cell in recipe.unverified else []),
+        *([("unverified", doubts)] if (doubts := unverified(recipe, row)) else []),
         ("notes", list(recipe.notes) or ["none"]),
     ]
     return "\n".join(line for head, lines in blocks for line in (head, *(f"  {line}" for line in lines), ""))[:-1]
@@ -72,6 +69,15 @@ def hints(resolved: settings.Cell) -> list[str]:
     """What users of the finished set have to know, and protocols may need: name and shape."""
     said = {name: " (not always)" if name.endswith("?") else "" for name in resolved.hints}
     return [f"{name.rstrip('?')}: {told(shape)}{said[name]}" for name, shape in resolved.hints.items()]
+
+
+def unverified(recipe: settings.Recipe, row: settings.Row) -> list[str]:
+    """What nobody published of the numbers of a row, and where they were taken from."""
+    said = [recipe.unverified[row.cell]] if row.cell in recipe.unverified else []
+    taken, known = recipe.taken(row.cell, row.ipc), ", ".join(map(str, recipe.told_apart(row.cell)))
+    if taken in (None, row.ipc):
+        return said
+    return [*said, f"IPC {row.ipc}: no numbers of its own; those of IPC {taken}, the nearest by ratio of {known}."]
 
 
 def parts_of(

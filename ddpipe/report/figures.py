@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ddpipe.report.frame import LABELS, ipc_order
+from ddpipe.config import Config
+from ddpipe.report.frame import ipc_order, labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours without yellow (too pale on white) and black, and Tol's wine and olive: colour-blind safe
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#882255", "#999933")
-GREYS = {"random": "#A0A0A0", "herding": "#707070", "kcenter": "#484848", "whole": "#000000"}
+GREYS = ("#A0A0A0", "#707070", "#484848", "#000000")
 MARKERS = "osD^vPX"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
 GREY = "#555555"
@@ -31,16 +32,24 @@ class Style:
     filled: bool
 
 
-def styles(methods: Iterable[str]) -> dict[str, Style]:
-    """One fixed look per method: selections are grey, published methods filled, combinations of one's own hollow."""
+def looks(config: Config) -> dict[str, Style]:
+    """One fixed look per method of a project and of the survey."""
+    chosen = {name for name, recipe in config.recipes.items() if recipe.parts.get("kind") == "selection"}
+    known = [*labels(config), *config.recipes]
+    methods = [*config.params.methods, *config.recipes]
+    selections = [name for name in methods if name in chosen]
+    learned = [name for name in known if name not in chosen]
+    return styles(selections, learned, [name for name in methods if name not in known])
+
+
+def styles(selections: Iterable[str], published: Iterable[str], own: Iterable[str]) -> dict[str, Style]:
+    """Selections are grey, published methods filled, combinations of one's own hollow."""
     found = {}
-    published = [method for method in LABELS if method not in GREYS]
-    own = [method for method in methods if method not in LABELS]
     for names, filled in ((published, True), (own, False)):
-        for i, method in enumerate(names):
+        for i, method in enumerate(dict.fromkeys(names)):
             found[method] = Style(PALETTE[i % len(PALETTE)], MARKERS[i // len(PALETTE) % len(MARKERS)], filled)
-    for i, (method, colour) in enumerate(GREYS.items()):
-        found[method] = Style(colour, MARKERS[-1 - i], True)
+    for i, method in enumerate(dict.fromkeys(selections)):
+        found[method] = Style(GREYS[i % len(GREYS)], MARKERS[-1 - i % len(MARKERS)], True)
     return found
 
 

@@ -13,32 +13,6 @@ from ddpipe.pipeline.descriptions import Cost, Result
 from ddpipe.report import published
 from ddpipe.report.matching import survey_network
 
-LABELS = {
-    "random": "Random",
-    "herding": "Herding",
-    "kcenter": "K-Center",
-    "whole": "Whole",
-    "dm": "DM",
-    "dc": "DC",
-    "dsa": "DSA",
-    "dcc": "DCC",
-    "idc": "IDC",
-    "mtt": "MTT",
-    "ftd": "FTD",
-    "tesla": "TESLA",
-    "haba": "HaBa",
-    "cafe": "CAFE",
-    "kfs": "KFS",
-    "itgan": "IT-GAN",
-    "dd": "DD",
-    "sldd": "SLDD",
-    "ld": "LD",
-    "rtp": "RTP",
-    "gtn": "GTN",
-    "kip": "KIP",
-    "frepo": "FRePo",
-    "rfad": "RFAD",
-}
 NAN = math.nan
 COST = ("distill_seconds", "iterations", "seconds_per_iteration", "experts_seconds")
 
@@ -64,7 +38,8 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
         known = sorted({row.dataset for row in config.rows.values()})
         raise UserError(f"no cell of the grid belongs to dataset {dataset!r}{did_you_mean(dataset, known)}")
     survey = published.lookup(published.read(config.root / "data" / "published"))
-    table = pd.DataFrame([_row(config, key, survey) for key in keys])
+    names = labels(config)
+    table = pd.DataFrame([_row(config, key, survey, names) for key in keys])
     methods = {method: position for position, method in enumerate(config.params.methods)}
     order = sorted(
         range(len(table)),
@@ -79,6 +54,12 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
     return table.iloc[order].reset_index(drop=True)
 
 
+def labels(config: Config) -> dict[str, str]:
+    """What reports call a method: as its recipe says, or as the survey prints it; its name where neither does."""
+    said = {name: recipe.label for name, recipe in config.recipes.items() if recipe.label is not None}
+    return published.labels(config.root / "data" / "published") | said
+
+
 def collect_all(config: Config) -> dict[str, pd.DataFrame]:
     """`collect` of every dataset of the grid, those with a report first."""
     gridded = {row.dataset for row in config.rows.values()}
@@ -91,14 +72,19 @@ def ipc_order(ipc: str) -> float:
     return math.inf if ipc == "all" else int(ipc)
 
 
-def _row(config: Config, key: ResultKey, survey: published.Mapping[published.Key, published.Published]) -> dict:
+def _row(
+    config: Config,
+    key: ResultKey,
+    survey: published.Mapping[published.Key, published.Published],
+    names: dict[str, str],
+) -> dict:
     row = config.row(key.cell)
     base = config.params.methods.get(row.method, {}).get("base")
     main = (key.network, key.protocol) == (row.network, row.protocol)
     found: dict[str, Any] = {
         "cell": key.cell,
         "method": row.method,
-        "label": LABELS.get(row.method, row.method),
+        "label": names.get(row.method, row.method),
         "ipc": str(row.ipc),
         "network": key.network,
         "protocol": key.protocol,

@@ -182,7 +182,7 @@ def _pictures(config: Config, dataset: str, frame: pd.DataFrame, share: int) -> 
 
 
 def _figures(config: Config, dataset: str, frame: pd.DataFrame) -> str:
-    look, curves = figures.styles(config.params.methods), losses(config, frame)
+    look, curves = figures.looks(config), losses(config, frame)
     drawings = draw(dataset, frame, curves, look, config.params.report.dpi)
     shown = "".join(_figure(drawing.png, drawing.alternative, escape(drawing.caption)) for drawing in drawings)
     return f'<h3>Figures</h3><div class="grid wide">{shown}</div>'

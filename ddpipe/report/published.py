@@ -1,7 +1,8 @@
-"""The survey's accuracies as printed (`data/published/*.csv`), with what is doubtful about them.
+"""The survey's accuracies as printed (`data/published/table*.csv`), with what is doubtful about them, and the labels of
+its methods (`methods.csv`), in the order in which reports give them their colours.
 
-A row is one cell of the survey's Tables 1-4. `doubtful` numbers the known objections, `source_mean` and `source_std`
-are what the method's own authors report, `source` says where, `note` explains in one sentence.
+A row of a table is one cell of the survey's Tables 1-4. `doubtful` numbers the known objections, `source_mean` and
+`source_std` are what the method's own authors report, `source` says where, `note` explains in one sentence.
 """
 
 import math
@@ -14,6 +15,7 @@ import pandas as pd
 from ddpipe.errors import UserError
 from ddpipe.files.regular import regular
 
+METHODS = "methods.csv"
 IDENTITY = ("table", "method", "scheme", "factorized", "dataset", "ipc", "network")
 COLUMNS = (*IDENTITY, "mean", "std", "doubtful", "source_mean", "source_std", "source", "note")
 NUMBERS = ("mean", "std", "source_mean", "source_std")
@@ -41,32 +43,56 @@ Key = tuple[str, str, str, str]  # method, dataset, ipc ("all" for the whole dat
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """All rows of the CSV files in `folder`, file by file in the order of their names; no file gives no row.
+    """All rows of the tables in `folder`, file by file in the order of their names; no file gives no row.
+
+    A column `label` says what the survey calls the method.
 
     Raises:
         UserError: a file that is no CSV, lacks a column or a value, or has a word where a number belongs.
     """
-    parts = [_read_file(path) for path in sorted(folder.glob("*.csv"))]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+    parts = [_read_table(path) for path in sorted(folder.glob("*.csv")) if path.name != METHODS]
+    rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+    return rows.assign(label=rows["method"].replace(labels(folder)))
 
 
-def _read_file(path: Path) -> pd.DataFrame:
+def labels(folder: Path) -> dict[str, str]:
+    """What the survey calls its methods; none without methods.csv in `folder`.
+
+    Raises:
+        UserError: as `read`.
+    """
+    path = folder / METHODS
+    if not path.exists():
+        return {}
+    table = _read_file(path, ("method", "label"))
+    return dict(zip(table["method"], table["label"], strict=True))
+
+
+def _read_file(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A CSV of words with these columns, and perhaps others."""
     restore = "mend it or restore it from git"
     try:
         table = pd.read_csv(regular(path), dtype=str, keep_default_na=False)
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not a readable CSV file ({reason}); {restore}") from error
-    if missing := [column for column in COLUMNS if column not in table]:
+    if missing := [column for column in columns if column not in table]:
         raise UserError(f"{path} lacks the column {missing[0]!r}; add it or restore the file from git")
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first ones for names of the rows
         raise UserError(f"{path} has rows of more values than columns; {restore}")
+    return table
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    table = _read_file(path, COLUMNS)
 
     def refuse(wrong: pd.Series, column: str, must: str) -> None:
         if wrong.any():
             row = int(wrong.idxmax())
             value = f"{table[column].iloc[row]!r:.80}"
-            raise UserError(f"{path}, line {row + 2}: {column} must be {must}, not {value}; {restore}")
+            raise UserError(
+                f"{path}, line {row + 2}: {column} must be {must}, not {value}; mend it or restore it from git"
+            )
 
     for column in IDENTITY:
         refuse(table[column] == "", column, "a word")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from ddpipe.report.frame import LABELS, NAN
+from ddpipe.report.frame import NAN
 from ddpipe.report.published import Published
 
 TITLES = {
@@ -156,17 +156,14 @@ def tables(survey: pd.DataFrame, frames: Mapping[str, pd.DataFrame]) -> list[Tab
     found = []
     for number, rows in survey.groupby("table", sort=True):
         cells: dict[str, dict[tuple[str, str, str], Cell]] = {}
-        facts: dict[str, tuple[str, bool]] = {}
+        facts: dict[str, tuple[str, str, bool]] = {}
         for row in rows.to_dict("records"):
             where = (row["dataset"], row["ipc"], row["network"])
-            facts.setdefault(row["method"], (row["scheme"], row["factorized"] == "yes"))
+            facts.setdefault(row["method"], (row["label"], row["scheme"], row["factorized"] == "yes"))
             own = measured.get((row["method"], *where))
             cells.setdefault(row["method"], {})[where] = _cell(row, own, row["method"] in gridded)
         columns = _columns(rows)
-        lines = [
-            Line(method, LABELS.get(method, method), *facts[method], _entries(columns, of_method))
-            for method, of_method in cells.items()
-        ]
+        lines = [Line(method, *facts[method], _entries(columns, of_method)) for method, of_method in cells.items()]
         found.append(_with_best(Table(str(number), columns, tuple(lines))))
     return found
 

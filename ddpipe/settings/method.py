@@ -80,6 +80,11 @@ class Method(Settings):
         return {}
 
     @property
+    def floors(self) -> dict[str, tuple[str, float]]:
+        """Hints that are kept from falling further: name -> the key that says so, and its value."""
+        return {}
+
+    @property
     def scale(self) -> Scale:
         """Of the targets."""
         return "one-hot"
@@ -198,6 +203,11 @@ class Distillation(Method):
     @property
     def known(self) -> dict[str, int]:
         return self.objective.known
+
+    @property
+    def floors(self) -> dict[str, tuple[str, float]]:
+        own = self.objective
+        return {name: (f"objective.{key}", getattr(own, key)) for name, key in own.floors.items()}
 
     @property
     def epochs(self) -> int | None:

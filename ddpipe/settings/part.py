@@ -93,6 +93,7 @@ class Objective(Part):
     draws_real: ClassVar[bool] = True  # batches of `real_batch` real images a class
     hints: ClassVar[dict[str, str]] = {}  # what users of the set have to know: name -> shape, as in files/layout.py
     known: ClassVar[dict[str, int]] = {}  # sizes of the letters in these shapes, where the settings tell them
+    floors: ClassVar[dict[str, str]] = {}  # hints that are kept from falling further: name -> key of the smallest value
 
     @property
     def moves_targets(self) -> bool:

@@ -8,6 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from ddpipe import networks, settings, students
@@ -51,6 +52,22 @@ from tests.contracts.compositions import (
 )
 
 FAMILIES = ("objectives", "synthetic", "students", "regularisers", "selections")
+
+
+TRIED = {"objectives": OBJECTIVE, "synthetic": SYNTHETIC, "students": STUDENTS, "regularisers": REGULARISER}
+
+
+@pytest.mark.parametrize(
+    ("family", "variant"), [(family, variant) for family, table in TRIED.items() for variant in table if table[variant]]
+)
+def test_every_part_has_numbers_to_be_tried_with(family, variant):
+    spec = TRIED[family][variant]
+    record = records(family)[spec["name"]]
+    try:
+        record.model_validate(spec)
+    except ValidationError as error:
+        where = f"{record.__module__.replace('.', '/')}.py"
+        pytest.fail(f"tests/contracts/compositions.py must say with which numbers {where} is tried: {error}")
 
 
 @pytest.mark.parametrize(("family", "name"), [(family, name) for family in FAMILIES for name in records(family)])

@@ -4,21 +4,31 @@ from pathlib import Path
 
 import pytest
 
-from ddpipe import config, mappings, settings
+from ddpipe import config, settings
 from tests.contracts.compositions import advanced, run_of
 
 ROOT = Path(__file__).parents[2]
 RECIPES = config.load(ROOT).recipes
-CELLS = [(name, cell) for name, recipe in RECIPES.items() for cell in recipe.cells]
+CELLS = [
+    (name, cell, ipc)
+    for name, recipe in RECIPES.items()
+    for cell in recipe.cells
+    for ipc in recipe.told_apart(cell) or [1]
+]
 
 
-@pytest.mark.parametrize(("name", "cell"), CELLS)
-def test_every_cell_of_every_recipe_resolves_and_composes(name, cell):
-    recipe = RECIPES[name]
-    resolved = config.validate(settings.Cell, mappings.merge(recipe.parts, recipe.cells[cell]), f"{name}.cells.{cell}")
-    if isinstance(resolved, settings.Distillation):
-        run = run_of(smaller(resolved), ipc=3)
-        assert len(run.history) == resolved.iterations
+def resolved(name: str, cell: str, ipc: int) -> settings.Cell:
+    """The cell of a recipe; a mistake names the file and the key."""
+    layers = [("parts", RECIPES[name].parts), *RECIPES[name].layers(cell, ipc)]
+    return config.resolve([(f"ddpipe/methods/{name}.yaml:{name}.{key}", numbers) for key, numbers in layers])
+
+
+@pytest.mark.parametrize(("name", "cell", "ipc"), CELLS)
+def test_every_cell_of_every_recipe_resolves_and_composes(name, cell, ipc):
+    found = resolved(name, cell, ipc)
+    if isinstance(found, settings.Distillation):
+        run = run_of(smaller(found), ipc=3)
+        assert len(run.history) == found.iterations
         advanced(run, 1).check_finite()
 
 
@@ -37,3 +47,21 @@ def test_every_row_of_the_grid_resolves_to_a_cell_of_its_recipe():
     for cell, row in project.rows.items():
         assert row.cell in project.recipes[row.recipe].cells
         assert project.resolved(cell).kind in ("distillation", "selection")
+
+
+@pytest.mark.parametrize(("name", "ipc"), [(name, ipc) for name in RECIPES for ipc in (1, 10, 50)])
+def test_the_default_has_the_numbers_of_cifar10_at_every_published_ipc(name, ipc):
+    """Where a method has published numbers: own data begin with these, not with those of another IPC."""
+    if f"cifar10-{ipc}" in RECIPES[name].cells:
+        assert resolved(name, "default", ipc) == resolved(name, f"cifar10-{ipc}", ipc)
+        assert RECIPES[name].taken("default", ipc) == ipc
+
+
+@pytest.mark.parametrize("name", ["dc", "dsa"])
+@pytest.mark.parametrize(
+    ("ipc", "loops"), [(1, (1, 1)), (10, (10, 50)), (20, (20, 25)), (30, (30, 20)), (50, (50, 10))]
+)
+def test_gradient_matching_has_the_loops_of_the_official_table(name, ipc, loops):
+    found = resolved(name, "default", ipc)
+    assert (found.students.outer_loop, found.students.inner_loop) == loops
+    assert found.iterations == 1000 * found.students.outer_loop  # networks x updates of each

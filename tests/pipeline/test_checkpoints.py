@@ -37,8 +37,8 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stop the stage in the middle, as Ctrl-C does: after iteration 7, so that the checkpoint is of iteration 6."""
     advance = distill.Progress.advance
 
-    def stop(progress: distill.Progress, note: str = "") -> None:
-        advance(progress, note)
+    def stop(progress: distill.Progress, note: str = "", steps: int = 1) -> None:
+        advance(progress, note, steps)
         if progress.done == STOP:
             raise KeyboardInterrupt
 

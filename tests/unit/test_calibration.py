@@ -172,6 +172,20 @@ def test_what_does_not_fit_into_memory_is_left_out(
         known.measure([work(FORWARD, 20)], bench)
 
 
+def test_a_kill_keeps_the_operations_before(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No handler runs then, so that they are kept before the next one begins."""
+    kept = []
+
+    def seconds(bench: Bench, operation: Operation, n: int) -> float:
+        kept.append(len(Calibration(bench.root, "a device").table))
+        return 10.0
+
+    monkeypatch.setattr(calibration, "seconds", seconds)
+    operations = [work(Operation("forward", option=str(number)), 1) for number in range(3)]
+    Calibration(bench.root, "a device").measure(operations, bench)
+    assert kept == [0, 1, 2]
+
+
 def test_an_interruption_keeps_what_was_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def seconds(bench: Bench, operation: Operation, n: int) -> float:
         if n > 1:

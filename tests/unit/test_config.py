@@ -37,6 +37,36 @@ def test_later_layers_win(project: Project) -> None:
     assert ("revision",) not in origins  # the default of settings.py
 
 
+BY_IPC = {"iterations": 7, "by_ipc": {"1": {}, "10": {"real_batch": 5}, "50": {"real_batch": 6, "iterations": 8}}}
+
+
+@pytest.mark.parametrize(
+    ("ipc", "taken", "expected"),
+    [
+        *((1, 1, (7, 4)), (3, 1, (7, 4)), (4, 10, (7, 5)), (10, 10, (7, 5)), (20, 10, (7, 5))),
+        *((22, 10, (7, 5)), (23, 50, (8, 6)), (50, 50, (8, 6)), (1000, 50, (8, 6)), ("all", 50, (8, 6))),
+    ],
+)
+def test_a_cell_takes_the_numbers_of_the_nearest_images_per_class(project: Project, ipc, taken, expected) -> None:
+    project.set("ddpipe/methods/dm.yaml", "dm.cells.default", BY_IPC)
+    found = config.load(project.root)
+    row = found.row("dm-tiny-1").model_copy(update={"cell": "default", "ipc": ipc})
+    resolved = config.resolve(found.layers_of(row))
+    assert isinstance(resolved, settings.Distillation) and (resolved.iterations, resolved.real_batch) == expected
+    assert found.layers_of(row)[2][0] == f"{RECIPE}.cells.default.by_ipc.{taken}"
+
+
+def test_of_two_that_are_as_near_the_smaller_counts() -> None:
+    recipe = settings.Recipe(paper="", protocol="dc", parts={}, cells={"default": {"by_ipc": {"50": {}, "2": {}}}})
+    assert recipe.told_apart("default") == (2, 50) and recipe.taken("default", 10) == 2
+
+
+def test_params_yaml_has_the_last_word_over_numbers_by_images_per_class(project: Project) -> None:
+    project.set("ddpipe/methods/dm.yaml", "dm.cells.tiny-1", BY_IPC)
+    project.set("params.yaml", "methods.dm", {"iterations": 9})
+    assert config.load(project.root).resolved("dm-tiny-1").steps == 9
+
+
 def test_another_part_forgets_the_numbers_of_the_old_one(project: Project) -> None:
     project.set(
         "ddpipe/methods/dc.yaml",

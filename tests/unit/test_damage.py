@@ -135,10 +135,10 @@ class Stop(BaseException):
 def stopping(made: Callable[..., None], after: int) -> Callable[..., None]:
     calls = iter(range(after))
 
-    def stop(*arguments: Any) -> None:
+    def stop(*arguments: Any, **options: Any) -> None:
         if next(calls, None) is None:
             raise Stop
-        made(*arguments)
+        made(*arguments, **options)
 
     return stop
 

@@ -44,6 +44,15 @@ def row(key: str, value: object, method: str = "dm") -> Callable[[Project], obje
     return put(f"ddpipe/methods/{method}.yaml", f"grid.{method}-tiny-1.{key}", value)
 
 
+def rename(key: object) -> Callable[[Project], object]:
+    """The row dm-tiny-1 under another key, which no command can take for its name."""
+
+    def change(content: dict) -> None:
+        content["grid"][key] = content["grid"].pop("dm-tiny-1")
+
+    return lambda project: project.edit(DM, change)
+
+
 def drop(file: str, key: str) -> Callable[[Project], object]:
     def change(content: dict) -> None:
         *path, last = key.split(".")
@@ -244,10 +253,18 @@ TABLE = [
     Bad("override NaN", params("methods.dm", {"outer": {"images": {"lr": float("nan")}}}), "check", ("outer.images.lr", "finite")),
     Bad("no objective", params("methods.dm", {"objective": {"name": "gradients"}}), "check", ("methods.dm.objective", "'gradient'")),
     Bad("not differentiable", params("methods.dm", {"augment": "older:crop"}), "check", ("methods.dm.augment", "gradient")),
+    Bad("no base", params("methods.mine", {"iterations": 5}), "check", ("methods.mine", "no recipe ddpipe/methods/mine.yaml", "`mine: {base: dm}`")),
+    Bad("no base, methods", params("methods.mine", {"iterations": 5}), "methods", ("methods.mine", "`mine: {base: dm}`")),
+    Bad("no base, add", params("methods.mine", {"iterations": 5}), "add mine tiny --ipc 2", ("methods.mine", "`mine: {base: dm}`")),
     Bad("unknown base", params("methods.dm-short", {"base": "dn"}), "check", ("methods.dm-short.base", "did you mean 'dm'?")),
     Bad("recipe key", put(DM, "dm.parts.iteratons", 9), "check", ("dm.yaml:dm.parts.iteratons", "'iterations'?")),
     Bad("recipe's cell", put(DM, "dm.cells.tiny-1", {"sets": 0}), "check", ("dm.yaml:dm.cells.tiny-1.sets", "greater than 0")),
     Bad("unused cell", put(DM, "dm.cells.tiny-9", {"real_batsh": 1}), "check", ("dm.cells.tiny-9.real_batsh", "'real_batch'?")),
+    Bad("cell by IPC", put(DM, "dm.cells.tiny-9", {"by_ipc": {"1": {}, "10": {"real_batsh": 1}}}), "check", ("dm.cells.tiny-9.by_ipc.10.real_batsh", "'real_batch'?")),
+    Bad("no IPC", put(DM, "dm.cells.tiny-9", {"by_ipc": {}}), "check", ("dm.cells.tiny-9", "by_ipc must say", "'10'")),
+    Bad("IPC unquoted", put(DM, "dm.cells.tiny-9", {"by_ipc": {10: {}}}), "check", ("dm.cells.tiny-9", "by_ipc.10", "in quotes, as '10'")),
+    Bad("no such IPC", put(DM, "dm.cells.tiny-9", {"by_ipc": {"ten": {}}}), "check", ("dm.cells.tiny-9", "by_ipc.ten", "as '10'")),
+    Bad("IPC of nothing", put(DM, "dm.cells.tiny-9", {"by_ipc": {"10": None}}), "check", ("dm.cells.tiny-9", "by_ipc.10", "{} if nothing")),
     Bad("no default", drop(DM, "dm.cells.default"), "check", ("dm.cells.default", "add it")),
     Bad("no cell", drop(DM, "dm.cells.tiny-1"), "check", ("grid.dm-tiny-1.cell", "has no cells.tiny-1")),
     Bad("no cell, stage", drop(DM, "dm.cells.tiny-1"), "distill dm-tiny-1", ("grid.dm-tiny-1.cell", "has no cells.tiny-1")),
@@ -264,6 +281,11 @@ TABLE = [
     Bad("protocol, stage", row("protocol", "quikc"), "evaluate dm-tiny-1", ("protocols.quikc", "did you mean 'quick'?")),
     Bad("data", row("data", "tyni"), "check", ("grid.dm-tiny-1.data", "did you mean 'tiny'?")),
     Bad("row's name", row("ipc", 2), "check", ("grid.dm-tiny-1", "rename it to 'dm-tiny-2'")),
+    Bad("row's name in capitals", rename("DM-tiny-1"), "check", ("grid.DM-tiny-1", "rename it to 'dm-tiny-1'")),
+    Bad("row's name with an umlaut", rename("dm-tïny-1"), "check", ("grid.dm-tïny-1", "rename it to 'dm-tiny-1'")),
+    Bad("row without a name", rename(None), "check", ("grid.null", "must be a valid string")),
+    Bad("row in capitals, not finished", params("grid", {"DM-Tiny-2": {"method": "dm"}}), "check", ("grid.DM-Tiny-2", "lacks recipe", "<method>-<dataset>-<ipc>")),
+    Bad("evaluation without a name", params("evaluations", {None: FURTHER | {"method": "dm"}}), "check", ("evaluations.null.method: unknown key",)),
     Bad("zero IPC", row("ipc", 0), "check", ("grid.dm-tiny-1.ipc", "greater than 0")),
     Bad("all of dm", all_of_dm, "check", ("grid.dm-tiny-all.ipc", "number of images per class")),
     Bad("needs", row("needs", "data/tiny"), "check", ("grid.dm-tiny-1.needs", "data/prepared/<data>")),

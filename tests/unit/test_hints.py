@@ -100,6 +100,26 @@ def test_single_numbers_are_described_nowhere(project: Project, monkeypatch: pyt
     )
 
 
+@pytest.mark.parametrize(("least", "warned"), [(0.099, False), (0.1, True), (0.11, True)])
+def test_a_hint_that_ended_at_its_floor_is_told(
+    least: float, warned: bool, project: Project, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """By the stage that learned it, also when it finds its sets ready, and by those that measure with it."""
+    give(project, monkeypatch, {"lr": torch.tensor(0.1)}, lr="")
+    record = type(load(project.root).resolved(CELL).objective)  # type: ignore[union-attr]
+    monkeypatch.setattr(record, "floors", {"lr": "smallest"})
+    monkeypatch.setattr(record, "smallest", least, raising=False)
+    told = f"lr ended at the smallest that objective.smallest allows, {least:g}, and would have fallen further"
+    for command, where in (
+        ("distill", f"{CELL}, set 0"),
+        ("distill", f"{CELL}, set 0"),
+        ("evaluate", f"set 0 of {CELL}"),
+    ):
+        capsys.readouterr()
+        assert project.run(command, CELL) == 0
+        assert (f"warning: {where}: {told}" in capsys.readouterr().err) == warned
+
+
 @pytest.mark.parametrize(
     ("given", "declared", "told"),
     [

@@ -6,6 +6,7 @@ of paths, so that a mutation can be followed from the key in its file to every c
 
 import copy
 import io
+import math
 import random
 import re
 from collections import Counter
@@ -89,6 +90,14 @@ def named(tree: Any) -> Any:
     return {k: named(v) for k, v in tree.items() if v is not None} if isinstance(tree, dict) else tree
 
 
+def of_size(cell: dict, ipc: int | str) -> dict:
+    """What a cell of a recipe says for so many images per class: nearest by ratio, the largest for all images."""
+    table = cell.get("by_ipc", {"1": {}})
+    sizes = sorted(map(int, table))
+    size = sizes[-1] if ipc == "all" else min(sizes, key=lambda n: abs(math.log(n / ipc)))
+    return over({k: v for k, v in cell.items() if k != "by_ipc"}, table[str(size)])
+
+
 def said(trees: dict[str, Any]) -> dict[tuple, Any]:
     """What the files say of everything that is used."""
     params = trees["params.yaml"]
@@ -107,15 +116,18 @@ def said(trees: dict[str, Any]) -> dict[tuple, Any]:
     for name, tree in recipes.items():
         about = tree[name]
         told["recipes", name] = {key: value for key, value in about.items() if key not in ("parts", "cells")}
-        for cell, change in about["cells"].items():
-            told["cells of recipes", name, cell] = named(over(about["parts"], change))
+        for cell, table in about["cells"].items():
+            for ipc in map(int, table.get("by_ipc", {"1": {}})):
+                told["cells of recipes", name, cell, ipc] = named(over(about["parts"], of_size(table, ipc)))
     changes = {name: {k: v for k, v in change.items() if k != "base"} for name, change in params["methods"].items()}
     for name, change in params["methods"].items():
         parts = recipes[change.get("base", name)][change.get("base", name)]["parts"]
         told["methods", name] = named(over(parts, changes[name]))
     for cell, row in told["rows"].items():
         recipe = recipes[row["recipe"]][row["recipe"]]
-        told["cells", cell] = named(over(over(recipe["parts"], recipe["cells"][row["cell"]]), changes[row["method"]]))
+        told["cells", cell] = named(
+            over(over(recipe["parts"], of_size(recipe["cells"][row["cell"]], row["ipc"])), changes[row["method"]])
+        )
     return {(*(p[0] if isinstance(p[0], tuple) else p[:1]), *p[1:]): value for p, value in flat(told)}
 
 
@@ -130,8 +142,10 @@ def understood(found: config.Config) -> dict[tuple, Any]:
             seen["protocols", name, dataset] = found.protocol(name, dataset)
     for name, recipe in found.recipes.items():
         seen["recipes", name] = recipe.model_dump(exclude={"parts", "cells"})
-        for cell, change in recipe.cells.items():
-            seen["cells of recipes", name, cell] = config.resolve([("parts", recipe.parts), ("cell", change)])
+        for cell in recipe.cells:
+            for ipc in recipe.told_apart(cell) or [1]:
+                layers = [("parts", recipe.parts), *recipe.layers(cell, ipc)]
+                seen["cells of recipes", name, cell, ipc] = config.resolve(layers)
     for name, change in params.methods.items():
         change = {key: value for key, value in change.items() if key != "base"}
         parts = found.recipes[params.methods[name].get("base", name)].parts

@@ -173,5 +173,18 @@ def test_damaged_file(tmp_path, text, complaint):
         published.read(tmp_path)
 
 
+def test_every_method_of_the_survey_has_a_label(survey):
+    names = published.labels(FOLDER)
+    assert set(survey["method"]) <= names.keys() and set(survey["label"]) <= set(names.values())
+    assert names["haba"] == "HaBa" and names["kip"] == "KIP"
+
+
+@pytest.mark.parametrize(("text", "complaint"), [("method\ndm\n", "lacks the column 'label'"), ("", "not a readable")])
+def test_damaged_labels(tmp_path, text, complaint):
+    (tmp_path / "methods.csv").write_text(text)
+    with pytest.raises(UserError, match=complaint):
+        published.labels(tmp_path)
+
+
 def test_no_files_is_no_published_value(tmp_path):
     assert published.lookup(published.read(tmp_path)) == {}

@@ -86,6 +86,9 @@ def root(tmp_path: Path) -> Path:
         write_text(tmp_path / f"ddpipe/methods/{method}.yaml", text)
     write_text(tmp_path / "params.yaml", PARAMS)
     write_text(tmp_path / "data/published/table1.csv", ",".join(COLUMNS) + PUBLISHED)
+    write_text(
+        tmp_path / "data/published/methods.csv", (Path(__file__).parents[2] / "data/published/methods.csv").read_text()
+    )
     cost = {"seconds": 30.0, "seconds_per_iteration": 0.5, "peak_memory_mb": 90.0, "device": "gpu", "iterations": 10}
     put(tmp_path, "random-mnist-1", "dc", 60.0)
     put(tmp_path, "random-mnist-1", "dsa", 62.0)

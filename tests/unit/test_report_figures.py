@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from ddpipe.config import load
 from ddpipe.errors import UserError
 from ddpipe.report import figures, pictures
 from ddpipe.report.drawings import draw
+from ddpipe.report.frame import labels
 
 
 def opened(png: bytes) -> np.ndarray:
@@ -87,10 +89,24 @@ def test_wrong_shapes(shape, columns):
 
 
 def test_every_method_has_one_look_wherever_it_appears():
-    look = figures.styles(["dm", "mine", "yours"])
-    assert look == figures.styles(["dm", "mine", "yours", "random"])
-    looks = list(look.values())
-    assert len(set(looks)) == len(looks)
+    selections, published = ["random", "all", "some", "most", "more"], [f"method{i}" for i in range(40)]
+    look = figures.styles(selections, published, ["mine", "yours"])
+    assert len(set(look.values())) == len(look) == 47
+    assert figures.styles(selections[:2], published[:3], ["mine"]).items() <= look.items(), "others change nothing"
+
+
+def test_looks_and_labels_come_from_recipes_and_the_survey(project):
+    """Nothing else has to be told that a method exists."""
+    (project.root / "data/published").mkdir(parents=True, exist_ok=True)
+    (project.root / "data/published/methods.csv").write_text("method,label\nrandom,Random\ndd,DD\ndm,DM\n")
+    project.set("ddpipe/methods/herding.yaml", "herding.label", "Herding!")
+    project.set("params.yaml", "methods.mine", {"base": "dm"})
+    found = load(project.root)
+    assert labels(found) == {"random": "Random", "dd": "DD", "dm": "DM", "herding": "Herding!"}
+    look = figures.looks(found)
+    assert [look[name].filled for name in ("random", "dd", "dm", "dc", "mine")] == [True, True, True, True, False]
+    assert {name for name, style in look.items() if style.colour in figures.GREYS} == {"random", "herding"}
+    assert look["dd"] == figures.styles([], ["dd"], [])["dd"], "the survey's order gives the colours"
 
 
 COLUMNS = ("cell", "method", "label", "ipc", "network", "protocol", "main", "distilled", "mean", "distill_seconds")
@@ -110,7 +126,7 @@ def curves(*levels: float) -> pd.DataFrame:
 
 
 def names(frame: pd.DataFrame, losses: pd.DataFrame) -> list[str]:
-    drawings = draw("tiny", frame, losses, figures.styles([]), 50)
+    drawings = draw("tiny", frame, losses, figures.styles([], ["dm", "dc"], []), 50)
     assert all(drawing.png.startswith(b"\x89PNG") for drawing in drawings)
     return [drawing.name for drawing in drawings]
 

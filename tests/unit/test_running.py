@@ -161,11 +161,38 @@ def test_another_device_is_said(tmp_path: Path, clock: Clock, capsys: pytest.Cap
     assert "begun on an abacus; going on here, the bits differ" in capsys.readouterr().err
 
 
-def test_what_others_did_says_nothing_about_the_time_left(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_time_left_is_told_by_steps_that_were_seen(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not by what an earlier process did, nor by what was read before the first step, nor by a warming up in it."""
     with Progress("counting", 100, log_every=1) as progress:
         progress.skip(90)
+        clock.now += 1000.0
+        progress.advance()
         clock.now += 2.0
         progress.advance()
-    assert "counting: 91/100, 18 s left" in capsys.readouterr().err
+        clock.now += 4.0
+        progress.advance(steps=2)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["counting: 91/100", "counting: 92/100, 16 s left", "counting: 94/100, 12 s left"]
+
+
+def test_many_steps_at_once_are_told_in_one_line(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("counting", 100, log_every=30) as progress:
+        for _ in range(5):
+            clock.now += 2.0
+            progress.advance(steps=20)
+    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == ["40/100,", "60/100,", "100/100,"]
+
+
+def test_a_bar_forgets_the_first_step(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    with Progress("counting", 100) as progress:
+        assert progress.bar is not None
+        progress.bar._time = lambda: clock.now
+        progress.bar.start_t = progress.bar.last_print_t = clock.now
+        clock.now += 1000.0
+        progress.advance()
+        clock.now += 2.0
+        progress.advance()
+        told = progress.bar.format_dict
+        assert (told["n"], told["initial"]) == (2, 1) and told["elapsed"] == pytest.approx(2.0)

@@ -16,6 +16,7 @@ class TrajectoryMatching(Objective):
     accepts = frozenset({"segment"})
     draws_real = False
     hints = {"lr": "", "agreement?": ""}
+    floors = {"lr": "smallest_lr"}
 
     name: Literal["trajectory"]
     steps: Few  # N: SGD steps of the student on the set
