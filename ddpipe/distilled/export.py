@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ddpipe.config import Config
-from ddpipe.distilled.sets import DistilledSet, load
+from ddpipe.distilled.loaded import DistilledSet, load
 from ddpipe.errors import UserError
 from ddpipe.evaluation import rule
 from ddpipe.files.artifacts import new_folder, read_json, write_bytes, write_json, write_text
