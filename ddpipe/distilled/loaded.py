@@ -128,7 +128,7 @@ def load(
         data = home.prepared
         rows = found.tensors(number, data)["rows"]
         tensors = {
-            "images": found.preprocessing.apply(data.train_images[rows]),
+            "images": found.preprocessing.transform(data.train_images[rows]),
             "targets": F.one_hot(data.train_labels[rows], len(data.classes)).float(),
         }
     return DistilledSet(
