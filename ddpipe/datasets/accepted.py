@@ -27,7 +27,7 @@ def unlike(images: Any, fitted: "Preprocessing") -> str | None:
         return (
             f"{told}; images[None] makes a batch of one image" if images.dim() == 3 and shape[0] == channels else told
         )
-    if fitted.centre is not None and images[0].numel() != len(fitted.centre):
+    if fitted.centre is not None and math.prod(shape[1:]) != len(fitted.centre):
         side = math.isqrt(len(fitted.centre) // channels)
         return f"these are of {shape[2]} x {shape[3]}, and the whitening is of {side} x {side}; resize them first"
     low, high = (float(images.min()), float(images.max())) if images.numel() else (0.0, 255.0)
@@ -40,7 +40,9 @@ def unlike(images: Any, fitted: "Preprocessing") -> str | None:
         if high <= 1:
             return f"{told}; (images * 255).round().to(torch.uint8) makes them such"
         return f"{told}; (images * (255 / white)).round().to(torch.uint8) makes them such, white being its number"
-    usual = 255 * max(m + s for m, s in zip(*(fitted.description.get(k, ()) for k in ("mean", "std")), strict=True))
+    usual = 255 * max(
+        map(sum, zip(*(fitted.description.get(key, ()) for key in ("mean", "std")), strict=True)), default=0
+    )
     if fitted.description.get("standardise") != "none" and len(images) >= MANY and DARK * high < usual:
         return (
             f"no value of these {len(images)} images is above {high:g}, where bright pixels of the training images "

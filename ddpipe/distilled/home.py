@@ -5,12 +5,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ddpipe import config, settings
 from ddpipe.config import Config
 from ddpipe.datasets.prepared import Prepared
+from ddpipe.datasets.resident import Resident
 from ddpipe.distilled.sets import Distilled
 from ddpipe.errors import UserError
-from ddpipe.files.artifacts import digest
+
+GIVEN = "given"  # what stands for the name of numbers that have none, in the names of random numbers
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,18 @@ class Home:
         self.found.check_same_data(data)
         return data
 
+    def test(self, device: torch.device | str = "cpu") -> Resident:
+        """The test part, preprocessed as the set."""
+        data = self.prepared
+        return Resident(data.test_images, data.test_labels, data.preprocessing, device)
+
     def protocol(self, given: str | dict[str, Any] | settings.Protocol | None = None) -> tuple[str, settings.Protocol]:
         """(name, numbers) of a protocol: the row's, one of params.yaml by its name, or what stands under one there."""
         if given is None or isinstance(given, str):
             name = self.row.protocol if given is None else given
             return name, self.project.protocol(name, self.found.about.dataset)
         chosen = config.validate(settings.AnyProtocol, given, "protocol")
-        return unnamed(chosen), chosen
+        return GIVEN, chosen
 
     def network(self, given: str | dict[str, Any] | settings.Network | None = None) -> tuple[str, settings.Network]:
         """(name, settings) of a network, as `protocol`."""
@@ -71,9 +80,4 @@ class Home:
             name = self.row.network if given is None else given
             return name, self.project.network(name)
         chosen = config.validate(settings.Network, given, "network")
-        return unnamed(chosen), chosen
-
-
-def unnamed(numbers: settings.Settings) -> str:
-    """What stands for the name of settings that have none, in the names of random numbers: equal for equal numbers."""
-    return digest(numbers.model_dump(mode="json"))
+        return GIVEN, chosen

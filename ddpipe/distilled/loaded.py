@@ -13,7 +13,6 @@ from torch.utils.data import Dataset
 
 from ddpipe import augmentation, networks, settings
 from ddpipe.datasets.preprocessing import Preprocessing
-from ddpipe.datasets.resident import Resident
 from ddpipe.distilled.home import Home
 from ddpipe.distilled.sets import Distilled
 from ddpipe.errors import UserError
@@ -99,8 +98,7 @@ class DistilledSet(Dataset):
 
     def test(self) -> tuple[Tensor, Tensor]:
         """Images (M, c, h, w), preprocessed, and labels (M,) of the test part of the prepared data."""
-        data = self.home.prepared
-        part = Resident(data.test_images, data.test_labels, self.preprocessing)
+        part = self.home.test()
         return part.batch(torch.arange(len(part.labels))), part.labels
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddpipe import settings
-from ddpipe.datasets.resident import Resident
 from ddpipe.device import free_memory, lent
 from ddpipe.distilled.loaded import DistilledSet
 from ddpipe.errors import UserError
@@ -63,8 +62,9 @@ def evaluate(
         tensors["contents"] = chosen.contents
     with lent(run) as device:
         data = TrainingSet.of(tensors, chosen.scale, prepared, device)
-        test = Resident(prepared.test_images, prepared.test_labels, chosen.preprocessing, device)
-        examination = Examination(architecture, rules, test, len(chosen.classes), prepared.flip, run.compile)
+        examination = Examination(
+            architecture, rules, home.test(device), len(chosen.classes), prepared.flip, run.compile
+        )
         check(examination, data.hints, data.size, "protocol", where)
         size = examination.at_once(run, data, free_memory(device))
         names = (about.seed, "evaluate", about.cell, architecture_name, rules_name, home.number)
