@@ -14,14 +14,13 @@ from PIL import Image
 from torch import Tensor
 
 from ddpipe.config import Config
+from ddpipe.distilled import bundle
 from ddpipe.distilled.loaded import DistilledSet, load
 from ddpipe.errors import UserError
 from ddpipe.evaluation import rule
 from ddpipe.files.artifacts import new_folder, read_json, write_bytes, write_json, write_text
 from ddpipe.files.hints import shapes
 from ddpipe.settings import Protocol, Row
-
-PROGRAM = Path(__file__).with_name("standalone.py")
 
 
 def export(config: Config, folder: Path, out: Path, number: int = 0) -> str:
@@ -42,6 +41,9 @@ def export(config: Config, folder: Path, out: Path, number: int = 0) -> str:
     chosen = load(folder, number)
     row = config.row(chosen.info["cell"])
     about = describe(config, row, chosen, number)
+    protocol = config.protocol(row.protocol, row.dataset)
+    if why := bundle.lacking(protocol):
+        raise UserError(f"protocols.{row.protocol}.kind: {why}")
     pixels = (chosen.pixels() * 255).round().byte().permute(0, 2, 3, 1).numpy()  # V h w c
     arrays = {"images": chosen.images, "targets": chosen.targets, **chosen.preprocessing.tensors()}
     arrays |= {f"hint_{name}": value for name, value in chosen.hints.items()}
@@ -59,10 +61,8 @@ def export(config: Config, folder: Path, out: Path, number: int = 0) -> str:
         np.savez_compressed(stream, pixels=pixels, classes=np.array(about["classes"]), **numbers)
         write_bytes(new / "set.npz", stream.getvalue())
         write_json(new / "about.json", about)
-        write_bytes(new / "train.py", PROGRAM.read_bytes())
-        words = rule.module_of(config.protocol(row.protocol, row.dataset)).words(
-            about["training"], "contents" in arrays
-        )
+        write_text(new / "train.py", bundle.program(bundle.kind_of(protocol)))
+        words = rule.module_of(protocol).words(about["training"], "contents" in arrays)
         write_text(new / "README.md", readme(about, row, sorted(arrays), words))
     free = chosen.preprocessing.invert(chosen.images)
     return (

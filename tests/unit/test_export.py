@@ -22,9 +22,11 @@ from ddpipe import augmentation, config, networks, settings
 from ddpipe.augmentation import cutmix
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.preprocessing import Preprocessing, fit
-from ddpipe.distilled import standalone
 from ddpipe.distilled.export import describe, folder_names
 from ddpipe.distilled.export import training as rules
+from ddpipe.distilled.standalone import augmentation as standalone
+from ddpipe.distilled.standalone import program as exported
+from ddpipe.distilled.standalone.trained import learn
 from ddpipe.errors import UserError
 from ddpipe.evaluation.trained import words
 from ddpipe.settings.strategy import SIAMESE_OPERATIONS
@@ -168,7 +170,7 @@ def test_preprocessing_of_colours(per_image: bool, whitened: bool) -> None:
     images = torch.randint(256, (40, 3, 5, 5), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     whitening = settings.Whitening() if whitened else None
     fitted = fit(images, settings.Dataset(source="cifar10", per_image=per_image, whitening=whitening))
-    found = standalone.preprocess(images, fitted.tensors())
+    found = exported.preprocess(images, fitted.tensors())
     torch.testing.assert_close(found, fitted.apply(images), rtol=0, atol=0)
 
 
@@ -216,7 +218,7 @@ def test_the_network_is_ddpipes(numbers: dict, side: int) -> None:
     chosen = settings.ConvNet(**{"kind": "convnet", "width": 4, **numbers})
     ours = networks.create(chosen, 3, side, 5, torch.Generator().manual_seed(0))
     about = {"network": chosen.model_dump(mode="json"), "shape": [3, side, side], "classes": ["x"] * 5}
-    theirs = standalone.network(about)
+    theirs = exported.network(about)
     theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
     images = torch.rand(2, 3, side, side)
     torch.testing.assert_close(theirs.eval()(images), ours.eval()(images))
@@ -226,7 +228,7 @@ def test_a_network_that_the_program_lacks_is_named() -> None:
     chosen = settings.LeNet(kind="lenet")
     about = {"network": chosen.model_dump(mode="json"), "shape": [1, 28, 28], "classes": ["x"] * 5}
     with pytest.raises(SystemExit, match="build the network .*lenet"):
-        standalone.network(about)
+        exported.network(about)
 
 
 @pytest.mark.parametrize("drop", ["half", "staged", "never"])
@@ -255,12 +257,12 @@ def test_the_program_trains_as_ddpipe_does(how: str, monkeypatch: pytest.MonkeyP
     network = settings.ConvNet(kind="convnet", depth=1, width=4)
     about = {"network": network.model_dump(mode="json"), "shape": [1, 8, 8], "classes": ["x"] * 3}
     ours = networks.create(network, 1, 8, 3, torch.Generator().manual_seed(0)).double()
-    theirs = standalone.network(about).double()
+    theirs = exported.network(about).double()
     theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
-    monkeypatch.setattr(standalone, "network", lambda _: theirs)
+    monkeypatch.setattr(exported, "network", lambda _: theirs)
     images, targets = torch.randn(6, 1, 8, 8, dtype=torch.float64), torch.eye(3, dtype=torch.float64).repeat(2, 1)
     told = json.loads(json.dumps({"training": rules(protocol, flip=True)}))
-    standalone.train(told, {"images": images, "targets": targets})
+    exported.train(told, {"images": images, "targets": targets}, learn)
     none, rng = augmentation.make("none"), torch.Generator()
     list(loop.train(ours, protocol, lambda index: Batch(images[index], targets[index]), 6, none, rng))
     for mine, own in zip(theirs.parameters(), ours.parameters(), strict=True):
