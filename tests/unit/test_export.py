@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from ruamel.yaml import YAML
 
 import ddpipe
 from ddpipe import augmentation, config, networks, settings
@@ -88,6 +90,33 @@ def test_export_of_what_was_never_measured(project: Project) -> None:
     assert "Not measured yet (`dvc repro evaluate@dm-tiny-1`)" in (project.root / "out/README.md").read_text("utf-8")
 
 
+def test_a_folder_for_hugging_face(project: Project) -> None:
+    """Read as `datasets` reads an image folder: the card says where, a line of metadata goes to each file."""
+    project.set("params.yaml", "methods.random", {"sets": 1})
+    for cell, labels in (("dm-tiny-1", [0, 1, 2]), ("random-tiny-1", [0, 1, 2])):
+        assert project.run("export", cell, cell, "--format", "hf") == 0
+        out, chosen = project.root / cell, ddpipe.load(project.root / "data/distilled" / cell)
+        _, head, page = (out / "README.md").read_text("utf-8").split("---\n", 2)
+        card = YAML(typ="safe", pure=True).load(head)
+        [files] = card["configs"][0]["data_files"]
+        assert files == {"split": "train", "path": "pictures/**"} and card["size_categories"] == ["n<1K"]
+        assert page.startswith(f"\n# {cell}, set 0\n") and 'datasets.ClassLabel(names=["0", "1", "2"])' in page
+        pictures = out / "pictures"
+        lines = [json.loads(line) for line in (pictures / "metadata.jsonl").read_text("utf-8").splitlines()]
+        assert {line["file_name"] for line in lines} == {str(p.relative_to(pictures)) for p in pictures.glob("*/*.png")}
+        assert [line["index"] for line in lines] == [0, 1, 2] and [line["label"] for line in lines] == labels
+        assert [line["class"] for line in lines] == ["0", "1", "2"]
+        for key, exact in (("pixel_values", chosen.images), ("target", chosen.targets)):
+            assert torch.equal(torch.tensor([line[key] for line in lines]), exact), "to the last bit"
+            assert np.array_equal(np.array([line[key] for line in lines]), exact.double().numpy())
+        assert arrays_of(out).keys() >= {"images", "targets", "scale", "shift"} and (out / "train.py").exists()
+
+
+def test_other_forms_are_refused(project: Project, capsys: Output) -> None:
+    assert project.run("export", "dm-tiny-1", "out", "--format", "csv") == 2
+    assert "--format csv: must be one of plain, hf" in capsys.readouterr().err and not (project.root / "out").exists()
+
+
 # --- the program without ddpipe ---------------------------------------------------------------------------------------
 
 
@@ -142,8 +171,8 @@ def test_the_exported_program_reaches_the_accuracy(method: str, data: dict, made
     assert project.run("distill", cell) == 0 and project.run("evaluate", cell) == 0
     assert project.run("export", cell, "out") == 0
     out, root = project.root / "out", project.root
-    [snippet] = re.findall(r"```python\n(.*?)```", (out / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    subprocess.run([sys.executable, "-c", snippet], cwd=root, check=True)
+    raw_test, loop = re.findall(r"```python\n(.*?)```", (out / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    subprocess.run([sys.executable, "-c", raw_test], cwd=root, check=True)
     done = subprocess.run(
         [sys.executable, "-c", ALONE, out / "train.py", root / "TEST.npz"],
         **{"cwd": out, "env": os.environ | {"OMP_NUM_THREADS": "1"}, "capture_output": True, "text": True},
@@ -153,6 +182,11 @@ def test_the_exported_program_reaches_the_accuracy(method: str, data: dict, made
     reached = float(lines[-1].split()[1])
     expected = json.loads((out / "about.json").read_bytes())["measured"]["mean"]
     assert len(lines) == 4 and expected > 70 and abs(reached - expected) < 4, (reached, expected)
+    shutil.copy(root / "TEST.npz", out)
+    own_loop = f"import sys; {WITHOUT.partition(';')[0]}; import torch; torch.set_num_threads(1)\n{loop}"
+    told = subprocess.run([sys.executable, "-c", own_loop], cwd=out, check=True, capture_output=True, text=True)
+    assert abs(float(told.stdout.strip()[7:-1]) - expected) < 6, "one network"
+    assert ("sgd.step()" in loop) == (method != "dm"), "styles take more than a plain loop"
     raw = torch.from_numpy(np.load(root / "TEST.npz")["images"])
     own = {k: torch.from_numpy(v) for k, v in arrays_of(out).items() if v.dtype.kind == "f"}
     preprocessed = Prepared.load(root / "data/prepared/tiny").preprocessing.apply(raw)
@@ -162,6 +196,9 @@ def test_the_exported_program_reaches_the_accuracy(method: str, data: dict, made
         assert np.bincount(contents).tolist() == [3] * 100
         assert "numbers the base behind each" in (out / "README.md").read_text(encoding="utf-8")
         assert any(name.startswith("code_") for name in arrays_of(out))
+        assert project.run("export", cell, "cards", "--format", "hf") == 0
+        lines = (root / "cards/pictures/metadata.jsonl").read_text("utf-8").splitlines()
+        assert [json.loads(line)["base"] for line in lines] == contents.tolist()
 
 
 @pytest.mark.parametrize("whitened", [False, True])
