@@ -1,5 +1,6 @@
 """The page beside an exported set: what it is, how its accuracy is reached, as a card for the Hugging Face Hub too."""
 
+import hashlib
 import json
 import math
 from textwrap import fill
@@ -128,10 +129,16 @@ In a program of your own, in this folder:
 """
 
 
-def front_matter(about: dict[str, Any], examples: int) -> str:
-    """The head of a card of the Hugging Face Hub, which `datasets` goes by; a licence of the images nobody knows."""
+def front_matter(about: dict[str, Any], examples: str) -> str:
+    """The head of a card of the Hugging Face Hub, which `datasets` goes by; a licence of the images nobody knows.
+
+    Args:
+        examples: metadata.jsonl. Its digest is in the name of the only configuration, as `datasets` takes a folder that
+            it has seen for what it was, whatever lies there now, unless that name is another.
+    """
+    name = f"{about['cell']}-{about['set']}-{hashlib.sha256(examples.encode()).hexdigest()[:8]}"
     sizes = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M", math.inf: "n>1M"}
-    size = next(word for most, word in sizes.items() if examples < most)
+    size = next(word for most, word in sizes.items() if examples.count("\n") < most)
     return f"""---
 pretty_name: {json.dumps(f"{about['cell']}, set {about['set']}")}
 task_categories:
@@ -142,7 +149,7 @@ tags:
 size_categories:
 - {size}
 configs:
-- config_name: default
+- config_name: {name}
   data_files:
   - split: train
     path: pictures/**

@@ -65,8 +65,11 @@ def export(config: Config, folder: Path, out: Path, number: int = 0, form: str =
             path = new / "pictures" / file
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(path)
+        head = ""
         if form == "hf":
-            write_text(new / "pictures" / "metadata.jsonl", metadata(chosen, about["classes"], labels, files))
+            examples = metadata(chosen, about["classes"], labels, files)
+            write_text(new / "pictures" / "metadata.jsonl", examples)
+            head = front_matter(about, examples)
         stream = io.BytesIO()
         numbers: dict[str, Any] = {name: value.numpy() for name, value in arrays.items()}
         np.savez_compressed(stream, pixels=pixels, classes=np.array(about["classes"]), **numbers)
@@ -75,7 +78,7 @@ def export(config: Config, folder: Path, out: Path, number: int = 0, form: str =
         write_text(new / "train.py", bundle.program(bundle.kind_of(protocol)))
         words = rule.module_of(protocol).words(about["training"], "contents" in arrays)
         page = readme(about, row, sorted(arrays), words, form == "hf")
-        write_text(new / "README.md", front_matter(about, len(pixels)) + page if form == "hf" else page)
+        write_text(new / "README.md", head + page)
     free = chosen.preprocessing.invert(chosen.images)
     return (
         f"{out}: {len(pixels)} images. README.md says how test images must be preprocessed, and train.py does it, "

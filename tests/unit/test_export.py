@@ -93,12 +93,14 @@ def test_export_of_what_was_never_measured(project: Project) -> None:
 def test_a_folder_for_hugging_face(project: Project) -> None:
     """Read as `datasets` reads an image folder: the card says where, a line of metadata goes to each file."""
     project.set("params.yaml", "methods.random", {"sets": 1})
+    named: list[str] = []
     for cell, labels in (("dm-tiny-1", [0, 1, 2]), ("random-tiny-1", [0, 1, 2])):
         assert project.run("export", cell, cell, "--format", "hf") == 0
         out, chosen = project.root / cell, ddpipe.load(project.root / "data/distilled" / cell)
         _, head, page = (out / "README.md").read_text("utf-8").split("---\n", 2)
         card = YAML(typ="safe", pure=True).load(head)
         [files] = card["configs"][0]["data_files"]
+        named.append(card["configs"][0]["config_name"])
         assert files == {"split": "train", "path": "pictures/**"} and card["size_categories"] == ["n<1K"]
         assert page.startswith(f"\n# {cell}, set 0\n") and 'datasets.ClassLabel(names=["0", "1", "2"])' in page
         pictures = out / "pictures"
@@ -109,6 +111,7 @@ def test_a_folder_for_hugging_face(project: Project) -> None:
         for key, exact in (("pixel_values", chosen.images), ("target", chosen.targets)):
             assert torch.equal(torch.tensor([line[key] for line in lines]), exact), "to the last bit"
             assert np.array_equal(np.array([line[key] for line in lines]), exact.double().numpy())
+        assert re.fullmatch(f"{cell}-0-[0-9a-f]{{8}}", named[-1]), "what `datasets` tells a folder by that it knows"
         assert arrays_of(out).keys() >= {"images", "targets", "scale", "shift"} and (out / "train.py").exists()
 
 
