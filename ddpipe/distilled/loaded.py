@@ -79,7 +79,7 @@ class DistilledSet(Dataset):
 
         CutMix, where the protocol has it, mixes targets too and is not in it.
         """
-        return self._policy(images, self._policy.draw(rng, len(images), *images.shape[-2:]))
+        return self._policy(images, self._policy.draw(drawn(rng), len(images), *images.shape[-2:]))
 
     @cached_property
     def _policy(self) -> augmentation.Policy:
@@ -94,7 +94,7 @@ class DistilledSet(Dataset):
     def network(self, rng: torch.Generator) -> networks.Classifier:
         """A fresh network, as the row has it, in training mode, its weights drawn from `rng` (`ddpipe.generator`)."""
         channels, resolution = self.images.shape[1:3]
-        return networks.create(self.home.network()[1], channels, resolution, len(self.classes), rng).train()
+        return networks.create(self.home.network()[1], channels, resolution, len(self.classes), drawn(rng)).train()
 
     def test(self) -> tuple[Tensor, Tensor]:
         """Images (M, c, h, w), preprocessed, and labels (M,) of the test part of the prepared data."""
@@ -142,6 +142,13 @@ def load(
         codes(tensors),
         found.about.targets,
     )
+
+
+def drawn(rng: torch.Generator) -> torch.Generator:
+    """`rng`, if it is a generator: a seed, or None, would not say which random numbers these are."""
+    if not isinstance(rng, torch.Generator):
+        raise UserError(f'random numbers: {rng!r} is no torch.Generator; ddpipe.generator("any name") makes one')
+    return rng
 
 
 def codes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -214,6 +214,15 @@ def test_preprocessing_of_colours(per_image: bool, whitened: bool) -> None:
     torch.testing.assert_close(found, fitted.apply(images), rtol=0, atol=0)
 
 
+def test_the_program_refuses_other_images_than_those_of_the_files() -> None:
+    arrays = {"scale": torch.ones(1, 1, 1), "shift": torch.zeros(1, 1, 1)}
+    for wrong in (torch.rand(2, 1, 8, 8), torch.zeros(2, 3, 8, 8).byte(), torch.zeros(2, 8, 8).byte()):
+        with pytest.raises(
+            ValueError, match=r"images must be uint8 \(n, 1, h, w\), values 0 to 255 of the files, not "
+        ):
+            exported.preprocess(wrong, arrays)
+
+
 STRATEGIES = ["none", "color_crop_cutout_flip_scale_rotate", "idc:color_crop_flip_scale_rotate", "idc:flip_cutout"]
 
 

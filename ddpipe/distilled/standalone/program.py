@@ -21,6 +21,11 @@ Learn = Callable[[nn.Module, dict[str, Any], dict[str, Tensor]], None]
 
 def preprocess(images: Tensor, arrays: dict[str, Tensor]) -> Tensor:
     """uint8 images (n, c, h, w) in the pixel space of the set: what networks trained on it have to be tested on."""
+    if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != len(arrays["scale"]):
+        told = f"{images.dtype} of shape {tuple(images.shape)}"
+        raise ValueError(
+            f"images must be uint8 (n, {len(arrays['scale'])}, h, w), values 0 to 255 of the files, not {told}"
+        )
     x = images.float() * arrays["scale"] + arrays["shift"]
     if "norm" in arrays:  # each image is centred and divided by its own norm
         x = x - x.mean((1, 2, 3), keepdim=True)
