@@ -159,6 +159,7 @@ def export(
     cell: Annotated[str, typer.Argument(help="a cell whose set is in data/distilled, or the path of such a folder")],
     out: Annotated[Path, typer.Argument(help="the new folder; it must not exist yet")],
     number: Annotated[int, typer.Option("--set", help="which of the cell's sets, from 0")] = 0,
+    form: Annotated[str, typer.Option("--format", help="plain; or hf, for Hugging Face datasets too")] = "plain",
 ) -> None:
     """Write a distilled set for programs without ddpipe: OUT/set.npz, about.json, train.py, README.md, pictures/.
 
@@ -170,7 +171,7 @@ def export(
     from ddpipe.distilled.export import export
 
     folder = Path(cell) if Path(cell).is_dir() else Path("data/distilled") / cell
-    print(export(config.load(), folder, out, number))
+    print(export(config.load(), folder, out, number, form))
 
 
 @app.command()

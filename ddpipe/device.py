@@ -1,5 +1,6 @@
 """Where the numbers are computed, and what it cost."""
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -7,6 +8,7 @@ import resource
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -32,6 +34,19 @@ def choose(run: settings.Run) -> torch.device:
         torch.backends.cudnn.allow_tf32 = False
         torch.use_deterministic_algorithms(True, warn_only=True)
     return device
+
+
+@contextlib.contextmanager
+def lent(run: settings.Run) -> Iterator[torch.device]:
+    """`choose` for a while, in a program of somebody else, who gets the settings of the process back."""
+    threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
+    strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        yield choose(run)
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.allow_tf32 = tf32
+        torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])
 
 
 def keep_freed_memory() -> None:

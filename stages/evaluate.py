@@ -16,10 +16,10 @@ from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
 from ddpipe.device import Meter, choose, free_memory, keep_freed_memory
 from ddpipe.distillation.checkpoints import Checkpoints
-from ddpipe.distilled import sets
+from ddpipe.distilled.loaded import DistilledSet, load
 from ddpipe.distilled.sets import Distilled
 from ddpipe.errors import UserError
-from ddpipe.evaluation import Examination, TrainingSet, mean_and_std
+from ddpipe.evaluation import Examination, TrainingSet, balanced, class_means, mean_and_std
 from ddpipe.evaluation.trouble import check, explanation
 from ddpipe.files import hints
 from ddpipe.files.artifacts import digest, write_bytes, write_sealed
@@ -74,11 +74,11 @@ def main(
     stores = [Checkpoints(Path("data/checkpoints/evaluate") / name / str(i), each) for i, each in enumerate(digests)]
 
     def measure(number: int, data: TrainingSet, group: list[int]) -> list[dict[str, Any]]:
-        """Accuracy and cost of the networks `group` on set `number`."""
+        """Accuracies and cost of the networks `group` on set `number`."""
         streams = [Streams(params.seed, "evaluate", cell, network, protocol, number, student) for student in group]
         meter = Meter(device)
         try:
-            values = examination.accuracies(data, streams, progress.advance)
+            scores = examination.scores(data, streams, progress.advance)
         except (UserError, RuntimeError, MemoryError) as error:
             told = explanation(error, examination, f"protocols.{protocol}", f"set {number} of {cell}", data, len(group))
             if told:
@@ -86,10 +86,11 @@ def main(
             raise
         cost = meter.record()
         cost |= {"seconds": round(cost["seconds"] / len(group), 3), "together": len(group)}
-        return [{"accuracy": value, "cost": cost, "group": group} for value in values]
+        return [score._asdict() | {"cost": cost, "group": group} for score in scores]
 
     kept = [[store.read(str(student)) for student in range(rules.networks)] for store in stores]
-    pieces = [[piece[1] if piece else {} for piece in row] for row in kept]
+    # earlier versions kept no accuracies of classes: such a network is made again
+    pieces = [[piece[1] if piece and "per_class" in piece[1] else {} for piece in row] for row in kept]
     work = [regroup([piece.get("group", []) for piece in row], params.run.together) for row in pieces]
     finished = len(stores) * rules.networks - sum(len(left) for left, _ in work)
     for number in (number for number, (left, _) in enumerate(work) if left):
@@ -123,12 +124,14 @@ def main(
     seconds = sum(cost["seconds"] for cost in costs)
     beside: dict[str, bytes] = {}
     if not further:
-        beside[f"{cell}.png"] = picture(sets.load(found.folder, 0), params.report.images_per_class)
+        beside[f"{cell}.png"] = picture(load(found.folder, 0), params.report.images_per_class)
         beside[f"{cell}.loss.csv"] = loss_curves(found).encode()
     for file, content in beside.items():
         write_bytes(place / file, content)
     identity = row.model_dump(include={"method", "recipe", "dataset", "data", "ipc"})
     measured = {"accuracies": accuracies, "n": len(costs), "mean": mean, "std": std}
+    classes = class_means([piece["per_class"] for row in pieces for piece in row])
+    measured |= {"balanced": balanced(classes), "per_class": classes}
     counts = {"sets": counted, "networks": rules.networks, "budget": found.about.budget.model_dump(exclude_unset=True)}
     spent = {"seconds": round(seconds, 3), "seconds_per_network": round(seconds / len(costs), 4)}
     spent |= {"peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs), "cost": distillation_cost(cell, row)}
@@ -173,7 +176,7 @@ def distillation_cost(cell: str, row: Row) -> dict[str, Any] | None:
     return spent
 
 
-def picture(chosen: sets.DistilledSet, images_per_class: int) -> bytes:
+def picture(chosen: DistilledSet, images_per_class: int) -> bytes:
     """One row a class, at most `images_per_class` images each."""
     labels = chosen.targets.argmax(1)
     rows = [(labels == label).nonzero().flatten()[:images_per_class] for label in range(len(chosen.classes))]

@@ -17,6 +17,7 @@ from ddpipe.checks.own import own
 from ddpipe.checks.parts import parts
 from ddpipe.checks.training import trainings
 from ddpipe.config import Config, did_you_mean, read_yaml, resolve
+from ddpipe.distilled.bundle import lacking
 from ddpipe.errors import UserError
 from ddpipe.pipeline import record
 from ddpipe.pipeline.links import links
@@ -84,6 +85,8 @@ def paths(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 
 def protocols(config: Config) -> Iterator[str]:
     for name, protocol in config.params.protocols.items():
+        if why := lacking(protocol):
+            yield f"protocols.{name}.kind: {why}"
         for dataset in protocol.exceptions:
             yield from known(dataset, config.params.datasets, f"protocols.{name}.exceptions", "datasets")
             yield from attempt(config.protocol, name, dataset)

@@ -218,7 +218,7 @@ def refuse_constant_image(where: str, part: str, images: Images, standardised: P
     """UserError for the first image of one single value: it has no norm to be divided by."""
     first = 0
     for chunk in pieces(images):
-        norms = centred(standardised.apply(chunk))[1].flatten()
+        norms = centred(standardised.transform(chunk))[1].flatten()
         for row in (norms < 1e-6).nonzero().flatten().tolist():  # one grey level in one pixel already gives 1e-3
             raise UserError(
                 f"{where}.per_image: {part} image number {first + row} (counting from 0) is constant, "

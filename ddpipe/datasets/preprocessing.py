@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ddpipe.datasets.accepted import unlike
 from ddpipe.errors import UserError
 from ddpipe.files import layout
 from ddpipe.memory import images_at_once
@@ -68,7 +69,21 @@ class Preprocessing:
         return self.norm is None and self.matrix is None
 
     def apply(self, images: Tensor) -> Tensor:
-        """uint8 images (n, c, h, w) in the pixel space of the run."""
+        """Images in the pixel space of the run: what networks trained there have to be tested on.
+
+        Args:
+            images: uint8 (n, c, h, w), the values 0 to 255 of the files, channels in the order of the training images.
+
+        Raises:
+            UserError: they are not that. Whoever divides by 255 before, or has grey levels from 0 to 16, would get
+                numbers of the right shape and accuracies of guessing.
+        """
+        if why := unlike(images, self):
+            raise UserError(f"preprocessing.apply takes uint8 images (n, c, h, w) with the values 0 to 255: {why}")
+        return self.transform(images)
+
+    def transform(self, images: Tensor) -> Tensor:
+        """`apply` of what is known to be images, on the scale 0 to 255 in any dtype."""
         x = (images.to(self.scale.dtype) * self.scale).add_(self.shift)
         if self.norm is not None:
             x, norms = centred(x)
@@ -164,10 +179,10 @@ def fit(images: Images, settings: Dataset, dtype: torch.dtype = torch.float32) -
     """
     fitted = standardisation(images, settings)
     if settings.per_image:
-        norms = [centred(fitted.apply(chunk))[1].flatten() for chunk in pieces(images)]
+        norms = [centred(fitted.transform(chunk))[1].flatten() for chunk in pieces(images)]
         fitted = replace(fitted, norm=torch.cat(norms).mean())
     if settings.whitening:
-        chunks = (fitted.apply(chunk).flatten(1) for chunk in pieces(images))
+        chunks = (fitted.transform(chunk).flatten(1) for chunk in pieces(images))
         centre, matrix = whitening(chunks, **settings.whitening.model_dump())
         fitted = replace(fitted, centre=centre, matrix=matrix)
     return fitted.to(dtype)

@@ -24,7 +24,7 @@ class Resident:
         if not preprocessing.pointwise or 4 * images.numel() <= GIB:
             ready = torch.empty(images.shape, dtype=self.preprocessing.scale.dtype, device=device)
             for chunk, place in zip(pieces(self.images), pieces(ready), strict=True):
-                place.copy_(self.preprocessing.apply(chunk))
+                place.copy_(self.preprocessing.transform(chunk))
             self.images = ready
         self.labels = labels.to(device)
         rows = labels.cpu()
@@ -33,7 +33,7 @@ class Resident:
     def batch(self, index: Tensor) -> Tensor:
         """Images of the rows `index` (n,) in the run's pixel space, float32 (n, c, h, w)."""
         images = self.images.index_select(0, index.to(self.images.device))
-        return images if images.is_floating_point() else self.preprocessing.apply(images)
+        return images if images.is_floating_point() else self.preprocessing.transform(images)
 
     def sample_index(self, label: int, n: int, rng: torch.Generator) -> Tensor:
         """n random rows of class `label` without replacement, or all in random order if it has fewer; on the CPU."""

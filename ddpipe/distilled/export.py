@@ -1,12 +1,12 @@
 """A distilled set for programs that know nothing of ddpipe: all that training on it and testing take, and how."""
 
 import io
+import json
 import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,19 @@ from PIL import Image
 from torch import Tensor
 
 from ddpipe.config import Config
-from ddpipe.distilled.sets import DistilledSet, load
+from ddpipe.distilled import bundle
+from ddpipe.distilled.card import front_matter, readme
+from ddpipe.distilled.loaded import DistilledSet, load
 from ddpipe.errors import UserError
 from ddpipe.evaluation import rule
 from ddpipe.files.artifacts import new_folder, read_json, write_bytes, write_json, write_text
 from ddpipe.files.hints import shapes
 from ddpipe.settings import Protocol, Row
 
-PROGRAM = Path(__file__).with_name("standalone.py")
+FORMS = ("plain", "hf")
 
 
-def export(config: Config, folder: Path, out: Path, number: int = 0) -> str:
+def export(config: Config, folder: Path, out: Path, number: int = 0, form: str = "plain") -> str:
     """Write set `number` of the distilled `folder`, whose cell is a row of the project, to `out`; a sentence about it.
 
     set.npz: images (V, c, h, w) float32 in the pixel space of the run, pixels (V, h, w, c) uint8, targets (V, K)
@@ -34,42 +36,67 @@ def export(config: Config, folder: Path, out: Path, number: int = 0) -> str:
     program without ddpipe that trains and tests by it. README.md: the same in words. pictures/<class>/<i>.png: the
     images as they look, i counting the whole set, under the class of the largest target.
 
+    Form "hf" is a folder of Hugging Face `datasets` too: pictures/metadata.jsonl has the examples, a line each, with
+    `pixel_values`, the exact images (c, h, w), as PNG has no floats; README.md is its card.
+
     Raises:
         UserError: when `out` exists, the set is missing or damaged, or the project has no such cell.
     """
+    if form not in FORMS:
+        raise UserError(f"--format {form}: must be one of {', '.join(FORMS)}")
     if out.exists() or out.is_symlink():
         raise UserError(f"{out} exists; name a new folder or remove it")
     chosen = load(folder, number)
     row = config.row(chosen.info["cell"])
     about = describe(config, row, chosen, number)
+    protocol = config.protocol(row.protocol, row.dataset)
+    if why := bundle.lacking(protocol):
+        raise UserError(f"protocols.{row.protocol}.kind: {why}")
     pixels = (chosen.pixels() * 255).round().byte().permute(0, 2, 3, 1).numpy()  # V h w c
     arrays = {"images": chosen.images, "targets": chosen.targets, **chosen.preprocessing.tensors()}
     arrays |= {f"hint_{name}": value for name, value in chosen.hints.items()}
     arrays |= {f"code_{name}": value for name, value in chosen.codes.items()}
     if chosen.contents is not None:
         arrays["contents"] = chosen.contents
-    names = folder_names(chosen.classes)
+    labels, names = chosen.targets.argmax(1).tolist(), folder_names(chosen.classes)
+    files = [f"{names[label]}/{i}.png" for i, label in enumerate(labels)]
     with new_folder(out) as new:
-        for i, (image, label) in enumerate(zip(pixels, chosen.targets.argmax(1).tolist(), strict=True)):
-            (new / "pictures" / names[label]).mkdir(parents=True, exist_ok=True)
-            picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-            picture.save(new / "pictures" / names[label] / f"{i}.png")
+        for image, file in zip(pixels, files, strict=True):
+            path = new / "pictures" / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(path)
+        head = ""
+        if form == "hf":
+            examples = metadata(chosen, about["classes"], labels, files)
+            write_text(new / "pictures" / "metadata.jsonl", examples)
+            head = front_matter(about, examples)
         stream = io.BytesIO()
         numbers: dict[str, Any] = {name: value.numpy() for name, value in arrays.items()}
         np.savez_compressed(stream, pixels=pixels, classes=np.array(about["classes"]), **numbers)
         write_bytes(new / "set.npz", stream.getvalue())
         write_json(new / "about.json", about)
-        write_bytes(new / "train.py", PROGRAM.read_bytes())
-        words = rule.module_of(config.protocol(row.protocol, row.dataset)).words(
-            about["training"], "contents" in arrays
-        )
-        write_text(new / "README.md", readme(about, row, sorted(arrays), words))
+        write_text(new / "train.py", bundle.program(bundle.kind_of(protocol)))
+        words = rule.module_of(protocol).words(about["training"], "contents" in arrays)
+        page = readme(about, row, sorted(arrays), words, form == "hf")
+        write_text(new / "README.md", head + page)
     free = chosen.preprocessing.invert(chosen.images)
     return (
         f"{out}: {len(pixels)} images. README.md says how test images must be preprocessed, and train.py does it, "
         f"trains and tests without ddpipe. {out}/pictures is for looking: clamped to 0..1 and rounded to 8 bits, "
         f"while the values of the set reach from {free.min():.2f} to {free.max():.2f}"
     )
+
+
+def metadata(chosen: DistilledSet, classes: list[str], labels: list[int], files: list[str]) -> str:
+    """JSON, a line each example: its picture, class, targets, and values that are float32's own when read as such."""
+    lines = []
+    for i, (label, file) in enumerate(zip(labels, files, strict=True)):
+        line: dict[str, Any] = {"file_name": file, "index": i, "label": label, "class": classes[label]}
+        line |= {"target": chosen.targets[i].tolist(), "pixel_values": chosen.images[i].tolist()}
+        if chosen.contents is not None:
+            line["base"] = int(chosen.contents[i])
+        lines.append(json.dumps(line, ensure_ascii=False))
+    return "\n".join(lines) + "\n"
 
 
 def describe(config: Config, row: Row, chosen: DistilledSet, number: int) -> dict[str, Any]:
@@ -120,69 +147,3 @@ def folder_names(classes: tuple[str, ...]) -> list[str]:
     if max(Counter(name.casefold() for name in names).values()) > 1:
         return [f"{i}_{name}" for i, name in enumerate(names)]
     return names
-
-
-def readme(about: dict[str, Any], row: Row, arrays: list[str], words: list[str]) -> str:
-    """README.md; `words` are the rules of training, a line each."""
-    rules, found = about["training"], about["measured"]
-    channels, side, _ = about["shape"]
-    steps = ["x = images * scale + shift, images being the values 0 to 255 of the files (no division by 255 before)"]
-    if "norm" in arrays:
-        steps += ["x = x - (mean of all values of the image); x = x / (L2 norm of the result, each image's own)"]
-    if "matrix" in arrays:
-        steps += ["x = (x flattened in the order c, h, w, minus centre) @ matrix, and back to (c, h, w)"]
-    if found is None:
-        accuracy = f"Not measured yet (`dvc repro evaluate@{about['cell']}`)."
-    else:
-        own = found["this_set"]
-        accuracy = (
-            f"Networks trained on all sets of the cell: {found['mean']:.2f} +- {found['std']:.2f} % (n = "
-            f"{found['n']:.0f}); on this one: {', '.join(f'{value:.1f}' for value in own) or 'not measured'}."
-        )
-    lacks = (
-        "\n\ntrain.py has the ConvNet with PyTorch's initialisation alone, not this network: put it into its function "
-        "`network`. Another network gives other accuracies."
-    )
-    training = "\n".join(fill(line, 118, initial_indent="- ", subsequent_indent="  ") for line in words)
-    network = about["network"]
-    missing = "" if (network["kind"], network.get("initialisation")) == ("convnet", "default") else lacks
-    return f"""# {about["cell"]}, set {about["set"]}
-
-Images of {channels} x {side} x {side}, {len(about["classes"])} classes, distilled (or chosen) by `{about["method"]}`.
-Accuracy on the test images under the protocol below: {accuracy}
-
-    python train.py TEST.npz
-
-trains {rules["networks"]} networks and prints theirs; it needs torch and numpy, not ddpipe. TEST.npz holds the raw test
-images: `images` uint8 (n, {channels}, {side}, {side}), values 0 to 255, and `labels` (n,), counting the `classes` of
-about.json from 0. Where ddpipe has prepared the data:
-
-```python
-import numpy as np
-from safetensors.numpy import load_file
-
-data = load_file("data/prepared/{row.data}/data.safetensors")
-np.savez("TEST.npz", images=data["test_images"], labels=data["test_labels"])
-```
-
-## Preprocessing
-
-`images` of set.npz are in the pixel space in which they were made: train on them as they are. Test images must be
-brought there, by the numbers in set.npz (`preprocess` in train.py):
-
-{chr(10).join(f"{i}. {step}" for i, step in enumerate(steps, 1))}
-
-Channels come first, colours in the order red, green, blue. `dataset` of about.json says how ddpipe reads the files.
-
-## Training (`training` of about.json)
-
-{training}
-- The network: {row.network}, `network` of about.json. The last weights count; test images are not augmented.{missing}
-
-## Files
-
-- set.npz: {", ".join(f"`{name}`" for name in arrays)}, `classes`, and `pixels`, the images as bytes (h, w, c).
-- about.json: all the numbers above; train.py: a program that goes by them.
-- pictures/<class>/<number>.png: for looking. Clamped and rounded to 8 bits, they are not what the accuracy was
-  measured with.
-"""

@@ -1,4 +1,4 @@
-"""The distilled set: what distillation leaves, what evaluation trains on, what users load.
+"""Distilled sets on disk: what distillation leaves and evaluation trains on; `ddpipe.load` is in loaded.py.
 
 A folder holds `distilled.json` (method, resolved settings, budget, preprocessing, class names, and the digests of the
 files beside it, under a seal), `<number>.safetensors` for every set and `preprocessing.safetensors`. Sets of chosen
@@ -9,14 +9,11 @@ time or machine: its bytes repeat. Whoever reads a set reads it here, whole and 
 import contextlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.preprocessing import Preprocessing
@@ -38,37 +35,6 @@ LEARNED = {
     "code.*": "float32 ...",
 }
 TOLERANCE = 1e-3  # of the sum of targets
-
-
-@dataclass(frozen=True)
-class DistilledSet(Dataset):
-    """V examples in the pixel space they were learned in; test images must go through `preprocessing` too.
-
-    `set[i]` is (image (c, h, w), target (K,)). `hints` are what a method wants its users to know (nothing for images
-    with fixed labels); `info` is distilled.json. Examples of a factorised set are decoded already, each base in each of
-    its styles; published accuracies train on one random style of each base a pass.
-    """
-
-    images: Tensor  # (V, c, h, w) float32
-    targets: Tensor  # (V, K) distribution, one-hot for hard labels; scores where `scale` is "centred"
-    loss: Tensor  # (iterations,) loss history; empty for chosen images
-    classes: tuple[str, ...]
-    preprocessing: Preprocessing
-    hints: dict[str, Tensor]
-    info: dict[str, Any]
-    contents: Tensor | None = None  # (V,) the base behind each example, where examples share one (styles.py)
-    codes: dict[str, Tensor] = field(default_factory=dict)  # what the examples were made of
-    scale: Scale = "one-hot"  # of the targets; "centred": less 1 / K, for squared errors
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.images[index], self.targets[index]
-
-    def pixels(self) -> Tensor:
-        """(V, c, h, w) in [0, 1]: the images as they look, preprocessing undone and clamped."""
-        return self.preprocessing.invert(self.images).clamp(0, 1)
 
 
 def write(folder: Path, info: dict[str, Any], preprocessing: Preprocessing, sets: list[dict[str, Tensor]]) -> None:
@@ -190,45 +156,3 @@ def refused(path: Path) -> Iterator[None]:
         yield
     except ValueError as error:
         raise UserError(f"{path} is no distilled set: {error}; {mend(path)}") from error
-
-
-def load(path: str | Path, number: int = 0, prepared: str | Path | None = None) -> DistilledSet:
-    """Load set `number` of a distilled folder, e.g. `ddpipe.load("data/distilled/dm-digits-10")`.
-
-    Args:
-        path: the folder of a cell.
-        number: which of its sets.
-        prepared: the prepared data, needed for sets of chosen real images; left out, it is looked for beside the
-            folder, in ../../prepared/<data>.
-
-    Raises:
-        UserError: when a file is missing or damaged, or the prepared data is not what the set was chosen from.
-    """
-    folder = Path(path)
-    found = Distilled.open(folder)
-    tensors = found.tensors(number)
-    if "rows" in tensors:
-        source = Path(prepared) if prepared else folder.resolve().parent.parent / "prepared" / found.about.data
-        data = Prepared.load(source)
-        found.check_same_data(data)
-        rows = found.tensors(number, data)["rows"]
-        tensors = {
-            "images": found.preprocessing.apply(data.train_images[rows]),
-            "targets": F.one_hot(data.train_labels[rows], len(data.classes)).float(),
-        }
-
-    def named(prefix: str) -> dict[str, Tensor]:
-        return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-
-    return DistilledSet(
-        tensors["images"],
-        tensors["targets"],
-        tensors.get("loss", torch.zeros(0)),
-        found.about.classes,
-        found.preprocessing,
-        named("hint."),
-        found.about.model_dump(mode="json", exclude_unset=True),
-        tensors.get("contents"),
-        named("code."),
-        found.about.targets,
-    )

@@ -4,18 +4,28 @@ The last iterate counts: nothing is chosen on the test set, which is looked at o
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from ddpipe import networks, settings
 from ddpipe.datasets.resident import Resident
 from ddpipe.evaluation.data import TrainingSet
 from ddpipe.evaluation.memory import training_bytes
 from ddpipe.evaluation.rule import make
+from ddpipe.networks import Classifier
 from ddpipe.randomness import Streams
 from ddpipe.training.loop import accuracy
 
 SHARE = 0.7  # of the free memory; the rest is for the temporaries of single kernels and the allocator's gaps
+
+
+class Score(NamedTuple):
+    """How one network does on the test part, in percent."""
+
+    accuracy: float
+    per_class: tuple[float | None, ...]  # of the images of each class; None where the test part has none
 
 
 class Examination:
@@ -38,7 +48,7 @@ class Examination:
         compiled: bool = False,
     ):
         channels, resolution = test.batch(torch.zeros(1, dtype=torch.int64)).shape[1:3]
-        self.protocol, self.test, self.compiled = protocol, test, compiled
+        self.protocol, self.test, self.num_classes, self.compiled = protocol, test, num_classes, compiled
         self.rule = make(protocol, flip)
         self.network = networks.build(architecture, channels, resolution, num_classes, test.labels.device)
         self.gather(1)
@@ -49,14 +59,20 @@ class Examination:
         if self.compiled:
             self.group.loss = torch.compile(self.group.loss, dynamic=False)
 
-    def accuracies(
+    def scores(
         self, data: TrainingSet, streams: Sequence[Streams], passed: Callable[[], None] = lambda: None
-    ) -> list[float]:
-        """Test accuracies in percent of new networks made at once, one for each of `streams`; see `Rule.fit`."""
+    ) -> list[Score]:
+        """How new networks made at once do, one for each of `streams`; see `Rule.fit`."""
         if len(streams) != self.group.size:
             self.gather(len(streams))
         members = self.rule.fit(self.group, data, streams, passed)
-        return [accuracy(network, self.test.batch, self.test.labels) for network in members]
+        return [score(network, self.test, self.num_classes) for network in members]
+
+    def accuracies(
+        self, data: TrainingSet, streams: Sequence[Streams], passed: Callable[[], None] = lambda: None
+    ) -> list[float]:
+        """The accuracies of `scores` alone."""
+        return [each.accuracy for each in self.scores(data, streams, passed)]
 
     def at_once(self, run: settings.Run, data: TrainingSet, free: int | None) -> int:
         """How many networks had better be made at once on sets like `data`.
@@ -73,6 +89,32 @@ class Examination:
         single, example = self.rule.gather(self.network.train(), 1), data.fetch(slice(0, 1))
         each = training_bytes(self.network, single.loss, example, images)
         return max(1, min(self.protocol.networks, int(SHARE * free) // each))
+
+
+def score(network: Classifier, test: Resident, num_classes: int) -> Score:
+    """How `network` does on the images of `test`, which it sees once."""
+    answers: list[Tensor] = []
+    # noted beside `accuracy`, so that there is one way from images to answers
+    hook = network.register_forward_hook(lambda module, images, logits: answers.append(logits.argmax(1)))
+    try:
+        percent = accuracy(network, test.batch, test.labels)
+    finally:
+        hook.remove()
+    right = torch.cat(answers) == test.labels
+    shown = test.labels.bincount(minlength=num_classes).tolist()
+    known = test.labels[right].bincount(minlength=num_classes).tolist()
+    return Score(percent, tuple(100 * k / n if n else None for k, n in zip(known, shown, strict=True)))
+
+
+def balanced(per_class: Sequence[float | None]) -> float:
+    """The mean of the accuracies of the classes that the test part shows."""
+    shown = [value for value in per_class if value is not None]
+    return sum(shown) / len(shown)
+
+
+def class_means(rows: Sequence[Sequence[float | None]]) -> list[float | None]:
+    """The mean accuracy of each class over networks, of which `rows` has one each."""
+    return [None if None in column else sum(column) / len(column) for column in zip(*rows, strict=True)]
 
 
 def mean_and_std(accuracies: list[list[float]]) -> tuple[float, float]:

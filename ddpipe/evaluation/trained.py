@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -18,10 +18,11 @@ from ddpipe.training.batch import Batch
 from ddpipe.training.loop import batches, descend, passes, rate
 from ddpipe.training.together import Group, together
 
+Numbers = TypeVar("Numbers", bound=settings.SetTraining)
 SLOWER = "distil the set again with a smaller learning rate of its step size"
 
 
-def at(config: settings.SetTraining, hints: Mapping[str, Tensor]) -> settings.SetTraining:
+def at(config: Numbers, hints: Mapping[str, Tensor]) -> Numbers:
     """`config` with the step size that was learned with a set, where it asks for that."""
     return config.model_copy(update={"lr": float(hints["lr"])}) if config.learned_lr else config
 

@@ -139,7 +139,11 @@ class Cost(Kept):
 
 
 class Result(Kept):
-    """Accuracies in percent of n = sets x networks networks; `files` has the SHA-256 of those beside it, if any."""
+    """Accuracies in percent of n = sets x networks networks; `files` has the SHA-256 of those beside it, if any.
+
+    per_class: of the test images of each class, in their order, the mean over networks; None where there are none.
+    balanced: the mean of these. Early results have neither.
+    """
 
     cell: str
     network: str
@@ -150,6 +154,8 @@ class Result(Kept):
     accuracies: tuple[tuple[Percent, ...], ...]
     mean: Percent
     std: Percent
+    balanced: Percent | None = None
+    per_class: Annotated[tuple[Percent | None, ...], Field(min_length=2)] | None = None
     n: PositiveInt
     sets: PositiveInt
     networks: PositiveInt
@@ -174,6 +180,11 @@ class Result(Kept):
         for key, said, found in (("mean", self.mean, mean), ("std", self.std, std)):
             if abs(said - found) > 1e-6:
                 raise ValueError(f"{key} is {said:g}, but that of the accuracies is {found:g}")
+        shown = [value for value in self.per_class or () if value is not None]
+        if (self.balanced is None) != (not shown):
+            raise ValueError("balanced and per_class must be there together")
+        if self.balanced is not None and abs(self.balanced - math.fsum(shown) / len(shown)) > 1e-6:
+            raise ValueError(f"balanced is {self.balanced:g}, but that is not the mean of per_class")
         return self
 
 

@@ -225,7 +225,7 @@ def whiten(bench: Bench, operation: Operation, n: int) -> Call:
     scale = plain(operation.shape)
     whitening = Preprocessing(scale.scale, scale.shift, centre=torch.zeros(values), matrix=torch.eye(values))
     whitening = whitening.to(bench.device)
-    return lambda: whitening.apply(pixels)
+    return lambda: whitening.transform(pixels)
 
 
 def plain(shape: Shape) -> Preprocessing:

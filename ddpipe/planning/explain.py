@@ -128,5 +128,7 @@ def results(config: Config, name: str) -> list[str]:
         if key.cell == name:
             found = measured.read(config, key)
             shown = f"{found.mean:.1f} +- {found.std:.1f} %, n = {found.n}" if found else "not measured yet"
+            if found and found.balanced is not None:
+                shown += f", balanced over the classes {found.balanced:.1f} %"
             lines.append(f"{key.path.relative_to(config.root)}  {shown}")
     return lines

@@ -35,13 +35,13 @@ def test_mean_matrix_and_inverse(zca, fitted):
 
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_images_there_and_back(zca, fitted, part):
-    whitened = fitted.apply(zca[part])
+    whitened = fitted.transform(zca[part])
     zca.check(whitened, zca[f"{part}_whitened"], f"{part}_whitened")
     zca.check(fitted.invert(whitened) * 255, zca[part], part)  # invert: from the scale of uint8 to 0..1
 
 
 def test_float32(zca, fitted):
     key = zca.config["float32_compared_with"]
-    single = fitted.to(torch.float32).apply(zca[key.removesuffix("_whitened")].float())
+    single = fitted.to(torch.float32).transform(zca[key.removesuffix("_whitened")].float())
     zca.check(single, zca[key], key, dtype="float32")
     zca.check(zca[f"{key}_f32"], zca[key], key, dtype="float32")

@@ -64,7 +64,9 @@ def test_explain(project: Project, capsys: Output) -> None:
         "The second.",
     ):
         assert expected in lines, out
-    assert any(line.startswith("data/results/tiny/dm-tiny-1.small.quick.json ") and "n = 1" in line for line in lines)
+    assert any(
+        line.startswith("data/results/tiny/dm-tiny-1.small.quick.json ") and "n = 1, balanced" in line for line in lines
+    )
 
 
 def test_explain_says_what_is_unverified(project: Project, capsys: Output) -> None:

@@ -1,6 +1,7 @@
 """Criteria, steps in place of epochs, and the exported program's own version of every rule."""
 
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from torch import nn
 
 from ddpipe import networks, settings
 from ddpipe.config import validate
-from ddpipe.distilled import standalone
+from ddpipe.distilled.bundle import kind_of
 from ddpipe.distilled.export import training as exported
+from ddpipe.distilled.standalone import program
 from ddpipe.errors import UserError
 from ddpipe.evaluation import TrainingSet
 from ddpipe.evaluation.rule import make
@@ -146,18 +148,19 @@ def test_the_exported_program_does_the_same(name: str, scale: settings.Scale, mo
     }
     arrays = {f"hint_{key}": value for key, value in hints.items()}
     arrays |= dict(zip(("images", "targets"), data.fetch(slice(0, V)), strict=True))
-    fresh = standalone.network(about)
+    fresh = program.network(about)
     drawn = networks.create(SMALL, 1, SIDE, CLASSES, Streams("criteria", 0)("init"))
     nn.utils.vector_to_parameters(nn.utils.parameters_to_vector(drawn.parameters()), fresh.parameters())
-    monkeypatch.setattr(standalone, "network", lambda about: fresh)
-    alone = nn.utils.parameters_to_vector(standalone.train(about, arrays).parameters()).detach()
+    monkeypatch.setattr(program, "network", lambda about: fresh)
+    learn = import_module(f"ddpipe.distilled.standalone.{kind_of(protocol)}").learn
+    alone = nn.utils.parameters_to_vector(program.train(about, arrays, learn).parameters()).detach()
     torch.testing.assert_close(alone, end(protocol, data)[0], rtol=1e-3, atol=1e-5)
 
 
 def test_every_kind_has_a_record_and_a_module_of_its_name() -> None:
     kinds = records()
     assert {"trained", "replay", "ridge"} <= kinds.keys()
-    folder = Path(standalone.__file__).parents[1] / "evaluation"
+    folder = Path(program.__file__).parents[2] / "evaluation"
     for kind, record in kinds.items():
         assert record.model_fields["kind"].annotation.__args__ == (kind,)  # type: ignore[union-attr]
         assert (folder / f"{kind}.py").is_file()

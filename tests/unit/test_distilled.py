@@ -50,7 +50,9 @@ def test_prepared_data_may_lie_elsewhere(project: Project, tmp_path: Path) -> No
     (project.root / "data/prepared/tiny").rename(moved)
     folder = project.root / "data/distilled/random-tiny-1"
     assert len(ddpipe.load(folder, prepared=moved)) == 3
-    with pytest.raises(UserError, match="prepared/tiny/data.json does not exist"):
+    with pytest.raises(
+        UserError, match="needs the prepared data 'tiny'.* run .dvc repro prepare@tiny.*prepared=FOLDER"
+    ):
         ddpipe.load(folder)
 
 

@@ -25,13 +25,13 @@ def judged(project: Project) -> Project:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[list[object]]:
     """The groups that are trained: the numbers of their networks, in order."""
     groups: list[list[object]] = []
-    accuracies = Examination.accuracies
+    scores = Examination.scores
 
     def noting(self, data, streams, passed):
         groups.append([rng.path[-1] for rng in streams])
-        return accuracies(self, data, streams, passed)
+        return scores(self, data, streams, passed)
 
-    monkeypatch.setattr(Examination, "accuracies", noting)
+    monkeypatch.setattr(Examination, "scores", noting)
     return groups
 
 
@@ -117,14 +117,14 @@ def test_lack_of_memory_names_the_key_and_keeps_finished_networks(
     judged.set("params.yaml", f"{RULES}.networks", 4)
     judged.set("params.yaml", "run.together", together)
     with monkeypatch.context() as patch:
-        accuracies = Examination.accuracies
+        scores = Examination.scores
 
         def failing(self, data, streams, passed):
             if len(trained) == 1:
                 raise error
-            return accuracies(self, data, streams, passed)
+            return scores(self, data, streams, passed)
 
-        patch.setattr(Examination, "accuracies", failing)
+        patch.setattr(Examination, "scores", failing)
         line = refusal(judged, capsys)
     assert line.startswith(f"error: {told}") and line.endswith("finished networks are kept")
     kept = {path.stem for path in Path(judged.root / "data/checkpoints/evaluate").rglob("*.safetensors")}
@@ -138,7 +138,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(judged, monkeypatch, ca
     def failing(self, data, streams, passed):
         raise RuntimeError("shapes cannot be multiplied")
 
-    monkeypatch.setattr(Examination, "accuracies", failing)
+    monkeypatch.setattr(Examination, "scores", failing)
     assert judged.run("evaluate", CELL) == 1
     assert "unexpected RuntimeError: shapes cannot be multiplied" in capsys.readouterr().err
 

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,15 +17,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from ruamel.yaml import YAML
 
 import ddpipe
 from ddpipe import augmentation, config, networks, settings
 from ddpipe.augmentation import cutmix
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.preprocessing import Preprocessing, fit
-from ddpipe.distilled import standalone
 from ddpipe.distilled.export import describe, folder_names
 from ddpipe.distilled.export import training as rules
+from ddpipe.distilled.standalone import augmentation as standalone
+from ddpipe.distilled.standalone import program as exported
+from ddpipe.distilled.standalone.trained import learn
 from ddpipe.errors import UserError
 from ddpipe.evaluation.trained import words
 from ddpipe.settings.strategy import SIAMESE_OPERATIONS
@@ -86,6 +90,36 @@ def test_export_of_what_was_never_measured(project: Project) -> None:
     assert "Not measured yet (`dvc repro evaluate@dm-tiny-1`)" in (project.root / "out/README.md").read_text("utf-8")
 
 
+def test_a_folder_for_hugging_face(project: Project) -> None:
+    """Read as `datasets` reads an image folder: the card says where, a line of metadata goes to each file."""
+    project.set("params.yaml", "methods.random", {"sets": 1})
+    named: list[str] = []
+    for cell, labels in (("dm-tiny-1", [0, 1, 2]), ("random-tiny-1", [0, 1, 2])):
+        assert project.run("export", cell, cell, "--format", "hf") == 0
+        out, chosen = project.root / cell, ddpipe.load(project.root / "data/distilled" / cell)
+        _, head, page = (out / "README.md").read_text("utf-8").split("---\n", 2)
+        card = YAML(typ="safe", pure=True).load(head)
+        [files] = card["configs"][0]["data_files"]
+        named.append(card["configs"][0]["config_name"])
+        assert files == {"split": "train", "path": "pictures/**"} and card["size_categories"] == ["n<1K"]
+        assert page.startswith(f"\n# {cell}, set 0\n") and 'datasets.ClassLabel(names=["0", "1", "2"])' in page
+        pictures = out / "pictures"
+        lines = [json.loads(line) for line in (pictures / "metadata.jsonl").read_text("utf-8").splitlines()]
+        assert {line["file_name"] for line in lines} == {str(p.relative_to(pictures)) for p in pictures.glob("*/*.png")}
+        assert [line["index"] for line in lines] == [0, 1, 2] and [line["label"] for line in lines] == labels
+        assert [line["class"] for line in lines] == ["0", "1", "2"]
+        for key, exact in (("pixel_values", chosen.images), ("target", chosen.targets)):
+            assert torch.equal(torch.tensor([line[key] for line in lines]), exact), "to the last bit"
+            assert np.array_equal(np.array([line[key] for line in lines]), exact.double().numpy())
+        assert re.fullmatch(f"{cell}-0-[0-9a-f]{{8}}", named[-1]), "what `datasets` tells a folder by that it knows"
+        assert arrays_of(out).keys() >= {"images", "targets", "scale", "shift"} and (out / "train.py").exists()
+
+
+def test_other_forms_are_refused(project: Project, capsys: Output) -> None:
+    assert project.run("export", "dm-tiny-1", "out", "--format", "csv") == 2
+    assert "--format csv: must be one of plain, hf" in capsys.readouterr().err and not (project.root / "out").exists()
+
+
 # --- the program without ddpipe ---------------------------------------------------------------------------------------
 
 
@@ -140,8 +174,8 @@ def test_the_exported_program_reaches_the_accuracy(method: str, data: dict, made
     assert project.run("distill", cell) == 0 and project.run("evaluate", cell) == 0
     assert project.run("export", cell, "out") == 0
     out, root = project.root / "out", project.root
-    [snippet] = re.findall(r"```python\n(.*?)```", (out / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    subprocess.run([sys.executable, "-c", snippet], cwd=root, check=True)
+    raw_test, loop = re.findall(r"```python\n(.*?)```", (out / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    subprocess.run([sys.executable, "-c", raw_test], cwd=root, check=True)
     done = subprocess.run(
         [sys.executable, "-c", ALONE, out / "train.py", root / "TEST.npz"],
         **{"cwd": out, "env": os.environ | {"OMP_NUM_THREADS": "1"}, "capture_output": True, "text": True},
@@ -151,6 +185,11 @@ def test_the_exported_program_reaches_the_accuracy(method: str, data: dict, made
     reached = float(lines[-1].split()[1])
     expected = json.loads((out / "about.json").read_bytes())["measured"]["mean"]
     assert len(lines) == 4 and expected > 70 and abs(reached - expected) < 4, (reached, expected)
+    shutil.copy(root / "TEST.npz", out)
+    own_loop = f"import sys; {WITHOUT.partition(';')[0]}; import torch; torch.set_num_threads(1)\n{loop}"
+    told = subprocess.run([sys.executable, "-c", own_loop], cwd=out, check=True, capture_output=True, text=True)
+    assert abs(float(told.stdout.strip()[7:-1]) - expected) < 6, "one network"
+    assert ("sgd.step()" in loop) == (method != "dm"), "styles take more than a plain loop"
     raw = torch.from_numpy(np.load(root / "TEST.npz")["images"])
     own = {k: torch.from_numpy(v) for k, v in arrays_of(out).items() if v.dtype.kind == "f"}
     preprocessed = Prepared.load(root / "data/prepared/tiny").preprocessing.apply(raw)
@@ -160,6 +199,9 @@ def test_the_exported_program_reaches_the_accuracy(method: str, data: dict, made
         assert np.bincount(contents).tolist() == [3] * 100
         assert "numbers the base behind each" in (out / "README.md").read_text(encoding="utf-8")
         assert any(name.startswith("code_") for name in arrays_of(out))
+        assert project.run("export", cell, "cards", "--format", "hf") == 0
+        lines = (root / "cards/pictures/metadata.jsonl").read_text("utf-8").splitlines()
+        assert [json.loads(line)["base"] for line in lines] == contents.tolist()
 
 
 @pytest.mark.parametrize("whitened", [False, True])
@@ -168,8 +210,17 @@ def test_preprocessing_of_colours(per_image: bool, whitened: bool) -> None:
     images = torch.randint(256, (40, 3, 5, 5), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     whitening = settings.Whitening() if whitened else None
     fitted = fit(images, settings.Dataset(source="cifar10", per_image=per_image, whitening=whitening))
-    found = standalone.preprocess(images, fitted.tensors())
+    found = exported.preprocess(images, fitted.tensors())
     torch.testing.assert_close(found, fitted.apply(images), rtol=0, atol=0)
+
+
+def test_the_program_refuses_other_images_than_those_of_the_files() -> None:
+    arrays = {"scale": torch.ones(1, 1, 1), "shift": torch.zeros(1, 1, 1)}
+    for wrong in (torch.rand(2, 1, 8, 8), torch.zeros(2, 3, 8, 8).byte(), torch.zeros(2, 8, 8).byte()):
+        with pytest.raises(
+            ValueError, match=r"images must be uint8 \(n, 1, h, w\), values 0 to 255 of the files, not "
+        ):
+            exported.preprocess(wrong, arrays)
 
 
 STRATEGIES = ["none", "color_crop_cutout_flip_scale_rotate", "idc:color_crop_flip_scale_rotate", "idc:flip_cutout"]
@@ -216,7 +267,7 @@ def test_the_network_is_ddpipes(numbers: dict, side: int) -> None:
     chosen = settings.ConvNet(**{"kind": "convnet", "width": 4, **numbers})
     ours = networks.create(chosen, 3, side, 5, torch.Generator().manual_seed(0))
     about = {"network": chosen.model_dump(mode="json"), "shape": [3, side, side], "classes": ["x"] * 5}
-    theirs = standalone.network(about)
+    theirs = exported.network(about)
     theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
     images = torch.rand(2, 3, side, side)
     torch.testing.assert_close(theirs.eval()(images), ours.eval()(images))
@@ -226,7 +277,7 @@ def test_a_network_that_the_program_lacks_is_named() -> None:
     chosen = settings.LeNet(kind="lenet")
     about = {"network": chosen.model_dump(mode="json"), "shape": [1, 28, 28], "classes": ["x"] * 5}
     with pytest.raises(SystemExit, match="build the network .*lenet"):
-        standalone.network(about)
+        exported.network(about)
 
 
 @pytest.mark.parametrize("drop", ["half", "staged", "never"])
@@ -255,12 +306,12 @@ def test_the_program_trains_as_ddpipe_does(how: str, monkeypatch: pytest.MonkeyP
     network = settings.ConvNet(kind="convnet", depth=1, width=4)
     about = {"network": network.model_dump(mode="json"), "shape": [1, 8, 8], "classes": ["x"] * 3}
     ours = networks.create(network, 1, 8, 3, torch.Generator().manual_seed(0)).double()
-    theirs = standalone.network(about).double()
+    theirs = exported.network(about).double()
     theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
-    monkeypatch.setattr(standalone, "network", lambda _: theirs)
+    monkeypatch.setattr(exported, "network", lambda _: theirs)
     images, targets = torch.randn(6, 1, 8, 8, dtype=torch.float64), torch.eye(3, dtype=torch.float64).repeat(2, 1)
     told = json.loads(json.dumps({"training": rules(protocol, flip=True)}))
-    standalone.train(told, {"images": images, "targets": targets})
+    exported.train(told, {"images": images, "targets": targets}, learn)
     none, rng = augmentation.make("none"), torch.Generator()
     list(loop.train(ours, protocol, lambda index: Batch(images[index], targets[index]), 6, none, rng))
     for mine, own in zip(theirs.parameters(), ours.parameters(), strict=True):

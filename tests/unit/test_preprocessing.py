@@ -3,6 +3,7 @@ import torch
 
 from ddpipe.datasets.preprocessing import Preprocessing, fit, shapes, whitening
 from ddpipe.datasets.storage import TensorFile
+from ddpipe.errors import UserError
 from ddpipe.randomness import generator
 from ddpipe.settings import Dataset
 
@@ -83,3 +84,56 @@ def test_apply_and_invert_leave_their_arguments_alone():
     before = x.clone()
     fitted.invert(x)
     assert torch.equal(raw, images()) and torch.equal(x, before)
+
+
+# --- what it takes ----------------------------------------------------------------------------------------------------
+
+DIGITS = (
+    torch.arange(17, dtype=torch.float64).repeat(16, 4)[:, :64].view(16, 1, 8, 8)
+)  # 0..16, as scikit-learn has them
+
+
+def grey(**options) -> Preprocessing:
+    return fit((DIGITS * (255 / 16)).round().to(torch.uint8), settings(**options))
+
+
+@pytest.mark.parametrize(
+    ("given", "told", "mended"),
+    [
+        (DIGITS, "float64 from 0 to 16; (images * (255 / white)).round()", lambda x: (x * (255 / 16)).round().byte()),
+        (DIGITS / 16, "from 0 to 1; (images * 255).round().to(torch.uint8)", lambda x: (x * 255).round().byte()),
+        ((DIGITS * 15).long(), "int64 from 0 to 240; images.round().to(torch.uint8)", lambda x: x.round().byte()),
+        (DIGITS.byte(), "these 16 images is above 16, where bright pixels", lambda x: (x * 15)),
+        (DIGITS.byte()[:, 0] * 15, "of shape (16, 8, 8), and c is 1 here; images[:, None]", lambda x: x[:, None]),
+        (DIGITS.byte()[0] * 15, "of shape (1, 8, 8), and c is 1 here; images[:, None]", lambda x: x[:, None]),
+        (DIGITS.byte().permute(0, 2, 3, 1) * 15, "c is 1 here; permute(0, 3", lambda x: x.permute(0, 3, 1, 2)),
+        ((DIGITS * 15).byte().numpy(), "a ndarray; make a tensor of it with torch.as_tensor", torch.as_tensor),
+        (DIGITS - 8, "from -8 to 8; start from the images", lambda x: ((x + 8) * 15).byte()),
+        (DIGITS * float("nan"), "from nan to nan; start from the images", lambda x: (DIGITS * 15).byte()),
+    ],
+)  # fmt: skip
+def test_what_it_cannot_take(given, told, mended):
+    with pytest.raises(
+        UserError, match="^preprocessing.apply takes uint8 images .n, c, h, w. with the values 0 to 255: "
+    ) as error:
+        grey().apply(given)
+    assert told in str(error.value)
+    found = grey().apply(mended(given))
+    assert found.shape[1:] == (1, 8, 8) and found.isfinite().all()
+
+
+def test_it_cannot_take_another_side_where_it_whitens_or_other_channels():
+    with pytest.raises(UserError, match="these are of 9 x 9, and the whitening is of 8 x 8; resize them first"):
+        grey(whitening={}).apply(torch.zeros(1, 1, 9, 9, dtype=torch.uint8))
+    with pytest.raises(UserError, match=r"of shape \(2, 3, 8, 8\), and c is 1 here$"):
+        grey().apply(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+    with pytest.raises(UserError, match=r"images\[None\] makes a batch of one image"):
+        fit(images(), settings()).apply(images()[0])
+
+
+def test_a_few_dark_images_are_images():
+    dark = torch.zeros(15, 1, 8, 8, dtype=torch.uint8)
+    assert torch.equal(grey().apply(dark), grey().transform(dark))
+    many = torch.zeros(100, 1, 8, 8, dtype=torch.uint8)
+    many[99, 0, 0, 0] = 200
+    assert len(grey().apply(many)) == 100 and len(grey().apply(many[:0])) == 0

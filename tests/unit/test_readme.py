@@ -1,9 +1,14 @@
 """The README shows what the pipeline printed, not what somebody remembered."""
 
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).parents[2]
+import pytest
+
+import ddpipe
+from tests.unit.small_project import ROOT, Project
 
 
 def table(text: str) -> list[str]:
@@ -25,3 +30,29 @@ def test_table_is_the_report_s() -> None:
 def test_linked_files_exist() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / target).exists(), f"README.md links {target}"
+
+
+def test_the_loop_reaches_the_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """README's program on README's cell, as a reader runs it: the mean of three runs is that of `ddpipe.evaluate`."""
+    project = Project(tmp_path)
+    for file in (
+        "params.yaml",
+        "dvc.yaml",
+        *(f"ddpipe/methods/{path.name}" for path in (ROOT / "ddpipe/methods").glob("*.yaml")),
+    ):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / file)
+    project.set("params.yaml", "methods.dm", {"sets": 1})
+    for words in (("prepare", "digits"), ("distill", "dm-digits-1")):
+        assert project.run(*words) == 0
+    monkeypatch.chdir(tmp_path)
+    [program] = re.findall(r"```python\n(import ddpipe\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert program.count('"my loop"') == 1 and len(program.splitlines()) < 20
+    reached = []
+    for number in range(3):
+        names: dict[str, Any] = {}
+        exec(program.replace('"my loop"', f'"my loop", {number}'), names)
+        reached.append(names["accuracy"])
+    expected = ddpipe.evaluate(names["chosen"], networks=4)
+    assert 0 < 2 * expected.std < 5, "else the comparison says little: without augmentation nine points are missing"
+    assert abs(sum(reached) / 3 - expected.mean) < 2 * expected.std, (reached, expected)

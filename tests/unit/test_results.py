@@ -28,6 +28,8 @@ INSTEAD = {  # of the value at a key
         "sets": (0, 2, 10**400),
         "networks": (2, None),
         "accuracies": ([], [[]], [[101.0]], [[-1.0]], [["x"]], [[None]], 3, [[1.0, 2.0]], {}, [3.0]),
+        "balanced": (None, -1.0, 100.0, "x"),
+        "per_class": (None, [], [50.0], [50.0, 101.0, 50.0], [None, None, None], 3),
         "budget": (None, {}, {"floats": -5, "images_per_class": 1.0}, {"floats": 1, "images_per_class": 1e300}),
         "seconds": (-1.0, 1e300, "x"),
         "peak_memory_mb": (-1.0, None),

@@ -1,0 +1,52 @@
+"""Training by batches."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ddpipe.distilled.standalone.augmentation import augment, cutmix
+from ddpipe.distilled.standalone.criteria import CRITERIA
+
+
+def descend(net: nn.Module, rules: dict[str, Any], arrays: dict[str, Tensor], targets: Tensor) -> None:
+    """Passes over batches in random order; a "single" pass is one batch."""
+    images = arrays["images"]
+    # the examples that show one base belong together: a pass takes one of them at random
+    bases = arrays.get("contents", torch.arange(len(images))).cpu()
+    rows = bases.argsort(stable=True).view(int(bases.max()) + 1, -1)
+    left: list[Tensor] = []
+    for number in range(rules["passes"]):
+        if str(number) in rules["rates"]:
+            lr = rules["rates"][str(number)]
+            if number == 0 or rules["drop_resets_momentum"]:
+                descent = optimizer(net, rules)
+            descent.param_groups[0]["lr"] = lr
+        if not left:
+            order = torch.arange(len(rows)) if len(rows) <= rules["batch"] else torch.randperm(len(rows))
+            left = list(order.split(rules["batch"]))
+        parts, left = (left[:1], left[1:]) if rules["single"] else (left, [])
+        for part in parts:
+            some = rows[part].gather(1, torch.randint(rows.shape[1], (len(part), 1))).flatten()
+            x, y = cutmix(augment(images[some], rules["augment"]), targets[some], rules["cutmix"])
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=rules["precision"] == "bfloat16"):
+                logits = net(x)
+            loss = CRITERIA[rules["criterion"]](logits.to(y.dtype), y)
+            descent.zero_grad()
+            loss.backward()
+            clip(net, rules["clip"] or {})
+            descent.step()
+
+
+def optimizer(net: nn.Module, rules: dict[str, Any]) -> torch.optim.Optimizer:
+    kinds: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    numbers = {name: rules[name] for name in ("momentum", "betas", "eps", "weight_decay") if name in rules}
+    return kinds[rules["optimizer"]](net.parameters(), lr=0.0, **numbers)  # `descend` sets lr
+
+
+def clip(net: nn.Module, bounds: dict[str, Any]) -> None:
+    """Bound the gradients of `net`: their norm all together, or each of their numbers."""
+    if bounds.get("norm"):
+        nn.utils.clip_grad_norm_(net.parameters(), bounds["norm"])
+    if bounds.get("value"):
+        nn.utils.clip_grad_value_(net.parameters(), bounds["value"])
