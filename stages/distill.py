@@ -25,7 +25,7 @@ from ddpipe.experts.training import features, restore_
 from ddpipe.files import hints
 from ddpipe.files.artifacts import digest, new_folder, write_sealed
 from ddpipe.memory import images_at_once
-from ddpipe.pipeline import programs, resolved
+from ddpipe.pipeline import resolved
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams, generator
 from ddpipe.selections.choice import Choice, pick
@@ -56,7 +56,7 @@ def main(
         raise UserError(sentence)
     architecture = project.network(row.student)
     # DVC reruns the cell when its mathematics changed: sets finished by the old code must not be taken for new ones
-    inputs = resolved.of_cell(project, cell) | {"code": programs.of_method(project, row)}
+    inputs = resolved.of_cell(project, cell)
     resolved.check(project, f"distill/{cell}", inputs)
     inputs |= {"settings": settings.model_dump(exclude={"sets"}), "data": prepared.checksum}
     buffer = Buffer(Path(row.needs), device) if row.buffer else None

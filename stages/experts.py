@@ -24,7 +24,7 @@ from ddpipe.experts.buffer import Snapshots, Stored, holds, write_about
 from ddpipe.experts.recording import Recording, snapshots_after
 from ddpipe.experts.training import Cohort, real_batches
 from ddpipe.files.artifacts import digest, new_folder, write_sealed
-from ddpipe.pipeline import programs, resolved
+from ddpipe.pipeline import resolved
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams
 from ddpipe.settings import Experts, Run
@@ -62,9 +62,9 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     real = Resident(prepared.train_images, prepared.train_labels, prepared.preprocessing, device)
     recipe = settings.model_dump(exclude={"networks"}) | {"architecture": architecture.model_dump()}
     inputs = {"seed": params.seed, "recipe": recipe, "data": prepared.checksum}
-    code = programs.of_experts()  # where it changed no network is reused
-    resolved.check(project, f"experts/{buffer}", resolved.of_experts(project, buffer) | {"code": code})
-    store = Checkpoints(Path("data/checkpoints/experts") / buffer, digest(inputs | {"code": code}))
+    stated = resolved.of_experts(project, buffer)
+    resolved.check(project, f"experts/{buffer}", stated)
+    store = Checkpoints(Path("data/checkpoints/experts") / buffer, digest(inputs | {"code": stated["code"]}))
     n, weights = len(real.labels), sum(p.numel() for p in network.parameters())
     if why := lone(architecture, prepared.resolution, n, settings.batch):
         raise UserError(f"experts.{buffer}.{why}")

@@ -1,6 +1,6 @@
 """The code that is a cell's mathematics, as digests, on which DVC lets the cells depend (resolved.py).
 
-Of a method it is the modules of its parts, and what they import, as far as it lies in ROOMS; of the loop and of the
+It is the modules of its parts, and what they import, as far as it lies in ROOMS; of the loop and of the
 features of herding and K-Center the modules' own text. Comments, docstrings, blank lines and import statements do not
 count, so that they redistil nothing. Nor does shared code outside the rooms: data, files, randomness, and networks,
 whose parameter counts and golden values tests hold.
@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 
 from ddpipe import settings
-from ddpipe.config import Config, resolve
 from ddpipe.errors import UserError
 from ddpipe.settings import strategy
 from ddpipe.settings.part import program
@@ -37,23 +36,14 @@ def of_experts() -> Digests:
     return digests(TRAINING)
 
 
-def of_method(config: Config, row: settings.Row) -> Digests:
-    """The mathematics of the method of `row`: of all cells of its recipe, whether they have rows or not."""
-    modules: set[str] = set()
-    texts: set[str] = set()
-    recipe = config.recipes.get(row.recipe)
-    cells = [(cell, ipc) for cell in recipe.cells for ipc in recipe.told_apart(cell) or [row.ipc]] if recipe else []
-    for cell, ipc in cells:
-        try:
-            chosen = resolve(config.layers_of(row.model_copy(update={"cell": cell, "ipc": ipc})))
-        except UserError:
-            continue  # `ddpipe check` says it, and the cell's stage does
-        modules |= set(implementations(chosen))
-        if chosen.steps:
-            texts.add("ddpipe.distillation.loop")  # which can import every part
-        if chosen.embedded:
-            texts.add("ddpipe.experts.training")  # it has their features
-    return digests(modules, texts)
+def of_cell(chosen: settings.Cell) -> Digests:
+    """The mathematics of a cell with these settings."""
+    texts = []
+    if chosen.steps:
+        texts.append("ddpipe.distillation.loop")  # which can import every part
+    if chosen.embedded:
+        texts.append("ddpipe.experts.training")  # it has their features
+    return digests(implementations(chosen), texts)
 
 
 def implementations(chosen: settings.Cell) -> Iterator[str]:

@@ -38,15 +38,13 @@ def everything(config: Config) -> Iterator[tuple[str, Resolved]]:
     """
     entries = [("experts", key) for key in config.params.experts] + [("distill", cell) for cell in config.rows]
     entries += [("evaluate", key) for key in (*config.rows, *config.evaluations)]
-    code = {row.method: programs.of_method(config, row) for row in config.rows.values()}
-    training = programs.of_experts()
     for stage, key in entries:
         name = f"{stage}/{key}"
         try:
             if stage == "experts":
-                said = of_experts(config, key) | {"code": training}
+                said = of_experts(config, key)
             elif stage == "distill":
-                said = of_cell(config, key) | {"code": code[config.rows[key].method]}
+                said = of_cell(config, key)
             else:
                 measured, said = of_evaluation(config, key)
                 name = f"{stage}/{measured}"
@@ -57,14 +55,16 @@ def everything(config: Config) -> Iterator[tuple[str, Resolved]]:
 
 def of_experts(config: Config, buffer: str) -> Resolved:
     experts = config.params.experts[buffer]
-    return dumped(config, experts=experts, network=config.network(experts.network))
+    said = dumped(config, experts=experts, network=config.network(experts.network))
+    return said | {"code": programs.of_experts()}
 
 
 def of_cell(config: Config, cell: str) -> Resolved:
     """The row, as far as the set depends on it, and its settings, composed."""
-    row = config.row(cell)
-    said = dumped(config, row=row, settings=config.resolved(cell), network=config.network(row.student))
-    return said | {"row": {key: value for key, value in said["row"].items() if key not in ("network", "protocol")}}
+    row, chosen = config.row(cell), config.resolved(cell)
+    said = dumped(config, row=row, settings=chosen, network=config.network(row.student))
+    identity = {key: value for key, value in said["row"].items() if key not in ("network", "protocol")}
+    return said | {"row": identity, "code": programs.of_cell(chosen)}
 
 
 def of_evaluation(config: Config, key: str) -> tuple[str, Resolved]:

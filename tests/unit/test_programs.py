@@ -108,10 +108,10 @@ USERS = {
 
 def found(project: config.Config) -> dict[str, programs.Digests]:
     """The mathematics of every method with rows, and of experts."""
-    methods = {row.method: row for row in project.rows.values()}
-    return {name: programs.of_method(project, row) for name, row in methods.items()} | {
-        "experts": programs.of_experts()
-    }
+    code = {"experts": programs.of_experts()}
+    for _, row, chosen in project.cells():
+        code.setdefault(row.method, {}).update(programs.of_cell(chosen))
+    return code
 
 
 def changed(sources: Path, file: str, more: str) -> set[str]:
