@@ -14,7 +14,14 @@ from typing import Any, NamedTuple
 from ruamel.yaml import YAML
 
 SOURCE = Path(__file__).parents[2]
-REMADE = ("dvc.lock", "data/results/", "reports/", "tests/")  # what a clone makes anew or does not need
+REMADE = (
+    "dvc.lock",
+    "data/results/",
+    "data/costs/",
+    "data/metrics/",
+    "reports/",
+    "tests/",
+)  # what a clone makes anew or does not need
 CELLS = ("random-digits-1", "herding-digits-1", "dm-digits-1", "dm-digits-10", "dc-digits-1")  # what a clone runs
 NEVER_RUN = "dm-mnist-1"  # a row of the grid that nobody has computed
 

@@ -16,7 +16,8 @@ from ddpipe.files.artifacts import read_tensors, write_sealed, write_tensors
 from ddpipe.pipeline import results
 from tests.unit.small_project import ROOT, Project
 
-RESULT, COST = "data/results/tiny/dm-tiny-1.small.quick.json", "data/costs/dm-tiny-1.json"
+RESULT, COST = "data/results/tiny/dm-tiny-1.small.quick.json", "data/costs/dm-tiny-1.small.quick.json"
+SEAL = "0" * 64
 LOSSES, PICTURE = "data/results/tiny/dm-tiny-1.loss.csv", "data/results/tiny/dm-tiny-1.png"
 DATA, TENSORS = "data/prepared/tiny/data.json", "data/prepared/tiny/data.safetensors"
 DEEP = "[" * 100_000
@@ -29,12 +30,8 @@ INSTEAD = {  # of the value at a key
         "networks": (2, None),
         "accuracies": ([], [[]], [[101.0]], [[-1.0]], [["x"]], [[None]], 3, [[1.0, 2.0]], {}, [3.0]),
         "budget": (None, {}, {"floats": -5, "images_per_class": 1.0}, {"floats": 1, "images_per_class": 1e300}),
-        "seconds": (-1.0, 1e300, "x"),
-        "peak_memory_mb": (-1.0, None),
-        "versions": (None, {"torch": 2}, []),
-        "device": (None, 3),
         "overrides": (None, []),
-        "cost": (3, {}, {"seconds": -1.0}, {"seconds": 1.0, "experts": {"buffer": "../x", "seconds": 1.0}}),
+        "fingerprints": (None, ["0"], 3),
         "cell": ("dc-tiny-1", None),
         "method": ("dc",),
         "dataset": ("digits",),
@@ -43,7 +40,19 @@ INSTEAD = {  # of the value at a key
         "protocol": ("again",),
         "files": (None, {"dm-tiny-1.png": "0"}),
     },
-    COST: {"seconds": (-1.0, 1e300, None, "x"), "peak_memory_mb": (-1.0, "x"), "iterations": (-1, 0.5), "device": (1,)},
+    COST: {
+        "costs": (
+            *(None, [], {"0": {"seconds": 1.0}}, {SEAL: None}, {SEAL: {}}),
+            *({SEAL: {"seconds": seconds}} for seconds in (-1.0, 1e300, None, "x")),
+            *({SEAL: {"seconds": 1.0, "peak_memory_mb": memory}} for memory in (-1.0, None, "x")),
+            *({SEAL: {"seconds": 1.0, "iterations": count}} for count in (-1, 0.5)),
+            *({SEAL: {"seconds": 1.0, "device": device}} for device in (None, 3)),
+            *({SEAL: {"seconds": 1.0, "versions": versions}} for versions in (None, {"torch": 2}, [])),
+            *({SEAL: {"seconds": 1.0, "experts": experts}} for experts in (3, {"buffer": "../x", "seconds": 1.0})),
+            *({SEAL: {"seconds": 1.0, "distillation": cost}} for cost in (3, {}, {"seconds": -1.0})),
+        ),
+        "more": (1,),
+    },
     DATA: {
         "name": ("tyni", "../up", None),
         "settings": ({}, None, {"source": "digits"}, {"source": "npz", "flip": True}),
@@ -56,7 +65,7 @@ INSTEAD = {  # of the value at a key
         "more": (1,),
     },
 }  # fmt: skip
-NEXT = {RESULT: "report tiny", COST: "evaluate dm-tiny-1", DATA: "distill random-tiny-1", LOSSES: "report tiny"}
+NEXT = {RESULT: "report tiny", COST: "report tiny", DATA: "distill random-tiny-1", LOSSES: "report tiny"}
 NEXT |= {PICTURE: "report tiny", TENSORS: "distill random-tiny-1"}
 SAID = [(path, key, value) for path, keys in INSTEAD.items() for key, values in keys.items() for value in values]
 
