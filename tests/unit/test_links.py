@@ -9,6 +9,7 @@ import pytest
 from ddpipe.config import read_yaml
 from ddpipe.errors import UserError
 from ddpipe.pipeline.links import cached, refuse, refused
+from tests.tracked import TRACKED
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +20,7 @@ def root(tmp_path, monkeypatch):
     root = tmp_path / "project"
     (root / ".git").mkdir(parents=True)
     (root / "data").mkdir()
-    shutil.copy(ROOT / "dvc.yaml", root)
+    shutil.copy(TRACKED / "dvc.yaml", root)
     monkeypatch.chdir(root)
     monkeypatch.delenv("DVC_STAGE", raising=False)
     return root
@@ -33,7 +34,7 @@ def link(root: Path, path: str, target: Path) -> None:
 
 
 def test_the_folders_are_those_of_all_cached_outputs():
-    content = read_yaml(ROOT / "dvc.yaml")
+    content = read_yaml(TRACKED / "dvc.yaml")
     assert {str(folder) for folder in cached(content, None)} == {
         *("data", "data/prepared", "data/experts", "data/distilled")  # data: of data/programs
     }

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from ddpipe import config
 from ddpipe.pipeline import programs
+from tests.tracked import TRACKED
 from tests.unit.small_project import ROOT, Project
 
 CODE = '''"""What it is."""
@@ -71,7 +72,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-PROJECT = config.load(ROOT)
+PROJECT = config.load(TRACKED)
 ROWS = list({row.method: row for row in PROJECT.rows.values()})
 EXPERTS = {"experts"}
 SELECT = {name for name in ROWS if name.partition("-")[0] in ("random", "herding", "kcenter", "whole")}
@@ -134,7 +135,7 @@ def test_every_module_of_the_rooms_belongs_to_somebody() -> None:
 
 
 def test_dvc_runs_the_stage_where_what_it_reads_changed() -> None:
-    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+    stages = YAML(typ="safe").load(TRACKED / "dvc.yaml")["stages"]
     rooms = {f"ddpipe/{name}" for name in (*programs.ROOMS, "methods", "settings", "pipeline/programs.py")}
     assert set(stages["programs"]["deps"]) == rooms
     assert f"{programs.FOLDER}/${{item.method}}.json" in stages["distill"]["do"]["deps"]

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from tests.tracked import TRACKED
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -16,12 +18,12 @@ def table(text: str) -> list[str]:
 
 
 def test_table_is_the_report_s() -> None:
-    readme = (ROOT / "README.md").read_text()
+    readme = (TRACKED / "README.md").read_text()
     shown = re.search(r"<!-- table of (\S+) -->\n(.*?)<!-- end of table -->", readme, re.DOTALL)
     assert shown, "README.md has lost its table"
-    assert table(shown[2]) == table((ROOT / shown[1]).read_text())
+    assert table(shown[2]) == table((TRACKED / shown[1]).read_text())
 
 
 def test_linked_files_exist() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
-        assert (ROOT / target).exists(), f"README.md links {target}"
+    for target in re.findall(r"\]\(([^)#:]+)\)", (TRACKED / "README.md").read_text()):
+        assert (TRACKED / target).exists(), f"README.md links {target}"

@@ -14,7 +14,8 @@ from ddpipe import config
 from ddpipe.datasets.preprocessing import tensors_digest
 from ddpipe.files.artifacts import read_tensors, write_sealed, write_tensors
 from ddpipe.pipeline import results
-from tests.unit.small_project import ROOT, Project
+from tests.tracked import TRACKED
+from tests.unit.small_project import Project
 
 RESULT, COST = "data/results/tiny/dm-tiny-1.small.quick.json", "data/costs/dm-tiny-1.small.quick.json"
 SEAL = "0" * 64
@@ -174,13 +175,13 @@ def test_every_reader_of_results_is_the_same(command: str, shared: Project, caps
 
 
 def test_results_of_earlier_versions_are_read() -> None:
-    """All that lie in git: with and without a seal."""
-    project = config.load(ROOT)
+    """All that git has: with and without a seal."""
+    project = config.load(TRACKED)
     keys = [
         key for dataset in {row.dataset for row in project.rows.values()} for key in config.results_of(project, dataset)
     ]
     assert sum(results.read(project, key) is not None for key in keys) == len(
-        list((ROOT / "data/results").glob("*/*.json"))
+        list((TRACKED / "data/results").glob("*/*.json"))
     )
     assert any(results.losses(project, key.cell) for key in keys)
 
