@@ -1,4 +1,4 @@
-"""Stage `distill@<cell>`: learn or choose a cell's sets, write data/distilled/<cell> and data/costs/<cell>.json."""
+"""Stage `distill@<cell>`: learn or choose a cell's sets, write data/distilled/<cell>."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,9 +23,9 @@ from ddpipe.errors import UserError, out_of_memory
 from ddpipe.experts.buffer import Buffer
 from ddpipe.experts.training import features, restore_
 from ddpipe.files import hints
-from ddpipe.files.artifacts import digest, new_folder, write_sealed
+from ddpipe.files.artifacts import digest, new_folder
 from ddpipe.memory import images_at_once
-from ddpipe.pipeline import resolved
+from ddpipe.pipeline import costs, resolved
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams, generator
 from ddpipe.selections.choice import Choice, pick
@@ -41,14 +41,15 @@ def main(
 ) -> None:
     """Run one distillation method (or choose a coreset) for CELL, all its sets.
 
-    Writes data/distilled/CELL (bit-reproducible) and data/costs/CELL.json (seconds, memory, device). Checkpoints lie in
-    data/checkpoints, one every `run.checkpoint_seconds`; a killed stage continues from there.
+    Writes data/distilled/CELL (bit-reproducible), and into data/costs/CELL.json what it cost (seconds, memory, device).
+    Checkpoints lie in data/checkpoints, one every `run.checkpoint_seconds`; a killed stage continues from there.
     """
     project, cell = config.load(), key_of("distill", address=cell)
     params, row, settings = project.params, project.row(cell), project.resolved(cell)
-    output, costs = Path("data/distilled") / cell, Path("data/costs") / f"{cell}.json"
+    output = Path("data/distilled") / cell
     buffers = [f"experts@{row.buffer}"] if row.buffer else []
-    claim(f"distill@{cell}", [output, costs], ["resolve", f"prepare@{row.data}", *buffers])
+    claim(f"distill@{cell}", [output, costs.place(cell)], ["resolve", f"prepare@{row.data}", *buffers])
+    costs.ledger(costs.place(cell))  # a damaged one is refused before the work
     device = choose(params.run)
     keep_freed_memory()
     prepared = Prepared.of(project, row.data)
@@ -59,10 +60,11 @@ def main(
     inputs = resolved.of_cell(project, cell)
     resolved.check(project, f"distill/{cell}", inputs)
     inputs |= {"settings": settings.model_dump(exclude={"sets"}), "data": prepared.checksum}
-    buffer = Buffer(Path(row.needs), device) if row.buffer else None
+    buffer, trained = Buffer(Path(row.needs), device) if row.buffer else None, None
     if buffer is not None:
         buffer.check(prepared.checksum, architecture.model_dump(mode="json"), settings.epochs or 0)
         inputs["experts"] = buffer.about
+        trained = costs.of(project.root, f"experts.{row.buffer}", buffer.about["seal"])
     store = Checkpoints(Path("data/checkpoints/distill") / cell, digest(inputs))
     real = Resident(prepared.train_images, prepared.train_labels, prepared.preprocessing, device)
     network = networks.build(architecture, prepared.channels, prepared.resolution, len(prepared.classes), device)
@@ -109,8 +111,11 @@ def main(
     if settings.scale != "one-hot":
         info["targets"] = settings.scale
     with new_folder(output) as folder:
-        sets.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
-    write_sealed(costs, total([meta["cost"] for _, meta in pieces]))
+        seal = sets.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
+    spent = total([meta["cost"] for _, meta in pieces])
+    if trained:
+        spent["experts"] = {"buffer": row.buffer, "seconds": trained.seconds}
+    costs.note(cell, seal, spent)
 
 
 def smaller(row: Row, settings: Cell, shape: Shape) -> str:
@@ -184,17 +189,17 @@ def budget(floats: int, prepared: Prepared, row: Row, settings: Distillation | S
     return stored
 
 
-def total(costs: list[dict[str, Any]]) -> dict[str, Any]:
+def total(each: list[dict[str, Any]]) -> dict[str, Any]:
     """The cost of all sets together."""
-    seconds, iterations = sum(c["seconds"] for c in costs), sum(c["iterations"] for c in costs)
-    return costs[-1] | {
+    seconds, iterations = sum(c["seconds"] for c in each), sum(c["iterations"] for c in each)
+    return each[-1] | {
         "seconds": round(seconds, 3),
         "iterations": iterations,
         "seconds_per_iteration": seconds / iterations if iterations else None,
-        "peak_memory_mb": max(c["peak_memory_mb"] for c in costs),
-        "resumed_at": [at for c in costs for at in c["resumed_at"]],
-        "sets": len(costs),
-        "device": ", ".join(sorted({c["device"] for c in costs})),
+        "peak_memory_mb": max(c["peak_memory_mb"] for c in each),
+        "resumed_at": [at for c in each for at in c["resumed_at"]],
+        "sets": len(each),
+        "device": ", ".join(sorted({c["device"] for c in each})),
     }
 
 

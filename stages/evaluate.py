@@ -23,12 +23,12 @@ from ddpipe.evaluation import Examination, TrainingSet, balanced, class_means, m
 from ddpipe.evaluation.trouble import check, explanation
 from ddpipe.files import hints
 from ddpipe.files.artifacts import digest, write_bytes, write_sealed
-from ddpipe.pipeline import resolved, results
-from ddpipe.pipeline.descriptions import set_file
+from ddpipe.pipeline import costs, resolved, results
+from ddpipe.pipeline.descriptions import Result, set_file
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams
 from ddpipe.report.pictures import image_grid
-from ddpipe.settings import Cell, Row
+from ddpipe.settings import Cell
 from ddpipe.training.together import regroup
 from stages import claim, key_of, run_command
 
@@ -41,7 +41,8 @@ def main(
     """Train networks from scratch on every set of a cell and test them, as EVALUATION says.
 
     Writes data/results/<dataset>/<cell>.<network>.<protocol>.json with every single accuracy and, for the row's own
-    network and protocol, a picture of set 0 and the loss curves. Finished networks are kept if the stage is killed.
+    network and protocol, a picture of set 0 and the loss curves; into data/costs what that cost. Finished networks are
+    kept, and accuracies of the very same sets, network and protocol are not measured again.
     """
     project, key = config.load(), key_of("evaluate", "further", address=evaluation)
     params, further = project.params, project.evaluations.get(key)
@@ -51,9 +52,10 @@ def main(
     rules, architecture = project.protocol(protocol, row.dataset), project.network(network)
     (name, numbers), place = resolved.of_evaluation(project, key), Path("data/results") / row.dataset
     pictures = [] if further else [place / f"{cell}.png", place / f"{cell}.loss.csv"]
-    reads = ["resolve", f"prepare@{row.data}", f"distill@{cell}"]
-    claim(f"evaluate@{name}", [place / f"{name}.json", *pictures], reads)
+    outputs, reads = [place / f"{name}.json", *pictures], ["resolve", f"prepare@{row.data}", f"distill@{cell}"]
+    claim(f"evaluate@{name}", [*outputs, costs.place(name)], reads)
     resolved.check(project, f"evaluate/{name}", numbers)
+    costs.ledger(costs.place(name))  # a damaged one is refused before the work
     device = choose(params.run)
     keep_freed_memory()
     prepared, found = Prepared.of(project, row.data), Distilled.open(Path("data/distilled") / cell)
@@ -71,7 +73,9 @@ def main(
     inputs = {"seed": params.seed, "protocol": rules.model_dump(exclude={"networks", "sets"})}
     inputs |= {"network": architecture.model_dump(), "data": prepared.checksum}
     digests = [digest(inputs | {"set": found.about.files[set_file(number)]}) for number in range(counted)]
-    stores = [Checkpoints(Path("data/checkpoints/evaluate") / name / str(i), each) for i, each in enumerate(digests)]
+    folder = Path("data/checkpoints/evaluate") / name  # numbers tried before keep their networks: they may come back
+    stores = [Checkpoints(folder / f"{i}-{each[:12]}", each) for i, each in enumerate(digests)]
+    known = measured(project, config.ResultKey(cell, network, protocol, outputs[0]), digests, rules.networks)
 
     def measure(number: int, data: TrainingSet, group: list[int]) -> list[dict[str, Any]]:
         """Accuracies and cost of the networks `group` on set `number`."""
@@ -92,6 +96,8 @@ def main(
     # earlier versions kept no accuracies of classes: such a network is made again
     pieces = [[piece[1] if piece and "per_class" in piece[1] else {} for piece in row] for row in kept]
     work = [regroup([piece.get("group", []) for piece in row], params.run.together) for row in pieces]
+    if known:
+        pieces, work = [[{"accuracy": value} for value in row] for row in known.accuracies], [([], [])] * counted
     finished = len(stores) * rules.networks - sum(len(left) for left, _ in work)
     for number in (number for number, (left, _) in enumerate(work) if left):
         tensors, where = found.tensors(number, prepared), f"set {number} of {cell}"
@@ -119,27 +125,44 @@ def main(
                     pieces[number][student] = piece
 
     accuracies = [[piece["accuracy"] for piece in row] for row in pieces]
-    costs = [piece["cost"] for row in pieces for piece in row]
     mean, std = mean_and_std(accuracies)
-    seconds = sum(cost["seconds"] for cost in costs)
     beside: dict[str, bytes] = {}
     if not further:
         beside[f"{cell}.png"] = picture(load(found.folder, 0), params.report.images_per_class)
         beside[f"{cell}.loss.csv"] = loss_curves(found).encode()
     for file, content in beside.items():
         write_bytes(place / file, content)
-    identity = row.model_dump(include={"method", "recipe", "dataset", "data", "ipc"})
-    measured = {"accuracies": accuracies, "n": len(costs), "mean": mean, "std": std}
-    classes = class_means([piece["per_class"] for row in pieces for piece in row])
-    measured |= {"balanced": balanced(classes), "per_class": classes}
-    counts = {"sets": counted, "networks": rules.networks, "budget": found.about.budget.model_dump(exclude_unset=True)}
-    spent = {"seconds": round(seconds, 3), "seconds_per_network": round(seconds / len(costs), 4)}
-    spent |= {"peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs), "cost": distillation_cost(cell, row)}
-    origin = {"overrides": project.overrides(cell), "base": params.methods[row.method].get("base")}
-    origin |= {"protocol_digest": digest(inputs["protocol"]), "seed": params.seed}
-    origin |= {"files": {file: hashlib.sha256(content).hexdigest() for file, content in beside.items()}}
-    keys = {"cell": cell, "network": network, "protocol": protocol}
-    write_sealed(place / f"{name}.json", costs[-1] | identity | keys | measured | counts | spent | origin)
+    classes = known.per_class if known else class_means([piece["per_class"] for row in pieces for piece in row])
+    result = row.model_dump(include={"method", "recipe", "dataset", "data", "ipc"})
+    result |= {"cell": cell, "network": network, "protocol": protocol}
+    result |= {"accuracies": accuracies, "n": counted * rules.networks, "mean": mean, "std": std}
+    result |= {"balanced": balanced(classes), "per_class": classes}
+    result |= {"sets": counted, "networks": rules.networks, "budget": found.about.budget.model_dump(exclude_unset=True)}
+    result |= {"overrides": project.overrides(cell), "base": params.methods[row.method].get("base")}
+    result |= {"protocol_digest": digest(inputs["protocol"]), "seed": params.seed, "fingerprints": digests}
+    result |= {"files": {file: hashlib.sha256(content).hexdigest() for file, content in beside.items()}}
+    seal = write_sealed(outputs[0], result)
+    if not known:
+        spent = total([piece["cost"] for row in pieces for piece in row])
+        distilling = costs.of(project.root, cell, found.about.seal)  # null where it is not at hand
+        spent["distillation"] = distilling and distilling.model_dump(mode="json", exclude_unset=True)
+        costs.note(name, seal, spent)
+
+
+def measured(project: Config, key: config.ResultKey, digests: list[str], networks: int) -> Result | None:
+    """The result that lies there already, if it says all that is to be measured: DVC may have lost its own record."""
+    try:
+        found = results.read(project, key)
+    except UserError:  # damaged, or of another evaluation
+        return None
+    return found if found and (list(found.fingerprints), found.networks) == (digests, networks) else None
+
+
+def total(each: list[dict[str, Any]]) -> dict[str, Any]:
+    """The cost of all networks together."""
+    seconds = sum(cost["seconds"] for cost in each)
+    spent = {"seconds": round(seconds, 3), "seconds_per_network": round(seconds / len(each), 4)}
+    return each[-1] | spent | {"peak_memory_mb": max(cost["peak_memory_mb"] for cost in each)}
 
 
 def check_cell(found: Distilled, project: Config, cell: str) -> None:
@@ -159,21 +182,6 @@ def check_cell(found: Distilled, project: Config, cell: str) -> None:
 
 def remake(cell: str) -> str:
     return f"run `dvc repro distill@{cell}`"
-
-
-def distillation_cost(cell: str, row: Row) -> dict[str, Any] | None:
-    """What the distillation cost, beside what its experts did, which serve other cells too.
-
-    Null where the files are not at hand: they are no dependencies, as they differ from machine to machine.
-    """
-    paths = (Path("data/costs") / f"{name}.json" for name in (cell, f"experts.{row.buffer}"))
-    cost, trained = (results.cost(path) for path in paths)
-    if cost is None:
-        return None
-    spent = cost.model_dump(mode="json", exclude_unset=True, exclude={"seal"})
-    if row.buffer and trained:
-        spent["experts"] = {"buffer": row.buffer, "seconds": trained.seconds}
-    return spent
 
 
 def picture(chosen: DistilledSet, images_per_class: int) -> bytes:

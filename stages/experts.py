@@ -23,8 +23,8 @@ from ddpipe.errors import UserError, out_of_memory
 from ddpipe.experts.buffer import Snapshots, Stored, holds, write_about
 from ddpipe.experts.recording import Recording, snapshots_after
 from ddpipe.experts.training import Cohort, real_batches
-from ddpipe.files.artifacts import digest, new_folder, write_sealed
-from ddpipe.pipeline import resolved
+from ddpipe.files.artifacts import digest, new_folder
+from ddpipe.pipeline import costs, resolved
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams
 from ddpipe.settings import Experts, Run
@@ -41,19 +41,20 @@ MOST = 32  # of them that are tried at once
 def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in params.yaml")]) -> None:
     """Train the networks of BUFFER on its real data: trajectories to imitate, and features for herding and K-Center.
 
-    Writes data/experts/BUFFER (<number>.safetensors with `snapshots` (S, P), and experts.json; bit-reproducible) and
-    data/costs/experts.BUFFER.json (seconds of all networks, memory, device). Finished networks are kept in
-    data/checkpoints (the same files by another name, where the file system has hard links), so that raising `networks`
-    trains only the new ones. `run.together` of them are trained at once, on a GPU as many as a trial finds fastest, and
-    checkpointed at the end of a pass, one every `run.checkpoint_seconds`.
+    Writes data/experts/BUFFER (<number>.safetensors with `snapshots` (S, P), and experts.json; bit-reproducible), and
+    into data/costs/experts.BUFFER.json what it cost (seconds of all networks, memory, device). Finished networks are
+    kept in data/checkpoints (the same files by another name, where the file system has hard links), so that raising
+    `networks` trains only the new ones. `run.together` of them are trained at once, on a GPU as many as a trial finds
+    fastest, and checkpointed at the end of a pass, one every `run.checkpoint_seconds`.
     """
     project, buffer = config.load(), key_of("experts", address=buffer)
     params = project.params
     if buffer not in params.experts:
         raise UserError(f"experts.{buffer}: no such entry in params.yaml{did_you_mean(buffer, list(params.experts))}")
     settings = params.experts[buffer]
-    output, spent = Path("data/experts") / buffer, Path("data/costs") / f"experts.{buffer}.json"
-    claim(f"experts@{buffer}", [output, spent], ["resolve", f"prepare@{settings.data}"])
+    output, ledger = Path("data/experts") / buffer, f"experts.{buffer}"
+    claim(f"experts@{buffer}", [output, costs.place(ledger)], ["resolve", f"prepare@{settings.data}"])
+    costs.ledger(costs.place(ledger))  # a damaged one is refused before the work
     name, device = f"experts@{buffer}", choose(params.run)
     keep_freed_memory()
     prepared = Prepared.of(project, settings.data)
@@ -108,8 +109,8 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     with new_folder(output) as folder:
         for number in range(settings.networks):
             link(array(store, number), folder / f"{number}.safetensors")
-        write_about(folder, about | inputs, stored)
-    write_sealed(spent, total_cost([piece["cost"] for piece in pieces]))
+        seal = write_about(folder, about | inputs, stored)
+    costs.note(ledger, seal, total_cost([piece["cost"] for piece in pieces]))
 
 
 @contextlib.contextmanager
@@ -205,13 +206,13 @@ def train(
     store.remove(PARTIAL)
 
 
-def total_cost(costs: list[dict[str, Any]]) -> dict[str, Any]:
+def total_cost(each: list[dict[str, Any]]) -> dict[str, Any]:
     """The cost of all networks together, whenever they were trained."""
-    return costs[-1] | {
-        "networks": len(costs),
-        "seconds": round(sum(cost["seconds"] for cost in costs), 3),
-        "peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs),
-        "device": ", ".join(sorted({cost["device"] for cost in costs})),
+    return each[-1] | {
+        "networks": len(each),
+        "seconds": round(sum(cost["seconds"] for cost in each), 3),
+        "peak_memory_mb": max(cost["peak_memory_mb"] for cost in each),
+        "device": ", ".join(sorted({cost["device"] for cost in each})),
     }
 
 

@@ -1,4 +1,4 @@
-"""Tables and figures of one dataset: data/results/<dataset> and data/published -> reports/<dataset>."""
+"""Tables and figures of one dataset: data/results/<dataset> and data/published -> reports/<dataset>, data/metrics."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from ddpipe.config import load
-from ddpipe.files.artifacts import new_folder, write_bytes, write_text
+from ddpipe.files.artifacts import new_folder, write_bytes, write_json, write_text
 from ddpipe.report import figures, tables
 from ddpipe.report.drawings import draw
-from ddpipe.report.frame import collect, losses
+from ddpipe.report.frame import collect, losses, metrics
 from ddpipe.report.pictures import stored
 from stages import claim, key_of, run_command, settled
 
@@ -21,13 +21,14 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     data/results/DATASET; a cell without a result is printed as missing.
 
     Writes table.md, table.csv, table.tex, cells.csv (every evaluation with n,
-    std, seconds and memory), accuracy.csv and loss.csv (for `dvc plots`),
+    std, seconds and memory), accuracy.csv and loss.csv (what figures show),
     the figures that have something to show, and a picture of each set under
-    images/.
+    images/; and data/metrics/DATASET, of which `dvc metrics` and
+    `dvc exp show` speak: a file a method with the means by IPC.
     """
     config, dataset = load(), key_of("report", address=dataset)
-    output = Path("reports") / dataset
-    claim(f"report@{dataset}", [output])
+    output, means = Path("reports") / dataset, Path("data/metrics") / dataset
+    claim(f"report@{dataset}", [output, means])
     settled(config, dataset)
     frame = collect(config, dataset)
     curves = losses(config, frame)
@@ -47,6 +48,9 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
         for cell in own["cell"]:
             if (png := stored(config, cell)) is not None:
                 write_bytes(folder / "images" / f"{cell}.png", png)
+    with new_folder(means) as folder:
+        for name, entry in metrics(frame).items():
+            write_json(folder / f"{name}.json", entry)
     print(f"{len(own)} of {int(frame['main'].sum())} cells have a result: reports/{dataset}/table.md")
 
 

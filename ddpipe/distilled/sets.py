@@ -37,8 +37,8 @@ LEARNED = {
 TOLERANCE = 1e-3  # of the sum of targets
 
 
-def write(folder: Path, info: dict[str, Any], preprocessing: Preprocessing, sets: list[dict[str, Tensor]]) -> None:
-    """Write a distilled folder.
+def write(folder: Path, info: dict[str, Any], preprocessing: Preprocessing, sets: list[dict[str, Tensor]]) -> str:
+    """Write a distilled folder; the seal of all that it says.
 
     Args:
         info: what distilled.json says of the cell and the data (`descriptions.Distilled`), with `targets` and `hints`
@@ -57,7 +57,9 @@ def write(folder: Path, info: dict[str, Any], preprocessing: Preprocessing, sets
             raise UserError(f"set {number} cannot be used: {error}; lower the learning rates under `outer`") from error
         write_tensors(folder / set_file(number), tensors)
     files = {name: file_digest(folder / name) for name in (FITTED, *map(set_file, range(len(sets))))}
-    write_sealed(folder / ABOUT, info | {"preprocessing": preprocessing.to_json(), "sets": len(sets), "files": files})
+    return write_sealed(
+        folder / ABOUT, info | {"preprocessing": preprocessing.to_json(), "sets": len(sets), "files": files}
+    )
 
 
 @dataclass(frozen=True)

@@ -126,9 +126,9 @@ class About(BaseModel):
     snapshots: Stored
 
 
-def write_about(folder: Path, about: dict[str, Any], stored: Stored) -> None:
-    """Write experts.json: `about`, and how the files beside it look."""
-    write_sealed(folder / "experts.json", about | {"snapshots": stored.model_dump(mode="json")})
+def write_about(folder: Path, about: dict[str, Any], stored: Stored) -> str:
+    """Write experts.json: `about`, and how the files beside it look; the seal of all that."""
+    return write_sealed(folder / "experts.json", about | {"snapshots": stored.model_dump(mode="json")})
 
 
 class Buffer:

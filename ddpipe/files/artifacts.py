@@ -110,9 +110,11 @@ def _refuse_deep(value: Any) -> None:
         raise RecursionError
 
 
-def write_sealed(path: Path, value: dict[str, Any]) -> None:
-    """`write_json` of a mapping, with the digest of all that it says under "seal"."""
-    write_json(path, value | {"seal": digest(value)})
+def write_sealed(path: Path, value: dict[str, Any]) -> str:
+    """`write_json` of a mapping, with the digest of all that it says under "seal"; this digest."""
+    seal = digest(value)
+    write_json(path, value | {"seal": seal})
+    return seal
 
 
 def read_sealed(path: Path) -> dict[str, Any]:

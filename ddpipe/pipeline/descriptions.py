@@ -1,8 +1,8 @@
 """What the JSON files between the stages say, a class each, and the one reader of them all; no torch here.
 
 Prepared data and distilled sets are sealed: not a word of their descriptions changes unnoticed, and the digests in them
-cover the tensors beside. Results and costs outlive the version that wrote them (results lie in git): early ones carry
-no seal, and are held to what they say about themselves.
+cover the tensors beside. Results outlive the version that wrote them (they lie in git): early ones carry no seal, and
+are held to what they say about themselves.
 """
 
 import math
@@ -128,19 +128,30 @@ class ExpertsCost(Kept):
 
 
 class Cost(Kept):
-    """What a cell's sets, or a buffer, cost."""
+    """What a cell's sets, a buffer or an evaluation cost."""
 
     seconds: Amount
     peak_memory_mb: Amount = 0.0
     iterations: Natural | None = None
     seconds_per_iteration: Amount | None = None
     device: str = ""
-    experts: ExpertsCost | None = None
+    versions: dict[str, str] = {}
+    experts: ExpertsCost | None = None  # whose networks a cell's sets used
+    distillation: "Cost | None" = None  # of the sets that an evaluation measured
+
+
+class Costs(Settings):
+    """A ledger of ddpipe/pipeline/costs.py, by the seals of the outputs."""
+
+    costs: dict[Sha256, Cost]
+    seal: Sha256
 
 
 class Result(Kept):
-    """Accuracies in percent of n = sets x networks networks; `files` has the SHA-256 of those beside it, if any.
+    """Accuracies in percent of n = sets x networks networks.
 
+    `files` has the SHA-256 of those beside it, if any; `fingerprints`, of each set, all on which its row of accuracies
+    depends: who would measure the same takes them from here.
     per_class: of the test images of each class, in their order, the mean over networks; None where there are none.
     balanced: the mean of these. Early results have neither.
     """
@@ -160,13 +171,10 @@ class Result(Kept):
     sets: PositiveInt
     networks: PositiveInt
     budget: Budget
-    seconds: Amount
-    peak_memory_mb: Amount
-    device: str
-    versions: dict[str, str]
     overrides: dict[str, Any]
-    cost: Cost | None
     files: dict[str, Sha256] = {}
+    fingerprints: tuple[Sha256, ...] = ()
+    seal: Sha256 | None = None
 
     @model_validator(mode="after")
     def consistent(self) -> "Result":
@@ -189,7 +197,7 @@ class Result(Kept):
 
 
 def read(path: Path, kind: type[Kind], mend: str | None = None) -> Kind:
-    """What the file at `path` says; a seal is demanded where `kind` has one, and held against the rest where it is.
+    """What the file at `path` says; a seal is demanded where `kind` does, and held against the rest where it is.
 
     Args:
         mend: what to do about a damaged file; left out, what `artifacts.mend` says.
@@ -199,7 +207,8 @@ def read(path: Path, kind: type[Kind], mend: str | None = None) -> Kind:
     """
     mend = mend or artifacts.mend(path)
     value = artifacts.read_json(path, mend)
-    if "seal" in kind.model_fields or isinstance(value, dict) and "seal" in value:
+    sealed = kind.model_fields.get("seal")
+    if sealed and sealed.is_required() or isinstance(value, dict) and "seal" in value:
         artifacts.check_seal(path, value, mend)
     try:
         return validate(kind, value, "")

@@ -81,7 +81,7 @@ def files(config: Config) -> Iterator[Orphan]:
 def folders(root: Path) -> Iterator[Path]:
     """Where stages put things, unless a link leads out of the project."""
     data = root / "data"
-    known = [data / name for name in (*MARKS, "costs")]
+    known = [data / name for name in (*MARKS, "costs", "metrics")]
     for parent in (data / "results", root / lock.CHECKPOINTS):
         known += sorted(parent.iterdir()) if parent.is_dir() else []
     for folder in (*known, root / "reports"):
@@ -97,6 +97,10 @@ def owner_of(config: Config, path: Path) -> str | None:
         case ["data", ("prepared" | "overview" | "experts" | "distilled") as table]:
             whole = not path.exists() or (path / MARKS[table]).is_file()
             return f"{STAGES[table]}@{name}" if whole else None
+        case ["data", "metrics"] if path.is_dir():
+            return f"report@{name}"
+        case ["data", "costs"] if kind == "json" and stem.count(".") == 2:
+            return f"evaluate@{stem}"
         case ["data", "costs"] if kind == "json":
             return stem.replace(".", "@", 1) if stem.startswith("experts.") else f"distill@{stem}"
         case ["data", "results", _] if kind == "json" and stem.count(".") == 2:

@@ -1,17 +1,15 @@
-"""The one reader of data/results and data/costs, for the report, the page and `ddpipe explain`; no torch, no pandas."""
+"""The one reader of data/results, for the report, the page and `ddpipe explain`; no torch, no pandas."""
 
 import csv
 import hashlib
 import io
 import math
-from pathlib import Path
 
 from ddpipe.config import Config, ResultKey
 from ddpipe.errors import UserError
-from ddpipe.files import artifacts
 from ddpipe.files.regular import inside
 from ddpipe.pipeline import descriptions
-from ddpipe.pipeline.descriptions import Cost, Result
+from ddpipe.pipeline.descriptions import Result
 
 HEADER = ["set", "iteration", "loss"]  # of a loss curve
 
@@ -83,10 +81,3 @@ def losses(config: Config, cell: str) -> list[tuple[int, int, float]]:
 
 def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def cost(path: Path) -> Cost | None:
-    """What a cell or a buffer cost; None where the file is not at hand: such files are no dependencies of a result."""
-    if not path.exists():
-        return None
-    return descriptions.read(path, Cost, f"{artifacts.mend(path)}, or delete it: the result then says no cost")

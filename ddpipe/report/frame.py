@@ -8,7 +8,7 @@ import pandas as pd
 
 from ddpipe.config import Config, ResultKey, did_you_mean, results_of
 from ddpipe.errors import UserError
-from ddpipe.pipeline import results
+from ddpipe.pipeline import costs, results
 from ddpipe.pipeline.descriptions import Cost, Result
 from ddpipe.report import published
 from ddpipe.report.matching import survey_network
@@ -91,7 +91,7 @@ def _row(
         "main": main,
         "distilled": config.resolved(key.cell).kind == "distillation",
     }
-    measured = _measured(results.read(config, key))
+    measured = _measured(config, results.read(config, key))
     overrides = measured.pop("overrides", config.overrides(key.cell))
     found |= measured | {"as_published": not overrides and base is None}
     found["survey_network"] = survey_network(config, key)
@@ -107,12 +107,15 @@ def _row(
     }
 
 
-def _measured(result: Result | None) -> dict[str, Any]:
+def _measured(config: Config, result: Result | None) -> dict[str, Any]:
     """The measured columns of one result, and the overrides it ran with; NaN and no overrides without one."""
     columns = ("mean", "std", "n", "sets", "networks", "floats", "worth", *COST, "eval_seconds", "peak_memory_mb")
     if result is None:
         return dict.fromkeys(columns, NAN) | {"device": "", "versions": "", "experts": ""}
-    cost = result.cost or Cost.model_construct(seconds=NAN)
+    unknown = Cost.model_construct(seconds=NAN, peak_memory_mb=NAN)
+    name = f"{result.cell}.{result.network}.{result.protocol}"
+    spent = (result.seal and costs.of(config.root, name, result.seal)) or unknown
+    cost = spent.distillation or unknown
     return {
         "mean": result.mean,
         "std": result.std if result.n > 1 else NAN,  # one accuracy has no spread to speak of
@@ -126,16 +129,32 @@ def _measured(result: Result | None) -> dict[str, Any]:
         "seconds_per_iteration": _number(cost.seconds_per_iteration),
         "experts": cost.experts.buffer if cost.experts else "",
         "experts_seconds": cost.experts.seconds if cost.experts else NAN,
-        "eval_seconds": result.seconds,
-        "peak_memory_mb": max(result.peak_memory_mb, cost.peak_memory_mb),
-        "device": " / ".join(dict.fromkeys(filter(None, (cost.device, result.device)))),
-        "versions": ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items())),
+        "eval_seconds": spent.seconds,
+        "peak_memory_mb": np.fmax(spent.peak_memory_mb, cost.peak_memory_mb),  # of those that are known
+        "device": " / ".join(dict.fromkeys(filter(None, (cost.device, spent.device)))),
+        "versions": ", ".join(f"{name} {version}" for name, version in sorted(spent.versions.items())),
         "overrides": result.overrides,
     }
 
 
 def _number(value: float | None) -> float:
     return NAN if value is None else float(value)
+
+
+def metrics(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+    """Mean and std by name and IPC, for `dvc metrics`: a name is a line of its table, an IPC two columns.
+
+    A name is the method, with network and protocol where they are not those of the row, or several rows of the method
+    have one IPC; and at last the row's own name in place of the method's.
+    """
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for _, row in frame[frame["mean"].notna()].iterrows():
+        behind = f".{row['network']}.{row['protocol']}"
+        names = [row["method"], row["method"] + behind, row["cell"] + behind][not row["main"] :]
+        name = next(name for name in names if row["ipc"] not in found.get(name, {}))
+        numbers = {key: round(row[key], 2) for key in ("mean", "std") if not math.isnan(row[key])}
+        found.setdefault(name, {})[row["ipc"]] = numbers
+    return found
 
 
 POINTS = 100  # of a loss curve: enough for a figure, small enough for git

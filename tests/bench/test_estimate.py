@@ -23,6 +23,7 @@ from ddpipe.planning.calls import Bench
 from ddpipe.planning.estimate import STAGES, demands, estimate
 from ddpipe.planning.steps import RUNS, Step
 from stages import distill, evaluate, experts, prepare
+from tests.tracked import TRACKED
 
 ROOT = Path(__file__).parents[2]
 FACTOR = 2.0
@@ -66,7 +67,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
     (root / "ddpipe").symlink_to(ROOT / "ddpipe")
     images(root / "data/raw/grey28.npz", (28, 28), 1280, 500)
     images(root / "data/raw/colour32.npz", (32, 32, 3), 1280, 200)
-    params = config.read_yaml(ROOT / "params.yaml")
+    params = config.read_yaml(TRACKED / "params.yaml")
     params["run"] = {"device": "cpu", "threads": 1}
     params["datasets"] |= {
         name: {"source": "npz", "path": str(root / f"data/raw/{name}.npz"), "flip": True}

@@ -6,9 +6,10 @@ import pytest
 
 from ddpipe import config, settings
 from tests.contracts.compositions import advanced, run_of
+from tests.tracked import TRACKED
 
 ROOT = Path(__file__).parents[2]
-RECIPES = config.load(ROOT).recipes
+RECIPES = config.load(TRACKED).recipes
 CELLS = [
     (name, cell, ipc)
     for name, recipe in RECIPES.items()
@@ -43,7 +44,7 @@ def smaller(chosen: settings.Distillation) -> settings.Distillation:
 
 
 def test_every_row_of_the_grid_resolves_to_a_cell_of_its_recipe():
-    project = config.load(ROOT)
+    project = config.load(TRACKED)
     for cell, row in project.rows.items():
         assert row.cell in project.recipes[row.recipe].cells
         assert project.resolved(cell).kind in ("distillation", "selection")

@@ -13,8 +13,17 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
+from tests.tracked import TRACKED
+
 SOURCE = Path(__file__).parents[2]
-REMADE = ("dvc.lock", "data/results/", "reports/", "tests/")  # what a clone makes anew or does not need
+REMADE = (
+    "dvc.lock",
+    "data/results/",
+    "data/costs/",
+    "data/metrics/",
+    "reports/",
+    "tests/",
+)  # what a clone makes anew or does not need
 CELLS = ("random-digits-1", "herding-digits-1", "dm-digits-1", "dm-digits-10", "dc-digits-1")  # what a clone runs
 NEVER_RUN = "dm-mnist-1"  # a row of the grid that nobody has computed
 
@@ -108,13 +117,16 @@ def folder_bytes(folder: Path) -> dict[str, bytes]:
 
 
 def clone(root: Path, home: Path, change: Callable[[Project], None] | None = None) -> Project:
-    """The working tree (uncommitted work too) with the numbers of `change` (`shrink`), committed to git of its own."""
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for name in filter(None, subprocess.run(listed, cwd=SOURCE, check=True, capture_output=True).stdout.split(b"\0")):
-        path = name.decode()
-        if not path.startswith(REMADE) and (SOURCE / path).is_file():
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(SOURCE / path, root / path)
+    """The code as it lies here (uncommitted work too) and all else as git has it, with the numbers of `change`
+    (`shrink`), committed to git of its own."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.py"]
+    code = subprocess.run(listed, cwd=SOURCE, check=True, capture_output=True).stdout.decode().split("\0")
+    rest = [str(path.relative_to(TRACKED)) for path in TRACKED.rglob("*") if path.is_file()]
+    for source, paths in ((TRACKED, rest), (SOURCE, filter(None, code))):
+        for path in paths:
+            if not path.startswith(REMADE) and (source / path).is_file():
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source / path, root / path)
     home.mkdir(exist_ok=True)
     (home / ".gitconfig").write_text("[user]\n name = test\n email = test@localhost\n[init]\n defaultBranch = main\n")
     project = Project(root, home)

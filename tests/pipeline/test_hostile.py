@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests.pipeline.project import SOURCE, Project, clone, folder_bytes
+from tests.pipeline.project import Project, clone, folder_bytes
+from tests.tracked import TRACKED
 
 RUN = "echo >marker; cd ..; echo >marker"
 KEYS = (
@@ -74,7 +75,7 @@ def test_a_key_is_no_command(fresh: Project) -> None:
 
 
 def test_no_command_is_put_together() -> None:
-    with open(SOURCE / "dvc.yaml") as file:
+    with open(TRACKED / "dvc.yaml") as file:
         stages = YAML(typ="safe").load(file)["stages"]
     commands = {name: stage.get("do", stage)["cmd"] for name, stage in stages.items()}
     assert len(commands) == 8

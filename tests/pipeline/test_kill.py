@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from tests.pipeline.project import SOURCE, Project, folder_bytes
+from tests.pipeline.project import Project, folder_bytes
+from tests.tracked import TRACKED
 
 SETS = 2
 STEPS = 21  # of an expert in a pass over digits
@@ -114,7 +115,7 @@ def set_up(project: Project, case: Case) -> None:
         if case.stage == "distill":
             method = case.key.split("-")[0]
             params["methods"][method] = case.numbers
-            row = YAML(typ="safe").load(SOURCE / f"ddpipe/methods/{method}.yaml")["grid"][case.key]
+            row = YAML(typ="safe").load(TRACKED / f"ddpipe/methods/{method}.yaml")["grid"][case.key]
             needs = row["needs"].removeprefix("data/experts/")
             with project.recipe(method) as recipe:
                 recipe["grid"].setdefault(case.key, row)

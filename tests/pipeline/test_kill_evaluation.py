@@ -14,7 +14,7 @@ from tests.pipeline.project import Project
 
 CELL, NETWORKS, EPOCHS = "dm-digits-1", 4, 40
 RESULT = f"data/results/digits/{CELL}.convnet2_w16.short.json"
-KEPT = f"data/checkpoints/evaluate/{CELL}.convnet2_w16.short/0"
+KEPT = f"data/checkpoints/evaluate/{CELL}.convnet2_w16.short"
 
 
 def set_up(project: Project, together: int) -> None:
@@ -31,7 +31,7 @@ def accuracies(project: Project) -> list[list[float]]:
 
 def finished_networks(project: Project) -> dict[Path, int]:
     """Each kept network and when it was written."""
-    return {path: path.stat().st_mtime_ns for path in (project.root / KEPT).glob("[0-9].safetensors")}
+    return {path: path.stat().st_mtime_ns for path in (project.root / KEPT).glob("0-*/[0-9].safetensors")}
 
 
 @pytest.mark.parametrize("together", [1, pytest.param(2, marks=pytest.mark.slow)])

@@ -185,7 +185,7 @@ def test_it_is_checked_planned_explained_and_run(extended: Project) -> None:
 
 
 def test_the_contract_suite_tries_it_unasked(extended: Project) -> None:
-    for path in ("tests/contexts.py", "tests/conftest.py", "tests/contracts"):
+    for path in ("tests/contexts.py", "tests/tracked.py", "tests/conftest.py", "tests/contracts"):
         source, place = SOURCE / path, extended.root / path
         place.parent.mkdir(exist_ok=True)
         shutil.copytree(source, place) if source.is_dir() else shutil.copy(source, place)

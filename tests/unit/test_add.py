@@ -9,7 +9,8 @@ from ruamel.yaml import YAML
 from ddpipe import config
 from ddpipe.files.insert import insert
 from ddpipe.planning.add import add
-from tests.unit.small_project import ROOT, Project
+from tests.tracked import TRACKED
+from tests.unit.small_project import Project
 
 Output = pytest.CaptureFixture[str]
 LEARNED = {"mtt": {"name": "trajectory", "steps": 2, "lr": 0.01, "smallest_lr": 0.001, "gradient": "exact"}}
@@ -105,9 +106,9 @@ def test_a_method_of_that_name_with_other_numbers(project: Project, capsys: Outp
 def desk(tmp_path: Path) -> Path:
     """The project's own params.yaml and recipes, without data."""
     for name in ("params.yaml", "dvc.yaml"):
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+        (tmp_path / name).write_bytes((TRACKED / name).read_bytes())
     (tmp_path / "ddpipe").mkdir()
-    (tmp_path / "ddpipe/methods").symlink_to(ROOT / "ddpipe/methods")
+    (tmp_path / "ddpipe/methods").symlink_to(TRACKED / "ddpipe/methods")
     return tmp_path
 
 

@@ -21,7 +21,8 @@ from ddpipe.datasets.readers import digits
 from ddpipe.errors import UserError
 from ddpipe.randomness import generator
 from ddpipe.settings import strategy
-from tests.unit.small_project import ROOT, Project, arrays
+from tests.tracked import TRACKED
+from tests.unit.small_project import Project, arrays
 
 NORMS: tuple[Literal["instance", "batch"], ...] = ("instance", "batch")
 BLOCKS: tuple[Literal["basic", "bottleneck"], ...] = ("basic", "bottleneck")
@@ -29,7 +30,7 @@ DOWNSAMPLING: tuple[Literal["stride", "avgpool"], ...] = ("stride", "avgpool")
 
 
 def test_the_project_itself() -> None:
-    assert problems(config.load(ROOT)) == []
+    assert problems(config.load(TRACKED)) == []
 
 
 def test_a_good_project(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,7 +43,7 @@ def test_it_does_not_load_torch() -> None:
         "from ddpipe import config; from ddpipe.checks import project; import ddpipe.planning.explain, sys; "
         "project.problems(config.load()); print(*sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", "-c", script], cwd=TRACKED, check=True, capture_output=True, text=True)
     assert "ddpipe.checks.project" in done.stdout.split() and "torch" not in done.stdout.split()
 
 

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from ddpipe import config, settings
 from ddpipe.checks import buffers, project
 from ddpipe.training import loop
-from tests.unit.small_project import ROOT
+from tests.tracked import TRACKED
 
 CELL, BUFFER = "ftd-digits-1", "digits-flat"
 SENTENCES = [
@@ -27,11 +27,11 @@ SENTENCES = [
 def root(tmp_path: Path) -> Path:
     """The project's own settings with the cells of FTD and herding alone, to be changed."""
     for file in ("params.yaml", "dvc.yaml"):
-        shutil.copy(ROOT / file, tmp_path / file)
+        shutil.copy(TRACKED / file, tmp_path / file)
     (tmp_path / "ddpipe/methods").mkdir(parents=True)
     for method in ("ftd", "herding"):
-        shutil.copy(ROOT / f"ddpipe/methods/{method}.yaml", tmp_path / "ddpipe/methods")
-    keys = YAML(typ="safe").load(ROOT / "params.yaml")["methods"]
+        shutil.copy(TRACKED / f"ddpipe/methods/{method}.yaml", tmp_path / "ddpipe/methods")
+    keys = YAML(typ="safe").load(TRACKED / "params.yaml")["methods"]
     methods = {key: numbers for key, numbers in keys.items() if key.partition("-")[0] in ("ftd", "herding")}
     change(tmp_path / "params.yaml", [], {"methods": methods, "grid": {}, "evaluations": {}})
     return tmp_path

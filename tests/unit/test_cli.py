@@ -12,6 +12,7 @@ import ddpipe
 from ddpipe import config
 from ddpipe.planning import explain
 from ddpipe.planning.explain import short
+from tests.tracked import TRACKED
 from tests.unit.small_project import ROOT, Project
 
 Output = pytest.CaptureFixture[str]
@@ -97,7 +98,7 @@ def test_explain_what_never_ran(project: Project, capsys: Output) -> None:
 
 
 def test_explain_every_cell_of_the_project() -> None:
-    found = config.load(ROOT)
+    found = config.load(TRACKED)
     for cell in found.rows:
         assert explain.cell(found, cell).startswith(f"{cell}: ")
 

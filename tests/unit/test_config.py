@@ -6,6 +6,7 @@ import pytest
 
 from ddpipe import config, mappings, settings
 from ddpipe.errors import UserError
+from tests.tracked import TRACKED
 from tests.unit.small_project import Project
 
 RECIPE = "ddpipe/methods/dm.yaml:dm"
@@ -154,7 +155,7 @@ def test_merge(base: dict, change: dict, merged: dict) -> None:
 
 
 def test_every_published_cell_resolves() -> None:
-    found = config.load(Path(__file__).parents[2])
+    found = config.load(TRACKED)
     for cell in found.rows:
         assert found.resolved(cell)
 

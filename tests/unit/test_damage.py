@@ -128,6 +128,9 @@ def test_a_growing_file_is_held_against_every_row(tmp_path: Path) -> None:
         assert not holds(path, (3, 5), "float32", DIGESTS[:2]), where
 
 
+RESULT = "data/results/tiny/dm-tiny-1.small.quick.json"
+
+
 class Stop(BaseException):
     pass
 
@@ -145,7 +148,7 @@ def stopping(made: Callable[..., None], after: int) -> Callable[..., None]:
 
 def numbers(project: Project) -> dict[str, object]:
     """All that the three stages say but their costs."""
-    result = read_json(project.root / "data/results/tiny/dm-tiny-1.small.quick.json")
+    result = read_json(project.root / RESULT)
     folders = [project.root / "data/experts/tiny", project.root / "data/distilled/dc-tiny-1"]
     files = {str(path): path.read_bytes() for folder in folders if folder.exists() for path in folder.iterdir()}
     return files | {"accuracies": result["accuracies"]}
@@ -189,7 +192,10 @@ def run_damaged(project: Project, file: Path, change: Callable[[bytes], bytes]) 
     shutil.rmtree(kept)
     shutil.copytree(project.root / "begun", kept)
     (kept / file).write_bytes(change((kept / file).read_bytes()))
+    (project.root / RESULT).unlink()  # or nothing would be measured again
     assert project.run(*STAGES[stage]) == 0
+    if stage != "evaluate":
+        assert project.run(*STAGES["evaluate"]) == 0
     return numbers(project)
 
 
@@ -230,6 +236,6 @@ def test_an_accuracy_in_a_checkpoint_is_not_believed(
         at = whole.index(b'\\"accuracy\\": ') + len(b'\\"accuracy\\": ')
         return whole[:at] + bytes([ord("9") if whole[at] != ord("9") else ord("1")]) + whole[at + 1 :]
 
-    file = next((project.root / "begun/evaluate/dm-tiny-1.small.quick/0").glob("0.safetensors"))
+    file = next((project.root / "begun/evaluate/dm-tiny-1.small.quick").glob("0-*/0.safetensors"))
     assert run_damaged(project, file.relative_to(project.root / "begun"), better) == undisturbed
     assert "0.safetensors is damaged" in capsys.readouterr().err

@@ -374,12 +374,12 @@ TABLE = [
     Bad("pipe for experts", pipe("data/experts/tiny/0.safetensors"), "distill herding-tiny-1", ("0.safetensors is no file",)),
     Bad("pipe for a set", pipe("data/distilled/dm-tiny-1/0.safetensors"), "evaluate dm-tiny-1", ("0.safetensors is no file",)),
     Bad("pipe for distilled.json", pipe("data/distilled/dm-tiny-1/distilled.json"), "export dm-tiny-1 out", ("distilled.json is no file",)),
-    Bad("pipe for a cost", pipe("data/costs/dm-tiny-1.json"), "evaluate dm-tiny-1", ("dm-tiny-1.json is no file",)),
+    Bad("pipe for a cost", pipe("data/costs/dm-tiny-1.json"), "distill dm-tiny-1", ("dm-tiny-1.json is no file",)),
     Bad("empty distilled.json", write("data/distilled/dm-tiny-1/distilled.json", "{}"), "evaluate dm-tiny-1", ("distilled.json", "distill@dm-tiny-1")),
     Bad("empty result", write("data/results/tiny/dm-tiny-1.small.quick.json", "{}"), "report tiny", ("dm-tiny-1.small.quick.json", "evaluate")),
     Bad("empty data.json", write("data/prepared/tiny/data.json", "[]"), "distill dm-tiny-1", ("data.json", "prepare@tiny")),
     Bad("empty data.json, check", write("data/prepared/tiny/data.json", "{}"), "check", ("data/prepared/tiny", "prepare@tiny")),
-    Bad("cut cost", cut("data/costs/dm-tiny-1.json"), "evaluate dm-tiny-1", ("data/costs/dm-tiny-1.json", "not valid JSON")),
+    Bad("cut cost", cut("data/costs/dm-tiny-1.small.quick.json"), "report tiny", ("data/costs/dm-tiny-1.small.quick.json", "not valid JSON", "or delete it")),
 ]  # fmt: skip
 
 

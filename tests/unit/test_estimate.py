@@ -13,7 +13,8 @@ from ddpipe.planning.estimate import Demand, Estimate, demands
 from ddpipe.planning.shapes import Data, Shape, data_of
 from ddpipe.planning.steps import AFTER, CACHED, RUNS, UP_TO_DATE, Step
 from ddpipe.settings.work import Cell, Operation, images
-from tests.unit.small_project import ROOT, Project
+from tests.tracked import TRACKED
+from tests.unit.small_project import Project
 
 CIFAR = Data(Shape(3, 32, 10), 50_000, 10_000)
 NETWORK = settings.ConvNet(kind="convnet")
@@ -170,7 +171,7 @@ def test_experts_and_a_process() -> None:
 
 
 def test_every_row_and_evaluation_of_the_project_is_counted() -> None:
-    project = config.load(ROOT)
+    project = config.load(TRACKED)
     steps = [Step(f"prepare@{key}", RUNS) for key in project.params.datasets]
     steps += [Step(f"experts@{key}", RUNS) for key in project.params.experts]
     steps += [Step(f"{group}@{key}", RUNS) for group in ("distill", "evaluate") for key in project.rows]
@@ -187,7 +188,7 @@ def test_every_row_and_evaluation_of_the_project_is_counted() -> None:
 
 
 def test_sizes_of_published_datasets(tmp_path: Path) -> None:
-    project = config.load(ROOT)
+    project = config.load(TRACKED)
     elsewhere = config.Config(tmp_path, project.params, {}, {}, {}, {})  # where nothing is prepared
     assert data_of(elsewhere, "cifar10") == CIFAR and CIFAR.per_class == 5000
     assert data_of(elsewhere, "cifar10-zca") == Data(CIFAR.shape, 50_000, 10_000, whitened=True)

@@ -1,13 +1,14 @@
 """The stage `evaluate`: groups of networks, what it keeps when one fails, and its errors."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from ddpipe.evaluation import Examination
-from ddpipe.files.artifacts import read_tensors, write_json
+from ddpipe.files.artifacts import read_tensors
 from tests.unit.small_project import Project, reseal
 
 CELL, RESULT = "dm-tiny-1", "data/results/tiny/dm-tiny-1.small.quick.json"
@@ -39,6 +40,12 @@ def result(project: Project) -> dict:
     return json.loads((project.root / RESULT).read_text())
 
 
+def kept(project: Project, student: int) -> Path:
+    """The piece of a network that was measured on set 0."""
+    [path] = (project.root / f"data/checkpoints/evaluate/{CELL}.small.quick").glob(f"0-*/{student}.safetensors")
+    return path
+
+
 def learn_step(project: Project, lr: float) -> None:
     """As if the step size had been learned with the set."""
     folder = project.root / f"data/distilled/{CELL}"
@@ -60,6 +67,7 @@ def test_networks_trained_together_are_those_trained_one_by_one(judged, trained)
     alone = result(judged)
     for path in (judged.root / "data/checkpoints/evaluate").rglob("*.safetensors"):
         path.unlink()
+    (judged.root / RESULT).unlink()
     judged.set("params.yaml", "run.together", 2)
     assert judged.run("evaluate", CELL) == 0
     assert trained == [[0], [1], [2], [0, 1], [2]]
@@ -73,7 +81,8 @@ def test_only_unfinished_networks_are_trained_again(judged, trained):
     assert judged.run("evaluate", CELL) == 0
     whole = result(judged)
     for student in (0, 1):
-        (judged.root / f"data/checkpoints/evaluate/{CELL}.small.quick/0/{student}.safetensors").unlink()
+        kept(judged, student).unlink()
+    (judged.root / RESULT).unlink()
     assert judged.run("evaluate", CELL) == 0
     assert trained == [[0, 1], [2], [0, 1]]
     assert result(judged)["accuracies"] == whole["accuracies"]
@@ -86,7 +95,7 @@ def test_a_group_that_lost_a_network_is_trained_again_as_a_whole(judged, trained
     judged.set("params.yaml", "run.together", 3)
     assert judged.run("evaluate", CELL) == 0
     whole = result(judged)
-    path = judged.root / f"data/checkpoints/evaluate/{CELL}.small.quick/0/1.safetensors"
+    path = kept(judged, 1)
     path.unlink() if lost == "removed" else path.write_bytes(path.read_bytes()[:-20])
     judged.set("params.yaml", f"{RULES}.networks", 7)
     assert judged.run("evaluate", CELL) == 0
@@ -97,7 +106,8 @@ def test_a_group_that_lost_a_network_is_trained_again_as_a_whole(judged, trained
 def test_a_smaller_group_than_before_is_what_was_asked_for(judged, trained):
     judged.set("params.yaml", "run.together", 3)
     assert judged.run("evaluate", CELL) == 0
-    (judged.root / f"data/checkpoints/evaluate/{CELL}.small.quick/0/1.safetensors").unlink()
+    kept(judged, 1).unlink()
+    (judged.root / RESULT).unlink()
     judged.set("params.yaml", "run.together", 2)
     assert judged.run("evaluate", CELL) == 0
     assert trained == [[0, 1, 2], [1]]
@@ -178,16 +188,64 @@ def test_an_augmentation_that_is_left_empty_names_its_evaluation(judged, capsys)
     assert f'{CELL}.small.quick: augment "flip" is empty' in refusal(judged, capsys)
 
 
+def spent(project: Project, cell: str = CELL) -> dict:
+    """What the result that lies there cost."""
+    name = f"{cell}.small.quick.json"
+    ledger, seen = (json.loads((project.root / f / name).read_text()) for f in ("data/costs", "data/results/tiny"))
+    return ledger["costs"][seen["seal"]]
+
+
 def test_the_experts_of_a_cell_stand_beside_its_cost(judged):
     """Not added: a buffer may serve several cells."""
     assert judged.run("evaluate", CELL) == 0
-    alone = result(judged)["cost"]
-    assert "experts" not in alone
-    judged.set("ddpipe/methods/dm.yaml", f"grid.{CELL}.needs", "data/experts/tiny")
-    path = judged.root / "data/costs/experts.tiny.json"
-    write_json(path, {"seconds": 12.5})
+    assert "experts" not in spent(judged)["distillation"]
+    assert judged.run("evaluate", "herding-tiny-1") == 0
+    trained = json.loads((judged.root / "data/experts/tiny/experts.json").read_text())["seal"]
+    experts = json.loads((judged.root / "data/costs/experts.tiny.json").read_text())["costs"][trained]
+    assert spent(judged, "herding-tiny-1")["distillation"]["experts"] == {
+        "buffer": "tiny",
+        "seconds": experts["seconds"],
+    }
+
+
+def test_seconds_lie_beside_the_results_and_are_noted_once(judged):
+    """Whatever the machine does: a second run, with nothing kept, changes no byte."""
     assert judged.run("evaluate", CELL) == 0
-    assert result(judged)["cost"] == alone | {"experts": {"buffer": "tiny", "seconds": 12.5}}
-    path.unlink()
+    before, cost = judged.outputs(), spent(judged)
+    assert cost["seconds"] > 0 and "CPU" in cost["device"] and cost["distillation"]["iterations"] == 3
+    shutil.rmtree(judged.root / "data/checkpoints")
+    (judged.root / RESULT).unlink()
+    assert judged.run("distill", CELL) == judged.run("evaluate", CELL) == 0
+    assert judged.outputs() == before
+
+
+def test_what_was_measured_is_not_measured_again(judged, trained):
+    """DVC may have lost its record, and the checkpoints may be gone; another set or another number is another thing."""
     assert judged.run("evaluate", CELL) == 0
-    assert result(judged)["cost"] == alone, "what they cost is not at hand"
+    before = judged.outputs()
+    shutil.rmtree(judged.root / "data/checkpoints")
+    assert judged.run("evaluate", CELL) == 0
+    assert trained == [[0], [1], [2]] and judged.outputs() == before
+    (judged.root / f"data/results/tiny/{CELL}.png").unlink()
+    assert judged.run("evaluate", CELL) == 0 and judged.outputs() == before
+    judged.set("params.yaml", f"{RULES}.lr", 0.02)
+    assert judged.run("evaluate", CELL) == 0
+    assert trained == [[0], [1], [2]] * 2 and judged.outputs() != before
+
+
+def test_a_number_that_comes_back_finds_its_networks(judged, trained):
+    """Sets and pictures come from DVC's cache then; DVC keeps no runs of stages whose outputs git has."""
+    assert judged.run("evaluate", CELL) == 0
+    before = result(judged)
+    for lr in (0.02, 0.01):
+        judged.set("params.yaml", f"{RULES}.lr", lr)
+        assert judged.run("evaluate", CELL) == 0
+    assert len(trained) == 6 and result(judged) == before
+
+
+def test_a_damaged_result_is_measured_again(judged, trained):
+    assert judged.run("evaluate", CELL) == 0
+    before, path = judged.outputs(), judged.root / RESULT
+    path.write_text(path.read_text().replace('"mean": ', '"mean": 1'))
+    assert judged.run("evaluate", CELL) == 0
+    assert judged.outputs() == before

@@ -13,14 +13,14 @@ FLIPS = 5  # a file
 NEXT = {  # folder of data/ -> the stages that read it, {} the cell to which a file belongs
     "prepared": ["distill random-tiny-1", "evaluate dm-tiny-1", "experts tiny"],
     "distilled": ["evaluate {}"],
-    "costs": ["evaluate {}"],
+    "costs": ["evaluate {}", "report tiny"],
     "results": ["report tiny", "page"],
 }
 
 
 @pytest.fixture(scope="module")
 def shared(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """With its checkpoints: the stages give equal bytes again, seconds included."""
+    """With its checkpoints and costs: the stages give equal bytes again, seconds included."""
     root = tmp_path_factory.mktemp("flips") / "project"
     shutil.copytree(finished_project, root)
     project = Project(root)

@@ -16,7 +16,8 @@ from ddpipe.randomness import Streams, generator
 from ddpipe.regularisers.contrast import joined, supervised_contrast
 from ddpipe.synthetic.hallucinator import Hallucinator, Weights, hallucinate, initial
 from tests.contexts import context
-from tests.unit.small_project import ROOT, Project
+from tests.tracked import TRACKED
+from tests.unit.small_project import Project
 
 
 def resident(channels: int, height: int, width: int, per_class: int = 4, classes: int = 3) -> Resident:
@@ -203,7 +204,7 @@ def test_check_says_what_does_not_fit(factorised: Project, capsys: pytest.Captur
 
 def test_the_published_cells_say_their_excess_and_the_equal_ones_have_none() -> None:
     """Worth of every row in images of its class; 10 or 100 classes of 3x32x32, MNIST 1x28x28, digits 1x8x8."""
-    project = config.load(ROOT)
+    project = config.load(TRACKED)
     shapes = {
         "svhn": (10, 3, 32),
         "cifar10": (10, 3, 32),

@@ -9,6 +9,7 @@ import pytest
 from ddpipe.config import read_yaml
 from ddpipe.errors import UserError
 from ddpipe.pipeline.links import cached, refuse, refused
+from tests.tracked import TRACKED
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +20,7 @@ def root(tmp_path, monkeypatch):
     root = tmp_path / "project"
     (root / ".git").mkdir(parents=True)
     (root / "data").mkdir()
-    shutil.copy(ROOT / "dvc.yaml", root)
+    shutil.copy(TRACKED / "dvc.yaml", root)
     monkeypatch.chdir(root)
     monkeypatch.delenv("DVC_STAGE", raising=False)
     return root
@@ -33,15 +34,15 @@ def link(root: Path, path: str, target: Path) -> None:
 
 
 def test_the_folders_are_those_of_all_cached_outputs():
-    content = read_yaml(ROOT / "dvc.yaml")
+    content = read_yaml(TRACKED / "dvc.yaml")
     assert {str(folder) for folder in cached(content, None)} == {
-        *("data", "data/prepared", "data/experts", "data/distilled", "data/costs")  # data: of data/resolved
+        *("data", "data/prepared", "data/experts", "data/distilled")  # data: of data/resolved
     }
-    assert [str(folder) for folder in cached(content, "experts")] == ["data/experts", "data/costs"]
+    assert [str(folder) for folder in cached(content, "experts")] == ["data/experts"]
     assert not list(cached(content, "evaluate")) and not list(cached(content, "page"))
 
 
-@pytest.mark.parametrize("path", ["data", "data/prepared", "data/experts", "data/distilled", "data/costs"])
+@pytest.mark.parametrize("path", ["data", "data/prepared", "data/experts", "data/distilled"])
 def test_a_link_out_of_the_project_is_refused_with_its_name_and_target(root, tmp_path, path):
     link(root, path, tmp_path / "elsewhere")
     sentences = set(refused(root))
@@ -84,9 +85,9 @@ def test_without_git_and_without_dvc_nothing_is_refused(root, tmp_path, monkeypa
 
 
 def test_a_link_that_leads_nowhere_is_refused_with_a_mend_of_its_own(root, tmp_path):
-    link(root, "data/costs", tmp_path / "elsewhere")
+    link(root, "data/experts", tmp_path / "elsewhere")
     (tmp_path / "elsewhere").rmdir()
-    assert "`rm data/costs && mkdir data/costs`" in next(refused(root))
+    assert "`rm data/experts && mkdir data/experts`" in next(refused(root))
 
 
 @pytest.mark.parametrize("text", ["[]", "stages:", "stages: []", "stages: {a: {do: []}}", "stages: {a: {outs: }}"])

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from ddpipe.files import artifacts
 from ddpipe.pipeline import record
+from tests.tracked import TRACKED
 from tests.unit.small_project import ROOT, Project
 
 RUNS = {  # a run of every stage of dvc.yaml; "further" is the same command as evaluate, "own" as prepare
@@ -61,7 +62,7 @@ def held(project: Project, name: str, how: str = "writing") -> Iterator[int]:
 
 
 def test_every_stage_is_here() -> None:
-    assert RUNS.keys() == YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].keys()
+    assert RUNS.keys() == YAML(typ="safe").load(TRACKED / "dvc.yaml")["stages"].keys()
 
 
 @pytest.mark.parametrize("stage", RUNS)
@@ -140,7 +141,7 @@ def test_writers_that_know_nothing_of_each_other(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
-ENTRIES = record.entries((ROOT / "dvc.lock").read_text())
+ENTRIES = record.entries((TRACKED / "dvc.lock").read_text())
 WHOLE = ("schema: '2.0'\nstages:\n" + "".join(list(ENTRIES.values())[:3])).encode()
 DAMAGED = {
     "is empty": b"",

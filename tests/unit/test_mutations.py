@@ -23,7 +23,8 @@ from ddpipe import config, settings
 from ddpipe.checks import project
 from ddpipe.checks.project import problems
 from ddpipe.errors import UserError
-from tests.unit.small_project import ROOT, Project
+from tests.tracked import TRACKED
+from tests.unit.small_project import Project
 
 GONE = object()
 VALUES = [
@@ -302,7 +303,7 @@ def test_the_small_project(project: Project) -> None:
 
 def test_the_shipped_files() -> None:
     """With the rows of digits alone; every recipe, method, network, buffer and protocol stays."""
-    files = Files(ROOT)
+    files = Files(TRACKED)
     for name, tree in files.trees.items():
         if name != "params.yaml":
             tree["grid"] = {key: row for key, row in (tree.get("grid") or {}).items() if "digits" in key}

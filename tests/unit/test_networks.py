@@ -14,6 +14,7 @@ from ddpipe import networks
 from ddpipe.errors import UserError
 from ddpipe.randomness import generator
 from ddpipe.settings import Network
+from tests.tracked import TRACKED
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +41,7 @@ COUNTS: dict[str, list[int | None]] = {
 
 @cache
 def entries() -> dict[str, dict]:
-    return YAML(typ="safe").load((ROOT / "params.yaml").read_text())["networks"]
+    return YAML(typ="safe").load((TRACKED / "params.yaml").read_text())["networks"]
 
 
 def build(entry: str | dict, channels: int, resolution: int, classes: int) -> networks.Classifier:

@@ -33,6 +33,8 @@ GONE = (  # by a copy of
     ("data/distilled/dm-old-1", "data/distilled/dm-tiny-1"),
     ("data/costs/dm-old-1.json", "data/costs/dm-tiny-1.json"),
     ("data/costs/experts.old.json", "data/costs/experts.tiny.json"),
+    ("data/costs/dm-tiny-1.gone.quick.json", "data/costs/dm-tiny-1.small.quick.json"),
+    ("data/metrics/old", "data/metrics/tiny"),
     ("data/results/tiny/dm-old-1.small.quick.json", "data/results/tiny/dm-tiny-1.small.quick.json"),
     ("data/results/tiny/dm-tiny-1.gone.quick.json", "data/results/tiny/dm-tiny-1.small.quick.json"),
     ("data/results/old/dm-old-1.png", "data/results/tiny/dm-tiny-1.png"),

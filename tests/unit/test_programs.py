@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from ddpipe import config
 from ddpipe.pipeline import programs, resolved
+from tests.tracked import TRACKED
 from tests.unit.small_project import ROOT, Project
 
 CODE = '''"""What it is."""
@@ -78,7 +79,7 @@ BY_FILE = {  # what the stages of the grid depend on
     "evaluate": "evaluate/${key}.${item.network}.${item.protocol}",
     "further": "evaluate/${item.cell}.${item.network}.${item.protocol}",
 }
-PROJECT = config.load(ROOT)
+PROJECT = config.load(TRACKED)
 ROWS = list({row.method: row for row in PROJECT.rows.values()})
 EXPERTS = {"experts"}
 SELECT = {name for name in ROWS if name.partition("-")[0] in ("random", "herding", "kcenter", "whole")}
@@ -148,7 +149,7 @@ def test_every_module_of_the_rooms_belongs_to_somebody() -> None:
 
 
 def test_dvc_runs_the_stage_where_what_it_reads_changed() -> None:
-    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+    stages = YAML(typ="safe").load(TRACKED / "dvc.yaml")["stages"]
     files = {"config.py", "methods", "settings", "pipeline/programs.py", "pipeline/resolved.py"}
     assert set(stages["resolve"]["deps"]) == {f"ddpipe/{name}" for name in files.union(programs.ROOMS)}
     tables = {"grid", "evaluations", "experts", "methods", "networks", "protocols"}

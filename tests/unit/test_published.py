@@ -10,6 +10,7 @@ import pytest
 from ddpipe import config
 from ddpipe.errors import UserError
 from ddpipe.report import published
+from tests.tracked import TRACKED
 
 FOLDER = Path(__file__).parents[2] / "data" / "published"
 SMALL = ("mnist", "fashionmnist", "svhn", "cifar10", "cifar100")
@@ -61,7 +62,7 @@ def test_every_cell_of_the_survey_has_its_coordinates(survey):
 
 @pytest.fixture(scope="module")
 def grid() -> config.Config:
-    return config.load(FOLDER.parents[1])
+    return config.load(TRACKED)
 
 
 def at_hand(survey: pd.DataFrame, grid: config.Config) -> list[dict[str, str]]:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import ddpipe
-from tests.unit.small_project import ROOT, Project
+from tests.tracked import TRACKED
+from tests.unit.small_project import Project
 
 
 def table(text: str) -> list[str]:
@@ -21,15 +22,15 @@ def table(text: str) -> list[str]:
 
 
 def test_table_is_the_report_s() -> None:
-    readme = (ROOT / "README.md").read_text()
+    readme = (TRACKED / "README.md").read_text()
     shown = re.search(r"<!-- table of (\S+) -->\n(.*?)<!-- end of table -->", readme, re.DOTALL)
     assert shown, "README.md has lost its table"
-    assert table(shown[2]) == table((ROOT / shown[1]).read_text())
+    assert table(shown[2]) == table((TRACKED / shown[1]).read_text())
 
 
 def test_linked_files_exist() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
-        assert (ROOT / target).exists(), f"README.md links {target}"
+    for target in re.findall(r"\]\(([^)#:]+)\)", (TRACKED / "README.md").read_text()):
+        assert (TRACKED / target).exists(), f"README.md links {target}"
 
 
 def test_the_loop_reaches_the_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,15 +39,15 @@ def test_the_loop_reaches_the_accuracy(tmp_path: Path, monkeypatch: pytest.Monke
     for file in (
         "params.yaml",
         "dvc.yaml",
-        *(f"ddpipe/methods/{path.name}" for path in (ROOT / "ddpipe/methods").glob("*.yaml")),
+        *(f"ddpipe/methods/{path.name}" for path in (TRACKED / "ddpipe/methods").glob("*.yaml")),
     ):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / file, tmp_path / file)
+        shutil.copy(TRACKED / file, tmp_path / file)
     project.set("params.yaml", "methods.dm", {"sets": 1})
     for words in (("prepare", "digits"), ("distill", "dm-digits-1")):
         assert project.run(*words) == 0
     monkeypatch.chdir(tmp_path)
-    [program] = re.findall(r"```python\n(import ddpipe\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    [program] = re.findall(r"```python\n(import ddpipe\n.*?)```", (TRACKED / "README.md").read_text(), re.DOTALL)
     assert program.count('"my loop"') == 1 and len(program.splitlines()) < 20
     reached = []
     for number in range(3):

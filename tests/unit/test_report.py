@@ -13,7 +13,7 @@ import pytest
 
 from ddpipe import config
 from ddpipe.errors import UserError
-from ddpipe.files.artifacts import write_bytes, write_json, write_text
+from ddpipe.files.artifacts import write_bytes, write_sealed, write_text
 from ddpipe.report import figures, frame, page, pictures, published, survey, tables
 from ddpipe.report.published import COLUMNS
 
@@ -67,10 +67,13 @@ def put(root: Path, cell: str, protocol: str, mean: float, network: str = "convn
     method, dataset, ipc = cell.rsplit("-", 2)
     ipc = ipc if ipc == "all" else int(ipc)
     result = {"cell": cell, "method": method, "dataset": dataset, "ipc": ipc, "network": network, "protocol": protocol}
-    result |= {"accuracies": accuracies, "n": 2, "mean": mean, "std": 1.0, "sets": 1, "networks": 2, "seconds": 3.0}
-    result |= {"budget": {"floats": 7840, "images_per_class": 1.0}}
-    result |= {"peak_memory_mb": 50.0, "device": "cpu", "versions": {"torch": "2", "ddpipe": "1"}, "overrides": {}}
-    write_json(root / "data/results" / dataset / f"{cell}.{network}.{protocol}.json", result | {"cost": None} | more)
+    result |= {"accuracies": accuracies, "n": 2, "mean": mean, "std": 1.0, "sets": 1, "networks": 2}
+    result |= {"budget": {"floats": 7840, "images_per_class": 1.0}, "overrides": {}}
+    spent = {"seconds": 3.0, "peak_memory_mb": 50.0, "device": "cpu", "versions": {"torch": "2", "ddpipe": "1"}}
+    spent["distillation"] = more.pop("cost", None)
+    name = f"{cell}.{network}.{protocol}.json"
+    seal = write_sealed(root / "data/results" / dataset / name, result | more)
+    write_sealed(root / "data/costs" / name, {"costs": {seal: spent}})
 
 
 @pytest.fixture
@@ -190,7 +193,7 @@ def test_formats(root):
         lambda text: "[]",
         lambda text: text.replace('"mean"', '"average"'),
         lambda text: text.replace('"std": 1.0', '"std": "one"'),
-        lambda text: text.replace('"device": "cpu"', '"device": 3'),
+        lambda text: text.replace('"budget": {', '"budgets": {'),
         lambda text: "\xff",
     ],
 )

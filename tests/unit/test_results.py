@@ -14,9 +14,11 @@ from ddpipe import config
 from ddpipe.datasets.preprocessing import tensors_digest
 from ddpipe.files.artifacts import read_tensors, write_sealed, write_tensors
 from ddpipe.pipeline import results
-from tests.unit.small_project import ROOT, Project
+from tests.tracked import TRACKED
+from tests.unit.small_project import Project
 
-RESULT, COST = "data/results/tiny/dm-tiny-1.small.quick.json", "data/costs/dm-tiny-1.json"
+RESULT, COST = "data/results/tiny/dm-tiny-1.small.quick.json", "data/costs/dm-tiny-1.small.quick.json"
+SEAL = "0" * 64
 LOSSES, PICTURE = "data/results/tiny/dm-tiny-1.loss.csv", "data/results/tiny/dm-tiny-1.png"
 DATA, TENSORS = "data/prepared/tiny/data.json", "data/prepared/tiny/data.safetensors"
 DEEP = "[" * 100_000
@@ -31,12 +33,8 @@ INSTEAD = {  # of the value at a key
         "balanced": (None, -1.0, 100.0, "x"),
         "per_class": (None, [], [50.0], [50.0, 101.0, 50.0], [None, None, None], 3),
         "budget": (None, {}, {"floats": -5, "images_per_class": 1.0}, {"floats": 1, "images_per_class": 1e300}),
-        "seconds": (-1.0, 1e300, "x"),
-        "peak_memory_mb": (-1.0, None),
-        "versions": (None, {"torch": 2}, []),
-        "device": (None, 3),
         "overrides": (None, []),
-        "cost": (3, {}, {"seconds": -1.0}, {"seconds": 1.0, "experts": {"buffer": "../x", "seconds": 1.0}}),
+        "fingerprints": (None, ["0"], 3),
         "cell": ("dc-tiny-1", None),
         "method": ("dc",),
         "dataset": ("digits",),
@@ -45,7 +43,19 @@ INSTEAD = {  # of the value at a key
         "protocol": ("again",),
         "files": (None, {"dm-tiny-1.png": "0"}),
     },
-    COST: {"seconds": (-1.0, 1e300, None, "x"), "peak_memory_mb": (-1.0, "x"), "iterations": (-1, 0.5), "device": (1,)},
+    COST: {
+        "costs": (
+            *(None, [], {"0": {"seconds": 1.0}}, {SEAL: None}, {SEAL: {}}),
+            *({SEAL: {"seconds": seconds}} for seconds in (-1.0, 1e300, None, "x")),
+            *({SEAL: {"seconds": 1.0, "peak_memory_mb": memory}} for memory in (-1.0, None, "x")),
+            *({SEAL: {"seconds": 1.0, "iterations": count}} for count in (-1, 0.5)),
+            *({SEAL: {"seconds": 1.0, "device": device}} for device in (None, 3)),
+            *({SEAL: {"seconds": 1.0, "versions": versions}} for versions in (None, {"torch": 2}, [])),
+            *({SEAL: {"seconds": 1.0, "experts": experts}} for experts in (3, {"buffer": "../x", "seconds": 1.0})),
+            *({SEAL: {"seconds": 1.0, "distillation": cost}} for cost in (3, {}, {"seconds": -1.0})),
+        ),
+        "more": (1,),
+    },
     DATA: {
         "name": ("tyni", "../up", None),
         "settings": ({}, None, {"source": "digits"}, {"source": "npz", "flip": True}),
@@ -58,7 +68,7 @@ INSTEAD = {  # of the value at a key
         "more": (1,),
     },
 }  # fmt: skip
-NEXT = {RESULT: "report tiny", COST: "evaluate dm-tiny-1", DATA: "distill random-tiny-1", LOSSES: "report tiny"}
+NEXT = {RESULT: "report tiny", COST: "report tiny", DATA: "distill random-tiny-1", LOSSES: "report tiny"}
 NEXT |= {PICTURE: "report tiny", TENSORS: "distill random-tiny-1"}
 SAID = [(path, key, value) for path, keys in INSTEAD.items() for key, values in keys.items() for value in values]
 
@@ -167,13 +177,13 @@ def test_every_reader_of_results_is_the_same(command: str, shared: Project, caps
 
 
 def test_results_of_earlier_versions_are_read() -> None:
-    """All that lie in git: with and without a seal."""
-    project = config.load(ROOT)
+    """All that git has: with and without a seal."""
+    project = config.load(TRACKED)
     keys = [
         key for dataset in {row.dataset for row in project.rows.values()} for key in config.results_of(project, dataset)
     ]
     assert sum(results.read(project, key) is not None for key in keys) == len(
-        list((ROOT / "data/results").glob("*/*.json"))
+        list((TRACKED / "data/results").glob("*/*.json"))
     )
     assert any(results.losses(project, key.cell) for key in keys)
 

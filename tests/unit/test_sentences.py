@@ -185,7 +185,7 @@ READ = [  # a file that a command reads, and the command
     ("data/prepared/tiny/data.json", "distill dm-tiny-1"),
     ("data/distilled/dm-tiny-1/distilled.json", "export dm-tiny-1 out"),
     ("data/results/tiny/dm-tiny-1.small.quick.json", "export dm-tiny-1 out"),
-    ("data/costs/dm-tiny-1.json", "evaluate dm-tiny-1"),
+    ("data/costs/dm-tiny-1.json", "distill dm-tiny-1"),
 ]
 
 
@@ -210,6 +210,7 @@ def test_another_users_files(words: str, project: Project, capsys: Output, monke
 
 def test_reading_another_users_file(project: Project, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_bytes", denied)
+    (project.root / "data/costs/dm-tiny-1.json").unlink()  # which is looked at first
     assert project.run("distill", "dm-tiny-1") == 2
     [said] = capsys.readouterr().err.splitlines()
     assert (

@@ -9,6 +9,7 @@ from ddpipe import config
 from ddpipe.report import published, survey
 from ddpipe.report.matching import survey_network
 from ddpipe.report.published import Published
+from tests.tracked import TRACKED
 from tests.unit.survey_project import FILLED, ROOT, cells, filled, make, put
 
 IPCS = ("1", "10", "50")
@@ -169,7 +170,7 @@ def test_which_evaluations_the_tables_print(root, cell, network, protocol, name)
 
 def test_the_networks_of_this_project_are_the_survey_s():
     """The repository's own names and recipes give every network of Tables 3 and 4 a protocol under which it counts."""
-    project = config.load(ROOT)
+    project = config.load(TRACKED)
     for method in ("dm", "dsa"):
         found = {
             survey_network(project, config.ResultKey(f"{method}-cifar10-1", network, protocol, ROOT))
