@@ -8,7 +8,7 @@ from ddpipe.device import free_memory, lent
 from ddpipe.distilled.loaded import DistilledSet
 from ddpipe.errors import UserError
 from ddpipe.evaluation import Examination, Score, TrainingSet, balanced, class_means, mean_and_std
-from ddpipe.evaluation.trouble import check, explanation
+from ddpipe.evaluation.trouble import KEPT, check, explanation
 from ddpipe.files import hints
 from ddpipe.randomness import Streams
 
@@ -75,7 +75,7 @@ def evaluate(
                 scores += examination.scores(data, group)
             except (UserError, RuntimeError, MemoryError) as error:
                 if told := explanation(error, examination, "protocol", where, data, len(group)):
-                    raise UserError(told) from error
+                    raise UserError(told.removesuffix(f", {KEPT}")) from error
                 raise
     return summary(scores, chosen.classes)
 

@@ -15,7 +15,7 @@ from ddpipe import augmentation, config
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
 from ddpipe.errors import UserError
-from ddpipe.evaluation import balanced, class_means
+from ddpipe.evaluation import Examination, balanced, class_means
 from ddpipe.evaluation.examination import score
 from ddpipe.files.artifacts import read_tensors, write_tensors
 from tests.unit.small_project import Project, reseal
@@ -122,6 +122,15 @@ def test_divergence_and_one_image_at_a_time_are_sentences(project: Project) -> N
         ddpipe.evaluate(loaded(project), protocol=rules.model_copy(update={"lr": 1e30, "epochs": 4}))
     with pytest.raises(UserError, match="^protocol.batch: 2 at a time, one of 3 images is alone"):
         ddpipe.evaluate(loaded(project), network=DEEP, protocol=rules.model_copy(update={"batch": 2}))
+
+
+def test_lack_of_memory_is_a_sentence(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*arguments: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Examination, "scores", failing)
+    with pytest.raises(UserError, match="^protocol.batch: out of memory .* set it to 1$"):
+        ddpipe.evaluate(loaded(project))
 
 
 def test_what_was_changed_is_what_is_measured(project: Project) -> None:
