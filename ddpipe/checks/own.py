@@ -19,10 +19,13 @@ def own(config: Config) -> Iterator[str]:
     stages = mapping(mapping(read_yaml(config.root / "dvc.yaml")).get("stages"))
     for name, chosen in config.params.datasets.items():
         if chosen.path is not None and chosen.table != "own" and "own" in stages:
-            told = "images of your own stand under own:, where DVC sees when they change; move it there"
-            yield f"datasets.{name}: {told}"
+            yield misplaced(name)
     for found in surveys(config):
         yield from [found] if isinstance(found, str) else survey.refusals(found)
+
+
+def misplaced(name: str) -> str:
+    return f"datasets.{name}: images of your own stand under own:, where DVC sees when they change; move it there"
 
 
 def notes(config: Config) -> Iterator[str]:

@@ -101,8 +101,6 @@ def labelled(where: str, root: Path, classes: Sequence[str], left_out: Counter[s
     found = []
     for label, word in enumerate(classes):
         folder = root / word
-        for inside, names, _ in os.walk(folder):
-            refuse_links(where, Path(inside), names)
         inner = {name.lower(): name for name in directories(folder)} if folder.is_dir() else {}
         if any(name in inner for name in TRAIN) and any(name in inner for name in TEST):
             raise UserError(
@@ -124,10 +122,16 @@ def refuse_links(where: str, folder: Path, names: Sequence[str]) -> None:
 
 
 def image_files(where: str, folder: Path, left_out: Counter[str] | None = None) -> list[Path]:
-    """The images of one class, those in its sub-folders too, sorted by name. Hidden files and folders do not count."""
+    """The images of one class, those in its sub-folders too, sorted by name. Hidden files and folders do not count.
+
+    Args:
+        left_out: of the user's own images: counts other files; no sub-folder may be a link then.
+    """
     files: list[Path] = []
     for root, inner, names in os.walk(folder):
         inner[:] = [word for word in inner if not word.startswith(".")]
+        if left_out is not None:
+            refuse_links(where, Path(root), inner)
         files += [Path(root, word) for word in names if not word.startswith(".")]
     paths = sorted(path for path in files if is_image(path.name))
     others = Counter(path.suffix.lower() for path in files if not is_image(path.name))

@@ -83,12 +83,11 @@ def refusals(found: Survey) -> Iterator[str]:
             f"{DARK}, so that their upper 8 bits are nearly black; scale their values to 0..65535, or to 0..255 with 8 "
             "bits"
         )
-    sizes = Counter((seen.width, seen.height) for _, seen in found.looks)
-    if found.resolution is None and sizes:
-        told = ", ".join(f"{w}x{h} ({n})" for (w, h), n in sizes.most_common(3)) + (", ..." if len(sizes) > 3 else "")
-        if len(sizes) > 1:
+    if found.resolution is None and found.looks:
+        count, told = sizes(found)
+        if count > 1:
             yield (
-                f"{found.where}.resolution: the {of.removeprefix('of ')} have {len(sizes)} sizes (width x height), "
+                f"{found.where}.resolution: the {of.removeprefix('of ')} have {count} sizes (width x height), "
                 f"{told}; set resolution to the side they shall be resized to"
             )
         elif not found.looks[0][1].square:
@@ -96,6 +95,21 @@ def refusals(found: Survey) -> Iterator[str]:
                 f"{found.where}.resolution: all images are {told} (width x height) but must be square; set resolution "
                 "to the side that their largest centred square shall be resized to"
             )
+
+
+def sizes(found: Survey) -> tuple[int, str]:
+    """How many sizes there are, and the most frequent ones in words."""
+    counts = Counter((seen.width, seen.height) for _, seen in found.looks)
+    told = ", ".join(f"{w}x{h} ({n})" for (w, h), n in counts.most_common(3))
+    return len(counts), told + (", ..." if len(counts) > 3 else "")
+
+
+def kinds(found: Survey) -> Iterator[str]:
+    """The sizes and modes of the images."""
+    if found.looks:
+        yield f"sizes (width x height): {sizes(found)[1]}"
+        modes = Counter(seen.mode for _, seen in found.looks)
+        yield f"modes: {', '.join(f'{mode} ({n})' for mode, n in modes.most_common())}"
 
 
 def notes(found: Survey) -> Iterator[str]:
@@ -115,12 +129,5 @@ def notes(found: Survey) -> Iterator[str]:
         yield f"{n} of {total} have transparency: white shows through"
     if n := sum(one.bits == 16 for one in seen):
         yield f"{n} of {total} have 16 bits a channel: the upper 8 are taken"
-    modes = Counter(one.mode for one in seen)
-    if len(modes) > 1:
-        yield f"modes: {', '.join(f'{n} {mode}' for mode, n in modes.most_common())}"
-    sizes = Counter((one.width, one.height) for one in seen)
-    if len(sizes) > 1:
-        told = ", ".join(f"{w}x{h} ({n})" for (w, h), n in sizes.most_common(3))
-        yield f"{len(sizes)} sizes (width x height): {told}" + (", ..." if len(sizes) > 3 else "")
     for what, n in found.left_out.most_common():
         yield f"left out: {what} ({n})"

@@ -55,7 +55,7 @@ def plan(config: Config, target: str = "") -> list[Step]:
     with opened(config, [target] if target else []) as graph:
         for stage in graph.order:
             steps[stage] = judge(stage, [(before, steps[before]) for before in graph.edges.successors(stage)], will)
-    return list(steps.values())
+    return [step for stage, step in steps.items() if stage.cmd]
 
 
 def judge(stage: Any, before: list[tuple[Any, Step]], will: dict[str, Resolved]) -> Step:
@@ -64,6 +64,8 @@ def judge(stage: Any, before: list[tuple[Any, Step]], will: dict[str, Resolved])
     Nothing waits for `resolve`: what its files `will` say is known without running it.
     """
     name = stage.addressing
+    if not stage.cmd:  # what `dvc add` keeps: nothing runs, and whether it differs those say that read it
+        return Step(name, UP_TO_DATE)
     before = [(upstream, step) for upstream, step in before if step.name != "resolve"]
     waits = [step.name for _, step in before if step.state in (RUNS, AFTER) or step.state == CACHED and step.reasons]
     reasons = tuple(changes(stage, [upstream for upstream, _ in before], will))

@@ -75,6 +75,7 @@ def test_dvc_keeps_the_images_and_gives_them_back(project: Project, birds: Path)
     for target in ("data/raw/birds.dvc", "data/raw/sets/fish.dvc", "data/prepared/birds"):  # DVC 3.67 forgets several
         project.dvc("checkout", target)
     assert project.repro("own@birds", "own@fish").ran == set()
+    assert "up to date (nothing to do): 1 stage" in project.call("ddpipe", "plan", "own@birds")
     dag = project.dvc("dag", "--dot", "own@birds")
     assert '"data/raw/birds.dvc" -> "own@birds"' in dag
 

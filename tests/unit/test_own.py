@@ -198,9 +198,7 @@ def birds(project: Project) -> Path:
     return project.root / "data/raw/birds"
 
 
-def test_check_looks_before_anything_runs(
-    project: Project, birds: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_looks_before_anything_runs(project: Project, birds: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert project.run("check") == 0
     assert "note: own.birds: the test part is the folder val\n" in capsys.readouterr().out
     (birds / "train/gull/2.png").write_bytes(b"no image")
@@ -216,6 +214,8 @@ def test_check_looks_before_anything_runs(
         "birds: 7 training and 8 test images of 3x6x6, 2 classes\n"
         "  gull       3 training       4 test\n"
         "  wren       4 training       4 test\n"
+        "  sizes (width x height): 6x6 (15)\n"
+        "  modes: RGB (15)\n"
         "  the test part is the folder val\n"
     )
     with Image.open(overview / "samples.png") as picture:
@@ -241,7 +241,9 @@ def test_a_path_where_nothing_lies(
     assert project.run("check") == 0
 
 
-def test_own_images_have_a_table_of_their_own(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_own_images_have_a_table_of_their_own(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where dvc.yaml has a stage for it: under datasets:, DVC would not see a change."""
     project.edit("dvc.yaml", lambda content: content.update(stages={"own": {"cmd": "python"}}))
     assert project.run("check") == 2
