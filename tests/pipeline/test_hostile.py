@@ -22,8 +22,6 @@ KEYS = (
     "--help",
     "$HOME",
     "*",
-    "../../outside/kept",  # from reports/
-    "../stages",
 )
 RECORDER = f"""#!{sys.executable}
 import json, sys
@@ -83,12 +81,22 @@ def test_no_command_is_put_together() -> None:
         assert "${" not in command, name
 
 
-@pytest.mark.parametrize("key", [f"$({RUN})", "../../outside/kept"])
-def test_a_hostile_key_is_refused_by_its_stage(key: str, fresh: Project) -> None:
+def report_of(fresh: Project, key: str) -> str:
     with fresh.params() as params:
         params["reports"] = {key: {}}
     (fresh.root / "data/results" / key).mkdir(parents=True, exist_ok=True)
-    assert f"error: reports.{key}: '{key}' is no name: " in refused(fresh, "report")
+    return refused(fresh, "report")
+
+
+def test_a_hostile_key_is_refused_by_its_stage(fresh: Project) -> None:
+    key = f"$({RUN})"
+    assert f"error: reports.{key}: '{key}' is no name: " in report_of(fresh, key)
+
+
+@pytest.mark.parametrize("key", ["../../outside/kept", "../stages"])  # from reports/
+def test_a_key_that_leads_elsewhere_is_refused_by_dvc(key: str, fresh: Project) -> None:
+    """Before a command runs or an output is removed: what a report reads and its means would lie at one place."""
+    assert "defined as both a dependency and an output" in report_of(fresh, key)
 
 
 @pytest.mark.parametrize(("field", "value"), [("ipc", f"1; {RUN}"), ("dataset", "../../../outside/kept")])
