@@ -53,6 +53,8 @@ def smallest(config: Config, name: str) -> tuple[int, str] | None:
         data_of(config, name)
         counts = class_sizes(folder / "data.safetensors")
         return min(counts), f" (number {counts.index(min(counts))})"
+    if name in config.seen:
+        return config.seen[name].smallest, f" ({config.seen[name].which!r})"
     known = chosen.source in SMALLEST and chosen.classes is None
     return (SMALLEST[chosen.source], "") if known else None
 
