@@ -60,7 +60,7 @@ def guess(config: Config, method: str, dataset: str, ipc: int | str, given: Numb
     cells = [cell for cell in (f"{dataset}-{ipc}", dataset, "default") if cell in recipe.cells]
     fields: Numbers = {"method": method, "recipe": recipe_name, "cell": cells[0] if cells else "default"}
     fields |= {"dataset": dataset, "data": data, "ipc": ipc, "protocol": recipe.protocol}
-    network = given.get("network") or usual_network(config, recipe_name, data)
+    network = given.get("network") or usual_network(config, recipe_name, dataset, data)
     fields |= {"student": network, "network": network, "needs": f"data/prepared/{data}"} | given
     for key in ("network", "student"):
         known(key, fields[key], config.params.networks)
@@ -83,16 +83,20 @@ def known(what: str, name: str, table: Iterable[str]) -> None:
         raise UserError(f"no {what} {name!r}{did_you_mean(name, list(table))}")
 
 
-def usual_network(config: Config, recipe: str, data: str) -> str:
-    """The network of most rows on this data, or else of the recipe's rows on images of about this size, or of all."""
+def usual_network(config: Config, recipe: str, dataset: str, data: str) -> str:
+    """The network of most rows on this data, or on this dataset, or of the recipe's rows on images of about this size,
+    or of all of them; variants do not count.
+    """
     sizes = sides(config)
-    rows, own = list(config.rows.values()), [row for row in config.rows.values() if row.recipe == recipe]
+    rows = [row for row in config.rows.values() if not row.variant]
+    own = [row for row in rows if row.recipe == recipe]
     nearest = sorted(
         {size for row in own if data in sizes and (size := sizes.get(row.data))},
         key=lambda size: (abs(math.log(size / sizes[data])), -size),
     )
     alike = [row for row in own if nearest and sizes.get(row.data) == nearest[0]]
-    for group in ([row for row in rows if row.data == data], alike, own):
+    on_data, on_dataset = [r for r in rows if r.data == data], [r for r in rows if r.dataset == dataset]
+    for group in (on_data, on_dataset, alike, own):
         if group:
             return Counter(row.network for row in group).most_common(1)[0][0]
     raise UserError(f"network: recipe {recipe!r} has no row to take it from; name one of networks:")
@@ -177,7 +181,11 @@ def lacking(config: Config, key: str, said: Numbers) -> str:
     made = draft(config, found["method"], found["dataset"], found["ipc"], rest)
     written = flow({name: made.fields[name] for name in missing})[1:-1]
     buffers = "".join(f", and under experts: `{name}: {flow(numbers)}`" for name, numbers in made.experts.items())
-    return f"{told}; write `{written}` there{buffers}"
+    options = "".join(f" --{key} {said[key]}" for key in ("network", "student", "protocol", "data") if key in said)
+    anew = (
+        f", or remove the row and run `ddpipe add {found['method']} {found['dataset']} --ipc {found['ipc']}{options}`"
+    )
+    return f"{told}; write `{written}` there{buffers}{'' if 'variant' in meant else anew}"
 
 
 def meaning(config: Config, key: str) -> Numbers:

@@ -81,9 +81,9 @@ def new(project: Config, name: str, said: dict[str, Any]) -> tuple[dict[str, Any
         return {}, look(project, name)
     try:
         validate(Name, name, f"datasets.{name}")
-        chosen = validate(settings.Dataset, made, f"datasets.{name}")
         if not Path(made["path"]).exists():
             raise UserError(f"datasets.{name}.path: {made['path']} does not exist; name a folder or an .npz file")
+        chosen = validate(settings.Dataset, made, f"datasets.{name}")
         return made, replace(project, seen={**project.seen, name: seen(name, chosen)})
     except UserError as error:
         sentence = str(error)
