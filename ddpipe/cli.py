@@ -87,7 +87,6 @@ def add(
     rivals: Annotated[
         str, typer.Option(help="real images to compare with, for example random,whole, or none; left out: all")
     ] = "",
-    cost: Annotated[bool, typer.Option(help="estimate what it costs, which may take seconds")] = True,
 ) -> None:
     """Write an experiment into params.yaml: METHODS on DATASET, with all that its report needs.
 
@@ -124,8 +123,7 @@ def add(
     )
     growing = adding.add(config.load(), wish)
     print(words.entries(growing))
-    if cost and (told_cost := words.cost(growing)):
-        print(told_cost)
+    print(words.cost(growing, dataset))
     print(f"next: `ddpipe run {dataset}`, or `dvc repro report@{dataset}`; then look at reports/{dataset}")
 
 
@@ -157,8 +155,10 @@ def plan(
     from ddpipe.planning.calibration import Calibration
     from ddpipe.planning.calls import Bench
     from ddpipe.planning.estimate import demands, estimate
+    from ddpipe.planning.images import sighted
 
     device = choose(project.params.run)
+    project = sighted(project, [step.name.removeprefix("prepare@") for step in found if step.group == "prepare"])
     asked, unknown = demands(project, found, stacked=device.type == "cuda")
     times = Calibration(project.root, describe(device))
     if calibration:

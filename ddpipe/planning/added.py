@@ -58,11 +58,10 @@ def less(numbers: dict) -> dict:
     return {key: value for key, value in numbers.items() if key not in OWN}
 
 
-def cost(growing: Growing) -> str:
-    """What all of it would cost on this device; networks that were never timed here are timed first."""
+def cost(growing: Growing, dataset: str) -> str:
+    """About how long all of it takes on this device, from what was timed here before."""
     from ddpipe.device import choose, describe
     from ddpipe.planning.calibration import Calibration
-    from ddpipe.planning.calls import Bench
 
     project = growing.config
     steps = [
@@ -73,10 +72,9 @@ def cost(growing: Growing) -> str:
     ]
     device = choose(project.params.run)
     asked, unknown = demands(project, steps, stacked=device.type == "cuda")
-    times = Calibration(project.root, describe(device))
-    times.measure([demand.work for demand in asked], Bench(device, project.params.run.threads, project.root))
-    found = estimate(asked, times)
+    found = estimate(asked, Calibration(project.root, describe(device)))
+    if unknown or any(e.seconds is None for e in found):
+        return f"cost: `ddpipe plan {dataset}` tells it, once it has timed these networks on this device"
     longest = sorted((e for e in found if e.seconds), key=lambda e: -(e.seconds or 0))[:3]
     named = ", ".join(f"{e.demand.step.name} {show.duration(e.seconds or 0)}" for e in longest)
-    told = f"cost on {describe(device)}: about {show.seconds_of(found)}" + (f" ({named}, ...)" if named else "")
-    return "\n".join([told, *(f"  left out: {reason}" for reason in unknown)]) if asked else ""
+    return f"cost: about {show.seconds_of(found)} on {describe(device)}; most of it {named}"

@@ -3,7 +3,9 @@
 What only the user can know is asked for in a sentence that names the option.
 """
 
+import contextlib
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,14 @@ def look(project: Config, name: str) -> Config:
     if chosen is None or prepared or chosen.source not in OWN or not Path(str(chosen.path)).exists():
         return project
     return replace(project, seen={**project.seen, name: seen(name, chosen)})
+
+
+def sighted(project: Config, names: Iterable[str]) -> Config:
+    """The project that has looked at these datasets, as far as their images can be read."""
+    for name in names:
+        with contextlib.suppress(UserError):  # their stage says it
+            project = look(project, name)
+    return project
 
 
 def seen(name: str, chosen: settings.Dataset) -> Seen:

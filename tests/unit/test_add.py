@@ -34,7 +34,7 @@ def test_a_cell_comes_with_its_rivals_and_all_of_it_runs(project: Project, capsy
     """On images of the user's own: from nothing but their entry under datasets: to a report."""
     own = {"source": "npz", "path": "data/raw/tiny.npz", "flip": False}
     project.set("params.yaml", "datasets.birds", own)
-    numbers = ("--set", "iterations=2", "--set", "outer.images.lr=0.5", "--no-cost")
+    numbers = ("--set", "iterations=2", "--set", "outer.images.lr=0.5")
     assert project.run("add", "dm", "birds", "--ipc", "2", "--protocol", "again", *numbers) == 0
     assert "next: `ddpipe run birds`, or `dvc repro report@birds`" in capsys.readouterr().out
     assert project.run("check") == 0
@@ -56,7 +56,7 @@ def test_a_cell_comes_with_its_rivals_and_all_of_it_runs(project: Project, capsy
 
 def test_more_of_a_cell_that_has_rivals(project: Project) -> None:
     """Another network: the rivals are measured on it too; the method that --set made is used again, not made twice."""
-    words = ("dm", "tiny", "--network", "other", "--protocol", "again", "--set", "iterations=2", "--no-cost")
+    words = ("dm", "tiny", "--network", "other", "--protocol", "again", "--set", "iterations=2")
     assert project.run("add", *words, "--ipc", "1") == 0
     found = config.load(project.root)
     assert {"random-tiny-1-other-again", "herding-tiny-1-other-again"} <= found.evaluations.keys()
@@ -137,7 +137,7 @@ def test_an_experiment_on_new_images(project: Project, capsys: Output) -> None:
     said = capsys.readouterr().out
     assert "numbers of the recipe's cells.default, as nobody published any for birds" in said
     assert "experts.birds: numbers of experts.tiny, 1 networks of 1 epochs" in said
-    assert "cost on CPU" in said and "distill@" in said
+    assert "cost: `ddpipe plan birds` tells it" in said
     found = config.load(project.root)
     assert says(project)["datasets"]["birds"] == {"source": "npz", "path": "data/raw/tiny.npz", "flip": False}
     cells = {f"{method}-birds-{ipc}" for method in ("dm", "dc", "random", "herding") for ipc in (1, 2)}
@@ -150,7 +150,7 @@ def test_an_experiment_on_new_images(project: Project, capsys: Output) -> None:
     assert project.run("add", *words) == 2
     assert "grid.dm-birds-1: exists already" in capsys.readouterr().err
     assert (project.root / "params.yaml").read_bytes() == before
-    assert project.run("add", *words[:3], "1,2,3", "--no-cost") == 0
+    assert project.run("add", *words[:3], "1,2,3") == 0
     assert config.load(project.root).params.grid.keys() == cells | {c.replace("-2", "-3") for c in cells if "2" in c}
 
 
@@ -159,7 +159,7 @@ def test_a_second_network_and_a_second_form_of_the_images(project: Project) -> N
     form = {"source": "npz", "path": "data/raw/tiny.npz", "flip": False, "standardise": "none", "whitening": {}}
     project.set("params.yaml", "datasets.tiny-zca", form)
     for words in ("1,2 --network other", "1 --data tiny-zca", "1 --protocol again"):
-        assert project.run("add", "dm", "tiny", "--rivals", "none", "--no-cost", "--ipc", *words.split()) == 0
+        assert project.run("add", "dm", "tiny", "--rivals", "none", "--ipc", *words.split()) == 0
     assert project.run("check") == 0
     found = config.load(project.root)
     rows = {key: found.rows[key] for key in found.params.grid}
@@ -180,7 +180,7 @@ def test_a_second_network_and_a_second_form_of_the_images(project: Project) -> N
 
 
 def test_a_method_under_a_name_of_its_own(project: Project, capsys: Output) -> None:
-    words = ("dm", "tiny", "--ipc", "1", "--rivals", "none", "--no-cost")
+    words = ("dm", "tiny", "--ipc", "1", "--rivals", "none")
     assert project.run("add", *words, "--set", "iterations=1", "--as", "dm-fast") == 0
     assert says(project)["methods"]["dm-fast"] == {"base": "dm", "iterations": 1}
     assert says(project)["grid"].keys() == {"dm-fast-tiny-1"}
@@ -199,7 +199,7 @@ def test_a_method_of_that_name_with_other_numbers(project: Project, capsys: Outp
     project.set("params.yaml", "methods.dm-tiny", {"base": "dm", "iterations": 4})
     assert project.run("add", "dm", "tiny", "--ipc", "2", "--set", "iterations=5") == 2
     assert "methods.dm-tiny: exists with other numbers" in capsys.readouterr().err
-    assert project.run("add", "dm-tiny", "tiny", "--ipc", "2", "--no-cost") == 0  # the mend
+    assert project.run("add", "dm-tiny", "tiny", "--ipc", "2") == 0  # the mend
     assert "dm-tiny-tiny-2" in says(project)["grid"]
 
 
@@ -301,6 +301,13 @@ def test_an_entry_put_into_a_block(text: str, expected: str) -> None:
     assert YAML(typ="safe").load(expected)["a"]["k"] == {"v": 1}
 
 
+def test_several_entries_put_into_several_blocks() -> None:
+    text = "a: {} # why\nb:\n  x: 1\n# end\n"
+    more = {"c": {"k": 1}, "b": {"y": 2, "z": 3}, "a": {"v": 4, "w": 5}, "d": {"l": 6}}
+    expected = "a: # why\n  v: 4\n  w: 5\nb:\n  x: 1\n  y: 2\n  z: 3\n# end\n\nc:\n  k: 1\n\nd:\n  l: 6\n"
+    assert insert(text, more) == expected
+
+
 @pytest.mark.parametrize("grid", ["grid: &none {}", "grid: {<<: &none {}}"])
 def test_a_file_that_cannot_be_extended_is_left_alone(grid: str, project: Project, capsys: Output) -> None:
     """What else refers to a block would be extended with it."""
@@ -309,7 +316,7 @@ def test_a_file_that_cannot_be_extended_is_left_alone(grid: str, project: Projec
     assert "grid: {}" in text and "reports: {tiny: {}}" in text
     path.write_text(text.replace("grid: {}", grid).replace("reports: {tiny: {}}", "reports: {tiny: *none}"))
     before = path.read_bytes()
-    code, said = project.run("add", "dm", "tiny", "--ipc", "2", "--no-cost"), capsys.readouterr().err
+    code, said = project.run("add", "dm", "tiny", "--ipc", "2"), capsys.readouterr().err
     assert (code, path.read_bytes()) == (2, before) or code == 0 and project.run("check") == 0
     assert code == 0 or "params.yaml: is written in a way that cannot be extended" in said
 
