@@ -11,6 +11,7 @@ from typing import Any
 
 from ddpipe.config import Config, did_you_mean, resolve, validate
 from ddpipe.errors import UserError
+from ddpipe.files.yaml import flow
 from ddpipe.settings import Row
 
 Numbers = dict[str, Any]
@@ -51,12 +52,7 @@ def guess(config: Config, method: str, dataset: str, ipc: int | str, given: Numb
     data = given.get("data", dataset)
     for name in (dataset, data):
         if name not in config.params.datasets:
-            near = did_you_mean(name, list(config.params.datasets))
-            raise UserError(
-                f"datasets.{name}: no such entry in params.yaml{near}; for images of your own write there, for "
-                f"example, `{name}: {{source: folder, path: data/raw/{name}, resolution: 32, flip: true}}`, or let "
-                f"`ddpipe add` write it: --images data/raw/{name}"
-            )
+            raise UserError(f"datasets.{name}: no such entry in params.yaml{mend(config, name, dataset)}")
     cells = [cell for cell in (f"{dataset}-{ipc}", dataset, "default") if cell in recipe.cells]
     fields: Numbers = {"method": method, "recipe": recipe_name, "cell": cells[0] if cells else "default"}
     fields |= {"dataset": dataset, "data": data, "ipc": ipc, "protocol": recipe.protocol}
@@ -76,6 +72,20 @@ def equipped(config: Config, row: Row, free: Collection[str] = ()) -> Draft:
     name, numbers = needed
     row = row.model_copy(update={"needs": f"data/experts/{name}"})
     return Draft(row, {} if config.files["params.yaml"]["experts"].get(name) == numbers else {name: numbers})
+
+
+def mend(config: Config, name: str, dataset: str) -> str:
+    """What to do about the dataset `name` that params.yaml lacks; where it has `dataset`, a form of that is meant."""
+    near, there = did_you_mean(name, list(config.params.datasets)), config.files["params.yaml"]["datasets"]
+    if dataset in there:
+        form = {key: said for key, said in there[dataset].items() if key not in ("standardise", "mean", "std")}
+        whitened = flow(form | {"standardise": "none", "whitening": {}})
+        return f"{near}; for another form of {dataset} write it there, for example whitened: `{name}: {whitened}`"
+    own = f"`{name}: {{source: folder, path: data/raw/{name}, resolution: 32, flip: true}}`"
+    return (
+        f"{near}; for images of your own write there, for example, {own}, or let `ddpipe add` write it: --images "
+        f"data/raw/{name}"
+    )
 
 
 def known(what: str, name: str, table: Iterable[str]) -> None:
@@ -169,8 +179,6 @@ def buffer(config: Config, row: Row, free: Collection[str] = ()) -> tuple[str, N
 
 def lacking(config: Config, key: str, said: Numbers) -> str:
     """What the row at `key` lacks, and what to write there: the end of a sentence."""
-    from ddpipe.files.yaml import flow
-
     meant = meaning(config, key)
     named: Numbers = {name: said[name] for name in ("method", "dataset", "ipc") if name in said}
     missing = [name for name in Row.model_fields if name not in said and (name in Row.required() or name in meant)]

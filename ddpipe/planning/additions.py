@@ -67,8 +67,8 @@ class Growing:
             raise UserError(
                 f"params.yaml: is written in a way that cannot be extended here; write these into it: {entries}"
             )
-        known = set(problems(self.before))
         found = problems(replace(config.load(root, expected), seen=self.config.seen))
+        known = set(problems(self.before) if found else ())
         if new := [sentence for sentence in found if sentence not in known]:
             raise UserError(f"{new[0]} (with what would be added; nothing was written)")
         if path.read_text(encoding="utf-8") != before:

@@ -154,10 +154,11 @@ def test_an_experiment_on_new_images(project: Project, capsys: Output) -> None:
     assert config.load(project.root).params.grid.keys() == cells | {c.replace("-2", "-3") for c in cells if "2" in c}
 
 
-def test_a_second_network_and_a_second_form_of_the_images(project: Project) -> None:
+def test_a_second_network_and_a_second_form_of_the_images(project: Project, capsys: Output) -> None:
     """Of one method, side by side, and apart in the report; another protocol of the same set is an evaluation."""
-    form = {"source": "npz", "path": "data/raw/tiny.npz", "flip": False, "standardise": "none", "whitening": {}}
-    project.set("params.yaml", "datasets.tiny-zca", form)
+    assert project.run("add", "dm", "tiny", "--ipc", "1", "--data", "tiny-zca") == 2
+    form = capsys.readouterr().err.partition("`tiny-zca: ")[2].partition("`")[0]
+    project.set("params.yaml", "datasets.tiny-zca", YAML(typ="safe").load(form))
     for words in ("1,2 --network other", "1 --data tiny-zca", "1 --protocol again"):
         assert project.run("add", "dm", "tiny", "--rivals", "none", "--ipc", *words.split()) == 0
     assert project.run("check") == 0
