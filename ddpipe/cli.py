@@ -78,7 +78,9 @@ def add(
         str, typer.Option(help="trained on the set and tested; left out: as usual for such images")
     ] = "",
     student: Annotated[str, typer.Option(help="the network that the set is learned with; left out: the same")] = "",
-    protocol: Annotated[str, typer.Option(help="how the set is measured; left out: as its authors do")] = "",
+    protocol: Annotated[
+        str, typer.Option(help="how the set is measured; left out: as other rows, or as its authors do")
+    ] = "",
     data: Annotated[str, typer.Option(help="another prepared form of the dataset")] = "",
     numbers: Annotated[
         list[str] | None, typer.Option("--set", help="a number of the method: iterations=500, outer.images.lr=0.1")

@@ -55,7 +55,12 @@ def guess(config: Config, method: str, dataset: str, ipc: int | str, given: Numb
             raise UserError(f"datasets.{name}: no such entry in params.yaml{mend(config, name, dataset)}")
     cells = [cell for cell in (f"{dataset}-{ipc}", dataset, "default") if cell in recipe.cells]
     fields: Numbers = {"method": method, "recipe": recipe_name, "cell": cells[0] if cells else "default"}
-    fields |= {"dataset": dataset, "data": data, "ipc": ipc, "protocol": recipe.protocol}
+    fields |= {
+        "dataset": dataset,
+        "data": data,
+        "ipc": ipc,
+        "protocol": usual_protocol(config, method, recipe_name, dataset),
+    }
     network = given.get("network") or usual_network(config, recipe_name, dataset, data)
     fields |= {"student": network, "network": network, "needs": f"data/prepared/{data}"} | given
     for key in ("network", "student"):
@@ -91,6 +96,18 @@ def mend(config: Config, name: str, dataset: str) -> str:
 def known(what: str, name: str, table: Iterable[str]) -> None:
     if name not in table:
         raise UserError(f"no {what} {name!r}{did_you_mean(name, list(table))}")
+
+
+def usual_protocol(config: Config, method: str, recipe: str, dataset: str) -> str:
+    """That of most rows of the method on the dataset; on images that nobody published anything for, that of most rows;
+    else the authors' own.
+    """
+    rows = [row for row in config.rows.values() if row.dataset == dataset and row.ipc != "all"]
+    published = any(cell.startswith(f"{dataset}-") for found in config.recipes.values() for cell in found.cells)
+    for group in ([row for row in rows if row.method == method], [] if published else rows):
+        if group:
+            return Counter(row.protocol for row in group).most_common(1)[0][0]
+    return config.recipe(recipe).protocol
 
 
 def usual_network(config: Config, recipe: str, dataset: str, data: str) -> str:

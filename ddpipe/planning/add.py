@@ -112,14 +112,12 @@ def number(change: str) -> Numbers:
 def cell(growing: Growing, method: str, dataset: str, ipc: int | str, given: Numbers) -> settings.Row:
     """Add a row, or a further evaluation where the grid has this very set; what was asked for, as a row."""
     row = guess(growing.config, method, dataset, ipc, given)
-    if "protocol" in given:
-        given = given | {"protocol": suited(growing, row.protocol, row)}
-        row = row.model_copy(update={"protocol": given["protocol"]})
+    row = row.model_copy(update={"protocol": suited(growing, row.protocol, row)})
     project = growing.config
     alike = [there for there in project.rows.values() if same(there, method, dataset, ipc)]
     for there in alike:
         if (there.data, there.student) == (row.data, row.student):
-            asked = there.model_copy(update={key: given[key] for key in ("network", "protocol") if key in given})
+            asked = there.model_copy(update={key: getattr(row, key) for key in ("network", "protocol") if key in given})
             growing.put(further(project, there, asked.network, asked.protocol))
             return asked
     made = equipped(project, apart(project, row), growing.added.get("experts", ()))

@@ -151,7 +151,9 @@ def test_an_experiment_on_new_images(project: Project, capsys: Output) -> None:
     assert "grid.dm-birds-1: exists already" in capsys.readouterr().err
     assert (project.root / "params.yaml").read_bytes() == before
     assert project.run("add", *words[:3], "1,2,3") == 0
-    assert config.load(project.root).params.grid.keys() == cells | {c.replace("-2", "-3") for c in cells if "2" in c}
+    found = config.load(project.root)
+    assert found.params.grid.keys() == cells | {c.replace("-2", "-3") for c in cells if "2" in c}
+    assert {row.protocol for row in found.params.grid.values()} == {"again"}  # as the rows that were there
 
 
 def test_a_second_network_and_a_second_form_of_the_images(project: Project, capsys: Output) -> None:
@@ -267,6 +269,8 @@ def test_a_protocol_differs_where_it_must(desk: Path) -> None:
     add(config.load(desk), Wish(["mtt"], "svhn", [9], {"protocol": "dsa"}))  # which has its counterpart
     assert config.load(desk).rows["mtt-svhn-9"].protocol == "mtt"
     assert config.load(desk).params.protocols.keys() == found.params.protocols.keys()
+    add(config.load(desk), Wish(["mtt"], "cifar10-jpeg75", [3]))  # whose other rows are measured with `short`
+    assert config.load(desk).rows["mtt-cifar10-jpeg75-3"].protocol == "short-learned"
 
 
 def test_the_usual_network_is_that_of_such_images(desk: Path) -> None:
