@@ -27,6 +27,8 @@ class Growing:
         self.added: Entries = {}
 
     def put(self, more: Entries) -> None:
+        if not any(more.values()):
+            return
         found = {block: self.added.get(block, {}) | more.get(block, {}) for block in BLOCKS}
         self.added = {block: entries for block, entries in found.items() if entries}
         tables: dict[str, dict] = {"grid": {}, "evaluations": {}}

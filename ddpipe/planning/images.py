@@ -96,7 +96,12 @@ def new(project: Config, name: str, said: dict[str, Any]) -> tuple[dict[str, Any
         chosen = validate(settings.Dataset, made, f"datasets.{name}")
         return made, replace(project, seen={**project.seen, name: seen(name, chosen)})
     except UserError as error:
-        sentence = str(error)
-        options = [option for key, option in OPTIONS.items() if re.search(rf"\b{key}\b", sentence)]
-        told = f"; say it with {' or '.join(options)}" if options else ""
-        raise UserError(f"{sentence}{told} (nothing was written)") from None
+        raise UserError(f"{error}{answers(str(error), made)} (nothing was written)") from None
+
+
+def answers(sentence: str, said: dict[str, Any]) -> str:
+    """With which options to say, or to say otherwise, what the sentence about an entry names."""
+    named = {key: option for key, option in OPTIONS.items() if re.search(rf"\b{key}\b", sentence)}
+    asked = " or ".join(option for key, option in named.items() if key not in said)
+    told = " and ".join(option for key, option in named.items() if key in said and key != "path")
+    return (f"; say it with {asked}" if asked else "") + (f"; it was said with {told}" if told else "")

@@ -10,6 +10,9 @@ from ruamel.yaml import YAML
 from ddpipe import config
 from ddpipe.files.insert import insert
 from ddpipe.planning.add import Wish, add
+from ddpipe.planning.estimate import demands
+from ddpipe.planning.images import sighted
+from ddpipe.planning.steps import RUNS, Step
 from tests.unit.small_project import ROOT, Project
 
 Output = pytest.CaptureFixture[str]
@@ -102,12 +105,18 @@ def test_what_is_refused_changes_nothing(words: str, sentence: str, project: Pro
     ("words", "sentences"),
     [
         ("", ("datasets.birds: no such entry", "--images data/raw/birds")),
-        ("--images data/raw/birds", ("birds does not exist; name a folder or an .npz file", "--images")),
+        (
+            "--images data/raw/birds",
+            ("datasets.birds.path: data/raw/birds does not exist; name a folder or an .npz file",),
+        ),
         ("--images data/raw/tiny.npz", ("datasets.birds.flip: say whether", "say it with --flip or --no-flip")),
         ("--images data/raw/some --flip", ("has no folder test", "say it with --test-fraction")),
         ("--images data/raw/some --flip --test-fraction 0.5", ("must be square", "say it with --resolution")),
         ("--images data/raw/some --flip --test-fraction 2", ("datasets.birds.test_fraction: must be less than 1",)),
-        ("--images data/raw/tiny.npz --no-flip --resolution 8", ("resolution is for source folder only",)),
+        (
+            "--images data/raw/tiny.npz --no-flip --resolution 8",
+            ("resolution is for source folder only; leave it out; it was said with --resolution (n",),
+        ),
         ("--images data/raw/tiny.npz --no-flip --test-fraction 0.5", ("has a test part",)),
         ("--flip", ("--flip: is for new images; say where they lie: --images data/raw/birds",)),
         ("--images data/raw/tiny.npz --no-flip --ipc 6", ("the smallest class of birds ('2') has 5 training images",)),
@@ -154,6 +163,18 @@ def test_an_experiment_on_new_images(project: Project, capsys: Output) -> None:
     found = config.load(project.root)
     assert found.params.grid.keys() == cells | {c.replace("-2", "-3") for c in cells if "2" in c}
     assert {row.protocol for row in found.params.grid.values()} == {"again"}  # as the rows that were there
+
+
+def test_plans_look_at_images_that_are_not_prepared(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("dm", "birds", "--ipc", "1", "--images", "data/raw/tiny.npz", "--no-flip")
+    assert project.run("add", *words) == 0
+    monkeypatch.chdir(project.root)
+    steps = [Step(name, RUNS) for name in ("prepare@birds", "experts@birds", "distill@dm-birds-1")]
+    blind, seeing = config.load(), sighted(config.load(), ["birds"])
+    assert demands(blind, steps) == ([], ["the size of birds is known once it is prepared: dvc repro prepare@birds"])
+    found, unknown = demands(seeing, steps)
+    assert [demand.step for demand in found] == steps and unknown == []
+    assert seeing.seen["birds"].data.train == 29
 
 
 def test_a_second_network_and_a_second_form_of_the_images(project: Project, capsys: Output) -> None:
