@@ -63,34 +63,70 @@ def check() -> None:
 
 @app.command()
 def add(
-    method: Annotated[str, typer.Argument(help="an entry of methods:, for example dm")],
-    dataset: Annotated[str, typer.Argument(help="an entry of datasets:; its report shows the cell")],
-    ipc: Annotated[str, typer.Option(help="images per class")],
+    methods: Annotated[str, typer.Argument(help="entries of methods:, for example dm or dm,mtt")],
+    dataset: Annotated[str, typer.Argument(help="an entry of datasets: or own:, or a new name with --images")],
+    ipc: Annotated[str, typer.Option(help="images per class, for example 10 or 1,10")],
+    images: Annotated[str, typer.Option(help="new images: a folder with a sub-folder a class, or an .npz file")] = "",
+    test_images: Annotated[str, typer.Option(help="the .npz file of the test part, if it is one of its own")] = "",
+    test_fraction: Annotated[float | None, typer.Option(help="of new images without a test part")] = None,
+    resolution: Annotated[int | None, typer.Option(help="side to which new images are resized, in pixels")] = None,
+    grey: Annotated[bool | None, typer.Option("--grey", help="read new images as one channel")] = None,
+    flip: Annotated[
+        bool | None, typer.Option(help="whether a mirrored image belongs to the same class (not with b and d)")
+    ] = None,
     network: Annotated[
         str, typer.Option(help="trained on the set and tested; left out: as usual for such images")
     ] = "",
     student: Annotated[str, typer.Option(help="the network that the set is learned with; left out: the same")] = "",
-    protocol: Annotated[str, typer.Option(help="how the set is measured; left out: as its authors do")] = "",
+    protocol: Annotated[
+        str, typer.Option(help="how the set is measured; left out: as other rows, or as its authors do")
+    ] = "",
     data: Annotated[str, typer.Option(help="another prepared form of the dataset")] = "",
     numbers: Annotated[
         list[str] | None, typer.Option("--set", help="a number of the method: iterations=500, outer.images.lr=0.1")
     ] = None,
+    name: Annotated[str, typer.Option("--as", help="name of the method with these numbers")] = "",
+    rivals: Annotated[
+        str, typer.Option(help="real images to compare with, for example random,whole, or none; left out: all")
+    ] = "",
 ) -> None:
-    """Write a new cell into params.yaml: METHOD on DATASET, with all that its report needs.
+    """Write an experiment into params.yaml: METHODS on DATASET, with all that its report needs.
 
-    Beside its row these are rows of Random, Herding and K-Center under the same protocol, the buffers of experts that
-    they need, and the report. Numbers of --set make a method of their own, <method>-<dataset>. Nothing is written where
-    the cell exists or `ddpipe check` would refuse the result; comments and line breaks stay.
+    Beside their rows these are the entry of new images, rows of Random, Herding and K-Center under the same protocol
+    and of the whole set, the buffers of experts that all of them need, and the report. Numbers of --set make a method
+    of their own. Where a cell exists with the same network, another --protocol or --network (with --student) becomes a
+    further evaluation; with another student or --data it is a second row, a variant. Nothing is written where all of
+    it exists or `ddpipe check` would refuse the result; comments and line breaks stay.
     """
+    from ddpipe import config
     from ddpipe.errors import UserError
     from ddpipe.planning import add as adding
+    from ddpipe.planning import added as words
     from ddpipe.rows import number
 
-    if (images := number(ipc)) is None:
-        raise UserError(f"--ipc {ipc}: must be a number of images per class, or all")
+    counts = []
+    for word in ipc.split(","):
+        if (count := number(word.strip())) is None:
+            raise UserError(f"--ipc {ipc}: must be numbers of images per class with commas between, or all")
+        counts.append(count)
     fields = {"network": network, "student": student, "protocol": protocol, "data": data}
-    given = {key: value for key, value in fields.items() if value}
-    print(adding.add(Path(), method, dataset, images, given, numbers or []))
+    found = {"path": images, "test_path": test_images}
+    told = {"test_fraction": test_fraction, "resolution": resolution, "grey": grey, "flip": flip}
+    wish = adding.Wish(
+        [word.strip() for word in methods.split(",")],
+        dataset,
+        counts,
+        {key: value for key, value in fields.items() if value},
+        {key: value for key, value in found.items() if value}
+        | {key: value for key, value in told.items() if value is not None},
+        numbers or [],
+        name,
+        None if not rivals else [] if rivals == "none" else [word.strip() for word in rivals.split(",")],
+    )
+    growing = adding.add(config.load(), wish)
+    print(words.entries(growing))
+    print(words.cost(growing, dataset))
+    print(f"next: `ddpipe run {dataset}`, or `dvc repro report@{dataset}`; then look at reports/{dataset}")
 
 
 @app.command()
@@ -121,8 +157,10 @@ def plan(
     from ddpipe.planning.calibration import Calibration
     from ddpipe.planning.calls import Bench
     from ddpipe.planning.estimate import demands, estimate
+    from ddpipe.planning.images import sighted
 
     device = choose(project.params.run)
+    project = sighted(project, [step.name.removeprefix("prepare@") for step in found if step.group == "prepare"])
     asked, unknown = demands(project, found, stacked=device.type == "cuda")
     times = Calibration(project.root, describe(device))
     if calibration:

@@ -1,13 +1,13 @@
 """params.yaml and the recipes -> validated, frozen settings. Every error names the key.
 
-The settings of a cell are the recipe's `parts`, changed by the recipe's entry for the cell (which may tell images per
-class apart), changed by the method's entry under `methods:` of params.yaml. `layers` says where each number comes from.
+A cell's settings are the recipe's `parts`, changed by its entry for the cell (which may tell images per class apart),
+changed by the method's entry under `methods:` of params.yaml. `layers` says where each number comes from.
 """
 
 import contextlib
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ddpipe.files.yaml import read_yaml
 from ddpipe.mappings import leaves, merge
 from ddpipe.settings.keys import fields_at
 from ddpipe.settings.names import Name
+from ddpipe.settings.shapes import Seen
 
 METHODS = Path(__file__).parent / "methods"  # the recipes; an installed package carries them
 
@@ -121,6 +122,7 @@ class Config:
     rows: dict[str, settings.Row]
     evaluations: dict[str, settings.Evaluation]
     files: dict[str, dict]  # what each file says, by its path in the project
+    seen: Mapping[str, Seen] = field(default_factory=dict)  # own images that were counted before they are prepared
 
     def row(self, cell: str) -> settings.Row:
         if cell not in self.rows:
@@ -133,11 +135,10 @@ class Config:
 
     def base(self, method: str) -> str:
         """The recipe of `method`, an entry of `methods:`: the one that it names, or that of its own name."""
-        said = self.params.methods[method]
-        base = said.get("base", method)
+        base = self.params.methods[method].get("base", method)
         if base not in self.recipes:
             near = did_you_mean(base, list(self.recipes))
-            if "base" in said:
+            if base != method:
                 raise UserError(f"methods.{method}.base: no recipe ddpipe/methods/{base}.yaml{near}")
             raise UserError(
                 f"methods.{method}: no recipe ddpipe/methods/{method}.yaml; write it, or name the recipe that is "
@@ -273,7 +274,7 @@ def finished(table: Any, where: str, unfinished: dict[str, dict] | None) -> Any:
     """The rows of `table` that lack no field; the others are put into `unfinished` with the place where they stand."""
     if unfinished is None or not isinstance(table, dict):
         return table
-    known = settings.Row.model_fields.keys()
+    known = settings.Row.required()
     lacks = {
         key: row or {} for key, row in table.items() if row is None or isinstance(row, dict) and row.keys() < known
     }
@@ -286,6 +287,8 @@ def check_keys(where: str, table: Mapping[str, settings.Row | settings.Evaluatio
     for key, entry in table.items():
         if key != entry.name:
             said = f"its name is {entry.form}; rename it to {entry.name!r} or mend what it says"
+            if isinstance(entry, settings.Row) and not entry.variant and key.startswith(f"{entry.name}-"):
+                said += f"; a second row of its method, dataset and IPC says `variant: {key[len(entry.name) + 1 :]}`"
             raise UserError(f"{where}.{shorten(key)}: {said}")
 
 

@@ -3,13 +3,15 @@
 `ddpipe add` writes such rows; `ddpipe check` says what one that was written by hand lacks.
 """
 
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ddpipe.config import Config, did_you_mean, resolve, validate
 from ddpipe.errors import UserError
+from ddpipe.files.yaml import flow
 from ddpipe.settings import Row
 
 Numbers = dict[str, Any]
@@ -27,38 +29,69 @@ class Draft:
         return self.row.model_dump(mode="json")
 
 
-def draft(config: Config, method: str, dataset: str, ipc: int | str, given: Numbers) -> Draft:
+def draft(
+    config: Config, method: str, dataset: str, ipc: int | str, given: Numbers, free: Collection[str] = ()
+) -> Draft:
     """The row of `method` (an entry of `methods:`) on `dataset`, with the fields that are `given`.
+
+    Args:
+        free: buffers of experts that nothing was trained for yet: they may become longer.
 
     Raises:
         UserError: a name is not known, or there is nothing to take a network or a buffer's numbers from.
     """
+    row = guess(config, method, dataset, ipc, given)
+    return Draft(row) if "needs" in given else equipped(config, row, free)
+
+
+def guess(config: Config, method: str, dataset: str, ipc: int | str, given: Numbers) -> Row:
+    """The row, as if it needed nothing but its data."""
     known("method", method, config.params.methods)
     recipe_name = config.base(method)
     recipe = config.recipe(recipe_name)
     data = given.get("data", dataset)
     for name in (dataset, data):
         if name not in config.params.datasets:
-            near = did_you_mean(name, list(config.params.datasets))
-            raise UserError(
-                f"datasets.{name}: no such entry in params.yaml{near}; for images of your own write under own:, for "
-                f"example, `{name}: {{source: folder, path: data/raw/{name}, resolution: 32, flip: true}}`"
-            )
+            raise UserError(f"datasets.{name}: no such entry in params.yaml{mend(config, name, dataset)}")
     cells = [cell for cell in (f"{dataset}-{ipc}", dataset, "default") if cell in recipe.cells]
     fields: Numbers = {"method": method, "recipe": recipe_name, "cell": cells[0] if cells else "default"}
-    fields |= {"dataset": dataset, "data": data, "ipc": ipc, "protocol": recipe.protocol}
-    network = given.get("network") or usual_network(config, recipe_name, data)
+    fields |= {
+        "dataset": dataset,
+        "data": data,
+        "ipc": ipc,
+        "protocol": usual_protocol(config, method, recipe_name, dataset),
+    }
+    network = given.get("network") or usual_network(config, recipe_name, dataset, data)
     fields |= {"student": network, "network": network, "needs": f"data/prepared/{data}"} | given
     for key in ("network", "student"):
         known(key, fields[key], config.params.networks)
     known("protocol", fields["protocol"], config.params.protocols)
-    row = validate(Row, fields, f"grid.{method}-{dataset}-{ipc}")
-    needed = buffer(config, row) if "needs" not in given else None
+    return validate(Row, fields, f"grid.{method}-{dataset}-{ipc}")
+
+
+def equipped(config: Config, row: Row, free: Collection[str] = ()) -> Draft:
+    """The row with the buffer that it needs, which is new where params.yaml has none like it."""
+    needed = buffer(config, row, free)
     if needed is None:
         return Draft(row)
     name, numbers = needed
     row = row.model_copy(update={"needs": f"data/experts/{name}"})
-    return Draft(row, {} if name in config.params.experts else {name: numbers})
+    return Draft(row, {} if config.files["params.yaml"]["experts"].get(name) == numbers else {name: numbers})
+
+
+def mend(config: Config, name: str, dataset: str) -> str:
+    """What to do about the dataset `name` that params.yaml lacks; where it has `dataset`, a form of that is meant."""
+    near, said = did_you_mean(name, list(config.params.datasets)), config.files["params.yaml"]
+    there = said["datasets"] | (said.get("own") or {})
+    if dataset in there:
+        form = {key: said for key, said in there[dataset].items() if key not in ("standardise", "mean", "std")}
+        whitened = flow(form | {"standardise": "none", "whitening": {}})
+        return f"{near}; for another form of {dataset} write it there, for example whitened: `{name}: {whitened}`"
+    own = f"`{name}: {{source: folder, path: data/raw/{name}, resolution: 32, flip: true}}`"
+    return (
+        f"{near}; for images of your own write under own:, for example, {own}, or let `ddpipe add` write it: --images "
+        f"data/raw/{name}"
+    )
 
 
 def known(what: str, name: str, table: Iterable[str]) -> None:
@@ -66,25 +99,50 @@ def known(what: str, name: str, table: Iterable[str]) -> None:
         raise UserError(f"no {what} {name!r}{did_you_mean(name, list(table))}")
 
 
-def usual_network(config: Config, recipe: str, data: str) -> str:
-    """The network of most rows on this data, or else of the recipe's rows on images of this size, or of all of them."""
-    from ddpipe.checks.data import size
+def usual_protocol(config: Config, method: str, recipe: str, dataset: str) -> str:
+    """That of most rows of the method on the dataset; on images that nobody published anything for, that of most rows;
+    else the authors' own.
+    """
+    rows = [row for row in config.rows.values() if row.dataset == dataset and row.ipc != "all"]
+    published = any(cell.startswith(f"{dataset}-") for found in config.recipes.values() for cell in found.cells)
+    for group in ([row for row in rows if row.method == method], [] if published else rows):
+        if group:
+            return Counter(row.protocol for row in group).most_common(1)[0][0]
+    return config.recipe(recipe).protocol
 
-    sizes = {name: found.shape.resolution for name in config.params.datasets if (found := size(config, name))}
-    side = sizes.get(data, config.params.datasets[data].resolution)
-    rows, own = list(config.rows.values()), [row for row in config.rows.values() if row.recipe == recipe]
-    alike = [row for row in own if side is not None and sizes.get(row.data) == side]
-    for group in ([row for row in rows if row.data == data], alike, own):
+
+def usual_network(config: Config, recipe: str, dataset: str, data: str) -> str:
+    """The network of most rows on this data, or on this dataset, or of the recipe's rows on images of about this size,
+    or of all of them; variants do not count.
+    """
+    sizes = sides(config)
+    rows = [row for row in config.rows.values() if not row.variant]
+    own = [row for row in rows if row.recipe == recipe]
+    nearest = sorted(
+        {size for row in own if data in sizes and (size := sizes.get(row.data))},
+        key=lambda size: (abs(math.log(size / sizes[data])), -size),
+    )
+    alike = [row for row in own if nearest and sizes.get(row.data) == nearest[0]]
+    on_data, on_dataset = [r for r in rows if r.data == data], [r for r in rows if r.dataset == dataset]
+    for group in (on_data, on_dataset, alike, own):
         if group:
             return Counter(row.network for row in group).most_common(1)[0][0]
     raise UserError(f"network: recipe {recipe!r} has no row to take it from; name one of networks:")
 
 
-def buffer(config: Config, row: Row) -> tuple[str, Numbers] | None:
+def sides(config: Config) -> dict[str, int]:
+    """The side of the images of each dataset whose size is known, in pixels."""
+    from ddpipe.checks.data import size
+
+    known = {name: chosen.resolution for name, chosen in config.params.datasets.items() if chosen.resolution}
+    return known | {name: found.shape.resolution for name in config.params.datasets if (found := size(config, name))}
+
+
+def buffer(config: Config, row: Row, free: Collection[str] = ()) -> tuple[str, Numbers] | None:
     """Name and numbers of the expert buffer that `row` needs; None where it needs none.
 
-    The numbers are those of another row's, of its recipe if there is one: as long as its students go, and as many
-    as it has sets.
+    The numbers are those of another row's, of its recipe and on images of its size if there is one: as long as its
+    students go, and as many as it has sets.
     """
     try:
         chosen = resolve(config.layers_of(row))
@@ -99,8 +157,15 @@ def buffer(config: Config, row: Row) -> tuple[str, Numbers] | None:
         for other in config.rows.values()
         if other.buffer in experts and (experts[other.buffer].keep == "all") == bool(epochs)
     ]
-    usual = (row.protocol, config.recipe(row.recipe).protocol)
-    alike.sort(key=lambda o: (o.recipe != row.recipe, o.method != row.method, o.protocol not in usual))
+    usual, size = (row.protocol, config.recipe(row.recipe).protocol), sides(config)
+    alike.sort(
+        key=lambda o: (
+            o.recipe != row.recipe,
+            o.method != row.method,
+            o.protocol not in usual,
+            size.get(o.data) != size.get(row.data),
+        )
+    )
     if not alike:
         raise UserError(
             f"experts: {row.method} needs a buffer of networks, and no row has one to take the numbers from; "
@@ -119,8 +184,11 @@ def buffer(config: Config, row: Row) -> tuple[str, Numbers] | None:
     if name in experts and experts[name].network != row.student:
         name = f"{name}-{row.student}"
     if (there := experts.get(name)) is not None:
+        numbers = dict(config.files["params.yaml"]["experts"][name])
         for key, least in (("epochs", epochs), ("networks", 0 if epochs else chosen.sets)):
-            if getattr(there, key) < least:
+            if getattr(there, key) < least and name in free:
+                numbers[key] = least
+            elif getattr(there, key) < least:
                 raise UserError(
                     f"experts.{name}.{key}: {getattr(there, key)}, but {row.name} needs {least}; set it to {least}"
                 )
@@ -129,25 +197,32 @@ def buffer(config: Config, row: Row) -> tuple[str, Numbers] | None:
 
 def lacking(config: Config, key: str, said: Numbers) -> str:
     """What the row at `key` lacks, and what to write there: the end of a sentence."""
-    from ddpipe.files.yaml import flow
-
-    missing = [name for name in Row.model_fields if name not in said]
+    meant = meaning(config, key)
     named: Numbers = {name: said[name] for name in ("method", "dataset", "ipc") if name in said}
-    guesses: list[Numbers] = [
-        {"method": method, "dataset": dataset, "ipc": ipc} | named
-        for method in config.params.methods
-        for dataset in config.params.datasets
-        if key.startswith(f"{method}-{dataset}-") and (ipc := number(key.removeprefix(f"{method}-{dataset}-")))
-    ]
-    told = f"lacks {', '.join(missing)}"
-    if not guesses and len(named) < 3:
+    missing = [name for name in Row.model_fields if name not in said and (name in Row.required() or name in meant)]
+    told, found = f"lacks {', '.join(missing)}", meant | named
+    if len(found) < 3:
         return f"{told}; its key must be {Row.form} with entries of methods: and datasets:, or `ddpipe add` writes it"
-    found = guesses[0] if guesses else named
-    rest = {name: value for name, value in said.items() if name not in found}
+    rest = {name: value for name, value in (meant | said).items() if name not in ("method", "dataset", "ipc")}
     made = draft(config, found["method"], found["dataset"], found["ipc"], rest)
     written = flow({name: made.fields[name] for name in missing})[1:-1]
     buffers = "".join(f", and under experts: `{name}: {flow(numbers)}`" for name, numbers in made.experts.items())
-    return f"{told}; write `{written}` there{buffers}"
+    options = "".join(f" --{key} {said[key]}" for key in ("network", "student", "protocol", "data") if key in said)
+    anew = (
+        f", or remove the row and run `ddpipe add {found['method']} {found['dataset']} --ipc {found['ipc']}{options}`"
+    )
+    return f"{told}; write `{written}` there{buffers}{'' if 'variant' in meant else anew}"
+
+
+def meaning(config: Config, key: str) -> Numbers:
+    """The fields of a row that its key tells; none where it names no method and dataset of params.yaml."""
+    for method in config.params.methods:
+        for dataset in config.params.datasets:
+            ipc, _, variant = key.removeprefix(f"{method}-{dataset}-").partition("-")
+            if key.startswith(f"{method}-{dataset}-") and (images := number(ipc)):
+                told: Numbers = {"method": method, "dataset": dataset, "ipc": images}
+                return told | ({"variant": variant} if variant else {})
+    return {}
 
 
 def number(word: str) -> int | str | None:

@@ -57,6 +57,8 @@ def smallest(config: Config, name: str) -> tuple[int, str] | None:
         words = descriptions.read(folder / "data.json", descriptions.Prepared).classes
         counts = class_sizes(folder / "data.safetensors")
         return min(counts), f", {words[counts.index(min(counts))]!r},"
+    if name in config.seen:
+        return config.seen[name].smallest, f", {config.seen[name].which!r},"
     known = chosen.source in SMALLEST and chosen.classes is None
     return (SMALLEST[chosen.source], "") if known else None
 

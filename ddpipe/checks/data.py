@@ -28,7 +28,7 @@ def size(config: Config, name: str) -> Size | None:
     except UserError:
         return None
     prepared = (config.root / "data" / "prepared" / name / "data.json").exists()
-    whole = prepared or (found is not None and config.params.datasets[name].classes is None)
+    whole = prepared or name in config.seen or (found is not None and config.params.datasets[name].classes is None)
     return None if found is None else Size(found.shape, found.train if whole else None)
 
 

@@ -1,6 +1,7 @@
 """Entries put into a YAML file of the user's: every other byte stays, comments and line breaks with it."""
 
 import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -9,6 +10,7 @@ from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 from ddpipe.files.yaml import flow
 
 WIDTH = 120
+Edit = tuple[int, int, str]  # from where to where, and what stands there then
 
 
 def insert(text: str, additions: dict[str, dict[str, Any]]) -> str:
@@ -16,27 +18,30 @@ def insert(text: str, additions: dict[str, dict[str, Any]]) -> str:
 
     Whether the text then says what it should is for the caller to see: blocks may be written in ways unknown here.
     """
-    for block, entries in additions.items():
-        for key, value in entries.items():
-            text = put(text, block, key, value)
+    root = YAML(typ="safe", pure=True).compose(text)
+    there = {name.value: (name, held) for name, held in root.value}
+    edits = [edit for block in additions if block in there for edit in put(text, root, *there[block], additions[block])]
+    done, pieces = 0, []
+    for start, end, new in sorted(edits):
+        pieces += [text[done:start], new]
+        done = end
+    text = "".join(pieces) + text[done:]
+    for block in [block for block in additions if block not in there]:
+        text = f"{text.rstrip()}\n\n{block}:\n{entries(2, additions[block])}"
     return text
 
 
-def put(text: str, block: str, key: str, value: Any) -> str:
-    root = YAML(typ="safe", pure=True).compose(text)
-    found = {name.value: (name, held) for name, held in root.value}
-    if block not in found:
-        return f"{text.rstrip()}\n\n{block}:\n{lines(2, key, value)}"
-    name, held = found[block]
+def put(text: str, root: CollectionNode, name: Node, held: Node, more: dict[str, Any]) -> Iterator[Edit]:
+    """What brings the entries `more` into the block `held`, which stands behind its `name`."""
     empty = isinstance(held, ScalarNode) or not held.value
     if empty and not root.flow_style:  # `grid: {}` or `grid:`
-        text = text[: held.start_mark.index].rstrip(" ") + text[held.end_mark.index :]
-        return after(text, name, lines(name.start_mark.column + 2, key, value))
-    if isinstance(held, MappingNode) and held.flow_style:
-        comma = ", " if held.value else ""
-        at = held.end_mark.index - 1
-        return f"{text[:at]}{comma}{flow({key: value})[1:-1]}{text[at:]}"
-    return after(text, last(held), lines(held.value[0][0].start_mark.column, key, value))
+        yield len(text[: held.start_mark.index].rstrip(" ")), held.end_mark.index, ""
+        yield after(text, name, entries(name.start_mark.column + 2, more))
+    elif isinstance(held, MappingNode) and held.flow_style:
+        comma, at = ", " if held.value else "", held.end_mark.index - 1
+        yield at, at, f"{comma}{flow(more)[1:-1]}"
+    else:
+        yield after(text, last(held), entries(held.value[0][0].start_mark.column, more))
 
 
 def last(node: Node) -> Node:
@@ -47,10 +52,14 @@ def last(node: Node) -> Node:
     return last(entry[1] if isinstance(node, MappingNode) else entry)
 
 
-def after(text: str, node: Node, more: str) -> str:
+def after(text: str, node: Node, more: str) -> Edit:
     """`more` behind the line in which `node` ends."""
     end = text.find("\n", node.end_mark.index)
-    return f"{text}\n{more}" if end < 0 else text[: end + 1] + more + text[end + 1 :]
+    return (len(text), len(text), f"\n{more}") if end < 0 else (end + 1, end + 1, more)
+
+
+def entries(indent: int, more: dict[str, Any]) -> str:
+    return "".join(lines(indent, key, value) for key, value in more.items())
 
 
 def lines(indent: int, key: str, value: Any) -> str:

@@ -1,91 +1,95 @@
-"""`ddpipe add`: a cell of the user's, complete: its row, its rivals under the same protocol, their buffers, the report.
+"""`ddpipe add`: an experiment of the user's, complete: images, cells, rivals under the same protocol, buffers, report.
 
 All entries go to params.yaml, together or not at all, and only where `ddpipe check` finds no new mistake.
 """
 
+from dataclasses import dataclass, field
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from ddpipe import config, settings
-from ddpipe.checks.project import problems
-from ddpipe.config import Config, resolve
+from ddpipe import settings
+from ddpipe.config import Config, resolve, validate
 from ddpipe.errors import UserError
-from ddpipe.files.artifacts import write_text
-from ddpipe.files.insert import insert
-from ddpipe.files.yaml import flow, unfit
+from ddpipe.files.yaml import unfit
 from ddpipe.mappings import merge
-from ddpipe.rows import Draft, Numbers, draft, known
+from ddpipe.planning import images
+from ddpipe.planning.additions import Growing
+from ddpipe.planning.rivals import baselines, further, rival, rows_of, same, suited
+from ddpipe.rows import Numbers, equipped, guess, known
+from ddpipe.settings.names import Name
 
-Additions = dict[str, dict[str, Any]]  # block of params.yaml -> its new entries
-BLOCKS = ("methods", "experts", "grid", "evaluations", "reports")
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asks for: every one of `methods` at every one of `ipcs`."""
+
+    methods: list[str]
+    dataset: str
+    ipcs: list[int | str]
+    row: Numbers = field(default_factory=dict)  # fields of the rows that shall not be as usual
+    images: Numbers = field(default_factory=dict)  # fields of the entry of new images
+    changes: list[str] = field(default_factory=list)  # numbers of the methods, each as `key=value`
+    name: str = ""  # of the method that the changes make
+    rivals: list[str] | None = None  # None: all
 
 
-def add(root: Path, method: str, dataset: str, ipc: int | str, given: Numbers, changes: list[str]) -> str:
-    """Write into params.yaml what a cell of `method` on `dataset` needs; what was written, for people.
-
-    Args:
-        given: fields of the row that shall not be as usual.
-        changes: numbers of the method, each as `key=value`.
+def add(project: Config, wish: Wish) -> Growing:
+    """Write into params.yaml what the cells of `wish` need: what was added.
 
     Raises:
-        UserError: a name is unknown, the cell exists, or `ddpipe check` would refuse the result; nothing is written.
+        UserError: a name is unknown, all is there already, or `ddpipe check` would refuse the result; nothing is
+            written.
     """
-    project = config.load(root)
-    path = (root / "params.yaml").resolve()
-    before = path.read_text(encoding="utf-8")
-    known("method", method, project.params.methods)
-    methods, method = own_method(project, method, dataset, changes)
-    with_method = config.load(root, extended(project, methods))
-    additions = together(methods, cell(with_method, method, dataset, ipc, given))
-    expected = extended(project, additions)
-    try:
-        after = insert(before, additions)
-        extensible = YAML(typ="safe").load(after) == expected
-    except YAMLError:
-        extensible = False
-    if not extensible:
-        entries = "; ".join(f"{block}: {flow(more)}" for block, more in additions.items() if more)
-        raise UserError(
-            f"params.yaml: is written in a way that cannot be extended here; write these into it: {entries}"
-        )
-    known_already = set(problems(project))
-    if new := [sentence for sentence in problems(config.load(root, expected)) if sentence not in known_already]:
-        raise UserError(f"{new[0]} (with what would be added; nothing was written)")
-    if path.read_text(encoding="utf-8") != before:
-        raise UserError("params.yaml: has changed meanwhile; run the same command again")
-    write_text(path, after)
-    written = [f"  {block}.{key}" for block, more in additions.items() for key in more]
-    return "\n".join(["added to params.yaml:", *written, f"now run `dvc repro report@{dataset}`"])
+    for method in wish.methods:
+        known("method", method, project.params.methods)
+    entry, project = images.new(project, wish.dataset, wish.images)
+    growing = Growing(project)
+    if entry:
+        growing.put({"own": {wish.dataset: entry}})
+    if "data" in wish.row:
+        growing.config = images.look(growing.config, wish.row["data"])
+    there = baselines(project)
+    for word in wish.rivals or ():
+        known("rival", word, there)
+    cells = []
+    for method in wish.methods:
+        name = own_method(growing, method, wish)
+        cells += [cell(growing, name, wish.dataset, ipc, wish.row) for ipc in wish.ipcs]
+    for row in cells:
+        if resolve(growing.config.layers_of(row)).kind != "selection":
+            for word in there if wish.rivals is None else wish.rivals:
+                rival(growing, word, row)
+    if not growing.added:
+        raise UserError(f"grid.{cells[0].name}: exists already; `ddpipe explain {cells[0].name}` shows it")
+    if wish.dataset not in project.params.reports:
+        growing.put({"reports": {wish.dataset: {}}})
+    growing.write()
+    return growing
 
 
-def extended(project: Config, additions: Additions) -> dict:
-    """What params.yaml would say."""
-    raw = project.files["params.yaml"]
-    return raw | {block: (raw.get(block) or {}) | more for block, more in additions.items() if more}
-
-
-def together(*parts: Additions) -> Additions:
-    found = {block: reduce(lambda a, b: a | b, (part.get(block, {}) for part in parts)) for block in BLOCKS}
-    return {block: entries for block, entries in found.items() if entries}
-
-
-def own_method(project: Config, method: str, dataset: str, changes: list[str]) -> tuple[Additions, str]:
-    """The entry of `methods:` that `changes` make of `method`, and its name; nothing new without changes."""
-    if not changes:
-        return {}, method
-    name, there = f"{method}-{dataset}", project.params.methods
-    numbers = merge(project.changes(method), reduce(merge, map(number, changes)))
+def own_method(growing: Growing, method: str, wish: Wish) -> str:
+    """The name of the entry of `methods:` that the changes of `wish` make of `method`; itself without changes."""
+    if not wish.changes:
+        if wish.name:
+            raise UserError(f"--as {wish.name}: names a method with numbers of its own; say them with --set")
+        return method
+    if wish.name and len(wish.methods) > 1:
+        raise UserError(f"--as {wish.name}: is the name of one method; add the {len(wish.methods)} one by one")
+    name = validate(Name, wish.name, "--as") if wish.name else f"{method}-{wish.dataset}"
+    there, project = growing.config.params.methods, growing.config
+    numbers = merge(project.changes(method), reduce(merge, map(number, wish.changes)))
     entry = {"base": project.base(method)} | numbers
     if name in there and there[name] != entry:
         raise UserError(
-            f"methods.{name}: exists with other numbers; change them there, or add a cell of it as it is: "
-            f"`ddpipe add {name} {dataset}` without --set"
+            f"methods.{name}: exists with other numbers; give these another name with --as, or add a cell of it as it "
+            f"is: `ddpipe add {name} {wish.dataset}` without --set"
         )
-    return {} if name in there else {"methods": {name: entry}}, name
+    if name not in there:
+        growing.put({"methods": {name: entry}})
+    return name
 
 
 def number(change: str) -> Numbers:
@@ -105,57 +109,33 @@ def number(change: str) -> Numbers:
     return value
 
 
-def cell(project: Config, method: str, dataset: str, ipc: int | str, given: Numbers) -> Additions:
-    """A row and all that makes its report complete."""
-    name = f"{method}-{dataset}-{ipc}"
-    if name in project.rows:
-        raise UserError(f"grid.{name}: exists already; `ddpipe explain {name}` shows it")
-    own = draft(project, method, dataset, ipc, given)
-    parts = [rows_of(own)]
-    if resolve(project.layers_of(own.row)).kind == "distillation":
-        parts += [rival(project, baseline, own.row) for baseline in baselines(project)]
-    if dataset not in project.params.reports:
-        parts.append({"reports": {dataset: {}}})
-    return together(*parts)
+def cell(growing: Growing, method: str, dataset: str, ipc: int | str, given: Numbers) -> settings.Row:
+    """Add a row, or a further evaluation where the grid has this very set; what was asked for, as a row."""
+    row = guess(growing.config, method, dataset, ipc, given)
+    row = row.model_copy(update={"protocol": suited(growing, row.protocol, row)})
+    project = growing.config
+    alike = [there for there in project.rows.values() if same(there, method, dataset, ipc)]
+    for there in alike:
+        if (there.data, there.student) == (row.data, row.student):
+            asked = there.model_copy(update={key: getattr(row, key) for key in ("network", "protocol") if key in given})
+            growing.put(further(project, there, asked.network, asked.protocol))
+            return asked
+    made = equipped(project, apart(project, row), growing.added.get("experts", ()))
+    growing.put(rows_of(made))
+    return made.row
 
 
-def rows_of(made: Draft) -> Additions:
-    return {"experts": made.experts, "grid": {made.row.name: made.fields}}
-
-
-def baselines(project: Config) -> list[str]:
-    """The published methods that choose real images, less the one that takes all."""
-    parts = {name: project.recipes[name].parts for name in project.params.methods if name in project.recipes}
-    return [name for name, said in parts.items() if said.get("kind") == "selection" and said.get("rule") != "whole"]
-
-
-def rival(project: Config, method: str, row: settings.Row) -> Additions:
-    """`method` at the row's size, measured as the row is: by a row, or by an evaluation of the row that there is."""
-    given = {"data": row.data, "student": row.student, "network": row.network, "protocol": comparable(project, row)}
-    name = f"{method}-{row.dataset}-{row.ipc}"
-    if name not in project.rows:
-        return rows_of(draft(project, method, row.dataset, row.ipc, given))
-    there = project.rows[name]
-    entry = {"cell": name, "dataset": there.dataset, "data": there.data, "network": row.network}
-    entry["protocol"] = given["protocol"]
-    key = settings.Evaluation.model_validate(entry).name
-    same = (there.network, there.protocol) == (row.network, given["protocol"])
-    return {} if same or key in project.evaluations else {"evaluations": {key: entry}}
-
-
-def comparable(project: Config, row: settings.Row) -> str:
-    """The row's protocol; if it wants a learned step size, which real images have not, one that is else the same."""
-    protocols = project.params.protocols
-    own = protocols[row.protocol]
-    if takes_real(own):
-        return row.protocol
-    asked = {"epochs", "extra_epoch", "momentum", "weight_decay", "batch", "drop", "augment", "cutmix"}
-    for name, other in protocols.items():
-        if takes_real(other) and other.model_dump(include=asked) == own.model_dump(include=asked):
-            return name
-    return next((project.recipes[name].protocol for name in baselines(project)), row.protocol)
-
-
-def takes_real(protocol: settings.Protocol) -> bool:
-    """Whether sets of real images can be measured so: nothing was learned with them."""
-    return protocol.refusal("", {}, "one-hot") is None
+def apart(project: Config, row: settings.Row) -> settings.Row:
+    """The row, with a variant if it is of other data or another network than the method's other rows on its dataset."""
+    plain = [
+        there
+        for there in project.rows.values()
+        if (there.method, there.dataset, there.variant) == (row.method, row.dataset, None)
+    ]
+    if not plain or row.name not in project.rows and (row.data, row.student) in {(p.data, p.student) for p in plain}:
+        return row
+    usual = project.rows.get(row.name, plain[0])
+    words = [row.data.removeprefix(f"{row.dataset}-")] if row.data != usual.data else []
+    words += [row.student] if row.student != usual.student else []
+    variant: Any = row.model_dump(mode="json") | {"variant": "-".join(words)}
+    return validate(settings.Row, variant, f"grid.{row.name}-{'-'.join(words)}")

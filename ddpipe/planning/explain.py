@@ -45,7 +45,7 @@ def cell(config: Config, name: str) -> str:
     )
     blocks = [
         (title, [recipe.paper, *([recipe.code] if recipe.code else []), f"params.yaml changes: {flow(overrides)}"]),
-        ("row", [f"{key} = {value}" for key, value in row]),
+        ("row", [f"{key} = {value}" for key, value in row if value is not None]),
         ("settings", numbers(resolved.model_dump(), config.origins(name))),
     ]
     for network in dict.fromkeys([row.student, row.network]):

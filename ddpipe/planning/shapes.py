@@ -21,7 +21,7 @@ PUBLISHED = {  # source -> its size, before `classes:` of params.yaml
 
 
 def data_of(config: Config, name: str) -> Data | None:
-    """The size of the prepared dataset `name`; None for images of the user's own that are not prepared yet.
+    """The size of the prepared dataset `name`; None for images of the user's own that are not prepared yet, nor seen.
 
     Raises:
         UserError: when params.yaml knows no such dataset, or data.json is damaged.
@@ -32,6 +32,8 @@ def data_of(config: Config, name: str) -> Data | None:
     path = config.root / "data" / "prepared" / name / "data.json"
     if path.exists():
         found = described(path)
+    elif name in config.seen:
+        return config.seen[name].data
     elif settings.source not in PUBLISHED:
         return None
     else:

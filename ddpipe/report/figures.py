@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,13 +53,25 @@ def styles(selections: Iterable[str], published: Iterable[str], own: Iterable[st
     return found
 
 
+def lines(shown: pd.DataFrame, look: dict[str, Style]) -> dict[str, Style]:
+    """Label -> how it looks: as its method, and each further variant of a method with the next marker."""
+    found: dict[str, Style] = {}
+    for method, called in shown.groupby("method", sort=False)["label"]:
+        style = look[str(method)]
+        for i, label in enumerate(called.unique()):
+            marker = MARKERS[(MARKERS.index(style.marker) + i) % len(MARKERS)]
+            found[label] = replace(style, marker=marker, filled=style.filled != (i % 2 == 1))
+    return found
+
+
 def accuracy_vs_ipc(frame: pd.DataFrame, look: dict[str, Style], dpi: int) -> bytes:
     """Accuracy of the cells' own network against images per class: a line per method and protocol, error bars = std."""
     shown = _on_main_network(frame)
-    figure, axes = _canvas(shown.groupby(["method", "protocol"]).ngroups, dpi)
+    figure, axes = _canvas(shown.groupby(["label", "protocol"]).ngroups, dpi)
     protocols = list(dict.fromkeys(shown.loc[shown["ipc"] != "all", "protocol"]))
-    for (method, protocol), group in shown.groupby(["method", "protocol"], sort=False):
-        style, label = look[str(method)], group["label"].iloc[0]
+    looks = lines(shown, look)
+    for (label, protocol), group in shown.groupby(["label", "protocol"], sort=False):
+        style = looks[label]
         curve, whole = group[group["ipc"] != "all"], group[group["ipc"] == "all"]
         for mean in whole["mean"]:
             axes.axhline(mean, color=style.colour, linestyle=DASHES[2], linewidth=1.0, label=label)
@@ -100,18 +112,18 @@ def cross_architecture(shown: pd.DataFrame, look: dict[str, Style], dpi: int) ->
     places = list(dict.fromkeys(zip(shown["network"], shown["protocol"], strict=True)))
     networks = list(dict.fromkeys(shown["network"]))
     places.sort(key=lambda place: networks.index(place[0]))  # the protocols of a network stand together
-    methods = list(dict.fromkeys(shown["method"]))
-    step = min(0.16, 0.8 / len(methods))
-    width = max(7.0, 2.5 + len(places) * max(1.15, 0.07 * len(methods)))
+    looks = lines(shown, look)
+    step = min(0.16, 0.8 / len(looks))
+    width = max(7.0, 2.5 + len(places) * max(1.15, 0.07 * len(looks)))
     figure = Figure(figsize=(width, 0.8 + 1.9 * len(ipcs)), dpi=dpi, layout="constrained")
     labelled = set()
     for axes, ipc in zip(figure.subplots(len(ipcs), sharex=True, squeeze=False).flat, ipcs, strict=True):
-        for method, group in shown[shown["ipc"] == ipc].groupby("method", sort=False):
-            shift = (methods.index(method) - (len(methods) - 1) / 2) * step
+        for label, group in shown[shown["ipc"] == ipc].groupby("label", sort=False):
+            shift = (list(looks).index(label) - (len(looks) - 1) / 2) * step
             x = [places.index(place) + shift for place in zip(group["network"], group["protocol"], strict=True)]
-            label = None if method in labelled else group["label"].iloc[0]
-            axes.errorbar(x, group["mean"], group["std"], label=label, linestyle="none", **_ink(look[str(method)]))
-            labelled.add(method)
+            said = None if label in labelled else label
+            axes.errorbar(x, group["mean"], group["std"], label=said, linestyle="none", **_ink(looks[label]))
+            labelled.add(label)
         _plain(axes)
         axes.grid(axis="x", visible=False)
         for border in range(1, len(places)):
@@ -138,9 +150,10 @@ def accuracy_vs_seconds(shown: pd.DataFrame, look: dict[str, Style], dpi: int) -
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    figure, axes = _canvas(shown["method"].nunique(), dpi)
-    for method, group in shown.groupby("method", sort=False):
-        style, label = look[str(method)], group["label"].iloc[0]
+    figure, axes = _canvas(shown["label"].nunique(), dpi)
+    looks = lines(shown, look)
+    for label, group in shown.groupby("label", sort=False):
+        style = looks[label]
         axes.errorbar(group["seconds"], group["mean"], group["std"], label=label, linestyle="none", **_ink(style))
         for _, row in group.iterrows():
             place = (row["seconds"], row["mean"])
@@ -167,7 +180,7 @@ def loss_curves(losses: pd.DataFrame, look: dict[str, Style], dpi: int) -> bytes
     """
     from matplotlib.figure import Figure
 
-    panels = list(losses.groupby("method", sort=False))
+    panels, looks = list(losses.groupby("label", sort=False)), lines(losses, look)
     ipcs = sorted(losses["ipc"].unique(), key=ipc_order)
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
@@ -177,7 +190,7 @@ def loss_curves(losses: pd.DataFrame, look: dict[str, Style], dpi: int) -> bytes
     for ipc, dashes in zip(ipcs, DASHES * len(ipcs), strict=False):
         axes.plot([], [], color=GREY, linestyle=dashes, label=f"IPC {ipc}")
     figure.legend(loc="upper center", ncols=len(ipcs), frameon=False, fontsize=8)
-    for i, (method, group) in enumerate(panels):
+    for i, (label, group) in enumerate(panels):
         left, right = i % columns + 0.14, i % columns + 0.94
         top, bottom = i // columns + 0.2, i // columns + 0.82
         last = max(1, int(group["iteration"].max()))
@@ -190,10 +203,8 @@ def loss_curves(losses: pd.DataFrame, look: dict[str, Style], dpi: int) -> bytes
         for ipc, curve in group.assign(level=levels).groupby("ipc", sort=False):
             x = left + curve["iteration"] / last * (right - left)
             y = bottom - (curve["level"] - lowest) / (1 - lowest) * (bottom - top)
-            axes.plot(
-                x, y, color=look[str(method)].colour, linestyle=DASHES[ipcs.index(ipc) % len(DASHES)], linewidth=1.2
-            )
-        axes.text(left, top - 0.06, group["label"].iloc[0], fontsize=9, va="bottom")
+            axes.plot(x, y, color=looks[label].colour, linestyle=DASHES[ipcs.index(ipc) % len(DASHES)], linewidth=1.2)
+        axes.text(left, top - 0.06, label, fontsize=9, va="bottom")
         axes.text(left, bottom + 0.03, "0", fontsize=7, color=GREY, va="top")
         axes.text(right, bottom + 0.03, f"iteration {last:,}", fontsize=7, color=GREY, ha="right", va="top")
     return _png(figure)

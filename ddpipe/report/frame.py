@@ -20,7 +20,8 @@ COST = ("distill_seconds", "iterations", "seconds_per_iteration", "experts_secon
 def collect(config: Config, dataset: str) -> pd.DataFrame:
     """The measured and the published accuracies of `dataset`; a missing result is a row of NaN.
 
-    Columns: `cell method label ipc network protocol` (identity; `ipc` is text, "all" for the whole data set), `main`
+    Columns: `cell method label ipc network protocol` (identity; `label` is the method and the variant, `ipc` is text,
+    "all" for the whole data set), `main`
     (the evaluation that the grid names, not a further one), `distilled` (learned, not selected), `mean std` (percent,
     population) over `n` = `sets` x `networks` accuracies, `floats` (stored in a set), `worth` (images a class that they
     are worth), `published_mean published_std doubtful source_mean source_std note`, `difference` = mean -
@@ -45,6 +46,7 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
         range(len(table)),
         key=lambda i: (
             methods.get(table["method"][i], len(methods)),
+            config.row(table["cell"][i]).variant or "",
             ipc_order(table["ipc"][i]),
             not table["main"][i],
             table["network"][i],
@@ -84,7 +86,7 @@ def _row(
     found: dict[str, Any] = {
         "cell": key.cell,
         "method": row.method,
-        "label": names.get(row.method, row.method),
+        "label": names.get(row.method, row.method) + (f" ({row.variant})" if row.variant else ""),
         "ipc": str(row.ipc),
         "network": key.network,
         "protocol": key.protocol,

@@ -23,10 +23,10 @@ def survey_network(config: Config, key: ResultKey) -> str:
 
     `convnet` is the network that the grid names for the cell, under the authors' protocol (Tables 1 and 2, and the
     first columns of 3 and 4). The networks of Tables 3 and 4 are told by their settings, under the protocol that the
-    recipe names for the table, or the authors' own. A combination of one's own is in no table.
+    recipe names for the table, or the authors' own. A combination or variant of one's own is in no table.
     """
     row = config.row(key.cell)
-    if "base" in config.params.methods.get(row.method, {}):
+    if row.variant or "base" in config.params.methods.get(row.method, {}):
         return ""
     recipe = config.recipe(row.recipe)
     if (key.network, key.protocol) == (row.network, recipe.protocol):

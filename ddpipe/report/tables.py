@@ -82,7 +82,7 @@ def wide(frame: pd.DataFrame) -> Wide:
     lines = []
     for network in networks:
         of_network = frame[frame["network"] == network]
-        for (_, protocol), group in of_network.groupby(["method", "protocol"], sort=False):
+        for (_, protocol), group in of_network.groupby(["label", "protocol"], sort=False):
             names = (group["label"].iloc[0], *([network] if several["Network"] else []))
             names += (str(protocol),) if several["Protocol"] else ()
             entries = {row["ipc"]: _entry(row, best.get((network, row["ipc"]))) for _, row in group.iterrows()}

@@ -16,7 +16,8 @@ from ddpipe.settings.training import Experts
 class Row(Settings):
     """One cell of the grid: identity only. Its key is its `name`."""
 
-    form: ClassVar[str] = "<method>-<dataset>-<ipc>"
+    form: ClassVar[str] = "<method>-<dataset>-<ipc>[-<variant>]"
+    quiet = frozenset({"variant"})
 
     method: Name
     recipe: Name
@@ -28,6 +29,7 @@ class Row(Settings):
     network: Name  # the network that is trained on it and tested
     protocol: Name
     needs: Needs  # an expert buffer, or the data again
+    variant: Name | None = None  # a word that sets it apart from a row of its method, dataset and IPC
 
     @model_validator(mode="after")
     def short(self) -> "Row":
@@ -37,7 +39,12 @@ class Row(Settings):
     @property
     def name(self) -> str:
         """As `form` says."""
-        return f"{self.method}-{self.dataset}-{self.ipc}"
+        return f"{self.method}-{self.dataset}-{self.ipc}" + (f"-{self.variant}" if self.variant else "")
+
+    @classmethod
+    def required(cls) -> set[str]:
+        """The fields that each row has."""
+        return {name for name, field in cls.model_fields.items() if field.is_required()}
 
     @property
     def buffer(self) -> str | None:

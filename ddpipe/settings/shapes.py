@@ -33,3 +33,12 @@ class Data:
     def per_class(self) -> int:
         """Training images of an average class."""
         return self.train // self.shape.classes
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Images that a reader has found, before they are prepared."""
+
+    data: Data
+    smallest: int  # training images of the smallest class
+    which: str  # the name of that class

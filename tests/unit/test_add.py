@@ -4,16 +4,23 @@ import difflib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from ruamel.yaml import YAML
 
 from ddpipe import config
 from ddpipe.files.insert import insert
-from ddpipe.planning.add import add
+from ddpipe.planning.add import Wish, add
+from ddpipe.planning.estimate import demands
+from ddpipe.planning.images import sighted
+from ddpipe.planning.steps import RUNS, Step
 from tests.tracked import TRACKED
 from tests.unit.small_project import Project
 
 Output = pytest.CaptureFixture[str]
-LEARNED = {"mtt": {"name": "trajectory", "steps": 2, "lr": 0.01, "smallest_lr": 0.001, "gradient": "exact"}}
+WHOLE = {
+    **{"method": "dm", "recipe": "dm", "cell": "default", "dataset": "tiny", "data": "tiny", "ipc": 2},
+    **{"student": "small", "network": "small", "protocol": "quick", "needs": "data/prepared/tiny"},
+}
 
 
 def says(project: Project) -> dict:
@@ -28,12 +35,12 @@ def new_lines(before: str, after: str) -> list[str]:
 
 
 def test_a_cell_comes_with_its_rivals_and_all_of_it_runs(project: Project, capsys: Output) -> None:
-    """On images of the user's own: from nothing but their entry under datasets: to a report."""
+    """On images of the user's own: from nothing but their entry under own: to a report."""
     own = {"source": "npz", "path": "data/raw/tiny.npz", "flip": False}
-    project.set("params.yaml", "datasets.birds", own)
+    project.set("params.yaml", "own", {"birds": own})
     numbers = ("--set", "iterations=2", "--set", "outer.images.lr=0.5")
     assert project.run("add", "dm", "birds", "--ipc", "2", "--protocol", "again", *numbers) == 0
-    assert "now run `dvc repro report@birds`" in capsys.readouterr().out
+    assert "next: `ddpipe run birds`, or `dvc repro report@birds`" in capsys.readouterr().out
     assert project.run("check") == 0
     said = says(project)
     assert said["methods"]["dm-birds"] == {"base": "dm", "iterations": 2, "outer": {"images": {"lr": 0.5}}}
@@ -60,7 +67,8 @@ def test_more_of_a_cell_that_has_rivals(project: Project) -> None:
     assert found.rows["dm-tiny-tiny-1"].student == found.rows["dm-tiny-tiny-1"].network == "other"
     assert project.run("add", *words, "--ipc", "2", "--student", "small") == 0
     found = config.load(project.root)
-    assert (found.rows["dm-tiny-tiny-2"].student, found.rows["dm-tiny-tiny-2"].network) == ("small", "other")
+    second = found.rows["dm-tiny-tiny-2-small"]
+    assert (second.student, second.network, second.variant) == ("small", "other", "small")
     assert found.rows["herding-tiny-2"].student == "small"
     assert project.run("check") == 0
 
@@ -80,7 +88,7 @@ def test_more_of_a_cell_that_has_rivals(project: Project) -> None:
         ("dm tiny --ipc 2 --set iterations=none", "methods.dm-tiny.iterations: must be"),
         ("dm tiny --ipc 2 --set iterations", "--set iterations: must be <key>=<value>"),
         ("dm tiny --ipc 2 --set iterations=[1", "--set iterations=[1: what stands behind iterations= is no value"),
-        ("dm tiny --ipc two", "--ipc two: must be a number of images per class, or all"),
+        ("dm tiny --ipc two", "--ipc two: must be numbers of images per class with commas between, or all"),
         ("dm tiny --ipc 0", "grid.dm-tiny-0.ipc: must be greater than 0"),
         ("dm tiny --ipc 6", "at most 5"),  # images of the smallest class
         ("dm tiny --ipc all", "'all' is for rule 'whole'"),
@@ -94,12 +102,140 @@ def test_what_is_refused_changes_nothing(words: str, sentence: str, project: Pro
     assert (project.outputs(), (project.root / "params.yaml").read_bytes()) == before
 
 
+@pytest.mark.parametrize(
+    ("words", "sentences"),
+    [
+        ("", ("datasets.birds: no such entry", "--images data/raw/birds")),
+        (
+            "--images data/raw/birds",
+            ("own.birds.path: data/raw/birds does not exist; name a folder or an .npz file",),
+        ),
+        ("--images data/raw/tiny.npz", ("own.birds.flip: say whether", "say it with --flip or --no-flip")),
+        ("--images data/raw/some --flip", ("has no folder test", "say it with --test-fraction")),
+        ("--images data/raw/some --flip --test-fraction 0.5", ("must be square", "say it with --resolution")),
+        ("--images data/raw/some --flip --test-fraction 2", ("own.birds.test_fraction: must be less than 1",)),
+        (
+            "--images data/raw/tiny.npz --no-flip --resolution 8",
+            ("resolution is for source folder only; leave it out; it was said with --resolution (n",),
+        ),
+        ("--images data/raw/tiny.npz --no-flip --test-fraction 0.5", ("has a test part",)),
+        ("--flip", ("--flip: is for new images; say where they lie: --images data/raw/birds",)),
+        ("--images data/raw/tiny.npz --no-flip --ipc 6", ("the smallest class of birds, '2', has 5 training images",)),
+        ("--images data/raw/tiny.npz --no-flip --network deep", ("4 halvings of the 8x8 images of birds",)),
+    ],
+)
+def test_new_images_are_asked_for_and_looked_at(
+    words: str, sentences: tuple[str, ...], project: Project, capsys: Output
+) -> None:
+    deep = {"kind": "convnet", "depth": 4, "width": 4, "norm": "instance", "initialisation": "default"}
+    project.set("params.yaml", "networks.deep", deep)
+    for name in ("a", "b"):
+        (project.root / "data/raw/some" / name).mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (9, 8), (number, 0, 0)).save(project.root / f"data/raw/some/{name}/{number}.png")
+    before = project.outputs(), (project.root / "params.yaml").read_bytes()
+    assert project.run("add", "dm", "birds", "--ipc", "1", *words.split()) == 2
+    said = capsys.readouterr().err
+    assert [sentence for sentence in sentences if sentence not in said] == [], said
+    assert (project.outputs(), (project.root / "params.yaml").read_bytes()) == before
+
+
+def test_an_experiment_on_new_images(project: Project, capsys: Output) -> None:
+    """Several methods and budgets in one command; the entry of the images is written with them."""
+    words = ("dm,dc", "birds", "--ipc", "1,2", "--images", "data/raw/tiny.npz", "--no-flip")
+    assert project.run("add", *words, "--protocol", "again") == 0
+    said = capsys.readouterr().out
+    assert "numbers of the recipe's cells.default, as nobody published any for birds" in said
+    assert "experts.birds: numbers of experts.tiny, 1 networks of 1 epochs" in said
+    assert "cost: `ddpipe plan birds` tells it" in said
+    found = config.load(project.root)
+    assert says(project)["own"]["birds"] == {"source": "npz", "path": "data/raw/tiny.npz", "flip": False}
+    cells = {f"{method}-birds-{ipc}" for method in ("dm", "dc", "random", "herding") for ipc in (1, 2)}
+    assert found.params.grid.keys() == cells
+    assert {found.rows[cell].network for cell in cells} == {"small"}  # that of rows on images of this size
+    assert project.run("check") == 0
+    before = (project.root / "params.yaml").read_bytes()
+    assert project.run("add", *words, "--resolution", "16") == 2
+    assert "own.birds.resolution: is not there, but --resolution says 16" in capsys.readouterr().err
+    assert project.run("add", *words) == 2
+    assert "grid.dm-birds-1: exists already" in capsys.readouterr().err
+    assert (project.root / "params.yaml").read_bytes() == before
+    assert project.run("add", *words[:3], "1,2,3") == 0
+    found = config.load(project.root)
+    assert found.params.grid.keys() == cells | {c.replace("-2", "-3") for c in cells if "2" in c}
+    assert {row.protocol for row in found.params.grid.values()} == {"again"}  # as the rows that were there
+
+
+def test_plans_look_at_images_that_are_not_prepared(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("dm", "birds", "--ipc", "1", "--images", "data/raw/tiny.npz", "--no-flip")
+    assert project.run("add", *words) == 0
+    monkeypatch.chdir(project.root)
+    steps = [Step(name, RUNS) for name in ("own@birds", "experts@birds", "distill@dm-birds-1")]
+    blind, seeing = config.load(), sighted(config.load(), ["birds"])
+    assert demands(blind, steps) == ([], ["the size of birds is known once it is prepared: dvc repro own@birds"])
+    found, unknown = demands(seeing, steps)
+    assert [demand.step for demand in found] == steps and unknown == []
+    assert seeing.seen["birds"].data.train == 29
+
+
+def test_a_second_network_and_a_second_form_of_the_images(project: Project, capsys: Output) -> None:
+    """Of one method, side by side, and apart in the report; another protocol of the same set is an evaluation."""
+    assert project.run("add", "dm", "tiny", "--ipc", "1", "--data", "tiny-zca") == 2
+    form = capsys.readouterr().err.partition("`tiny-zca: ")[2].partition("`")[0]
+    project.set("params.yaml", "datasets.tiny-zca", YAML(typ="safe").load(form))
+    for words in ("1,2 --network other", "1 --data tiny-zca", "1 --protocol again"):
+        assert project.run("add", "dm", "tiny", "--rivals", "none", "--ipc", *words.split()) == 0
+    assert project.run("check") == 0
+    found = config.load(project.root)
+    rows = {key: found.rows[key] for key in found.params.grid}
+    assert {key: (row.student, row.network, row.data) for key, row in rows.items()} == {
+        "dm-tiny-1-other": ("other", "other", "tiny"),
+        "dm-tiny-2-other": ("other", "other", "tiny"),
+        "dm-tiny-1-zca": ("small", "small", "tiny-zca"),
+    }
+    assert found.evaluations["dm-tiny-1-small-again"].cell == "dm-tiny-1"
+    for words in [("resolve",), ("prepare", "tiny"), ("prepare", "tiny-zca")]:
+        assert project.run(*words) == 0
+    for cell in ("dm-tiny-1", "dm-tiny-1-other", "dm-tiny-1-zca"):
+        assert project.run("distill", cell) == 0 and project.run("evaluate", cell) == 0
+    assert project.run("report", "tiny") == 0
+    table = (project.root / "reports/tiny/table.md").read_text()
+    for line in ("| DM | small | quick |", "| DM (other) | other | quick |", "| DM (zca) | small | quick |"):
+        assert line in table
+
+
+def test_a_method_under_a_name_of_its_own(project: Project, capsys: Output) -> None:
+    words = ("dm", "tiny", "--ipc", "1", "--rivals", "none")
+    assert project.run("add", *words, "--set", "iterations=1", "--as", "dm-fast") == 0
+    assert says(project)["methods"]["dm-fast"] == {"base": "dm", "iterations": 1}
+    assert says(project)["grid"].keys() == {"dm-fast-tiny-1"}
+    for more, sentence in [
+        (("--as", "dm-slow"), "--as dm-slow: names a method with numbers of its own; say them with --set"),
+        (("--as", "Fast", "--set", "iterations=1"), "--as: 'Fast' is no name"),
+        (("--rivals", "randon"), "no rival 'randon'; did you mean 'random'?"),
+    ]:
+        assert project.run("add", *words, *more) == 2
+        assert sentence in capsys.readouterr().err
+    assert project.run("add", "dm,dc", *words[1:], "--as", "fast", "--set", "iterations=1") == 2
+    assert "--as fast: is the name of one method; add the 2 one by one" in capsys.readouterr().err
+
+
 def test_a_method_of_that_name_with_other_numbers(project: Project, capsys: Output) -> None:
     project.set("params.yaml", "methods.dm-tiny", {"base": "dm", "iterations": 4})
     assert project.run("add", "dm", "tiny", "--ipc", "2", "--set", "iterations=5") == 2
     assert "methods.dm-tiny: exists with other numbers" in capsys.readouterr().err
     assert project.run("add", "dm-tiny", "tiny", "--ipc", "2") == 0  # the mend
     assert "dm-tiny-tiny-2" in says(project)["grid"]
+
+
+def test_a_key_with_a_word_that_the_row_does_not_say(project: Project, capsys: Output) -> None:
+    project.set("params.yaml", "grid.dm-tiny-2", WHOLE)
+    project.set("params.yaml", "grid.dm-tiny-1-wide", WHOLE | {"ipc": 1, "network": "other"})
+    assert project.run("check") == 2
+    said = capsys.readouterr().err
+    assert "a second row of its method, dataset and IPC says `variant: wide`" in said
+    project.set("params.yaml", "grid.dm-tiny-1-wide.variant", "wide")  # the mend
+    assert project.run("check") == 0
 
 
 @pytest.fixture
@@ -114,9 +250,9 @@ def desk(tmp_path: Path) -> Path:
 
 def test_the_desk_keeps_its_comments_and_line_breaks(desk: Path) -> None:
     before = (desk / "params.yaml").read_text()
-    add(desk, "mtt", "svhn", 7, {"network": "convnet3_w16"}, ["iterations=9"])
+    add(config.load(desk), Wish(["mtt"], "svhn", [7], {"network": "convnet3_w16"}, changes=["iterations=9"]))
     after = (desk / "params.yaml").read_text()
-    kept = before.replace("\ngrid: {} # rows", "\ngrid: # rows")
+    kept = before.replace("\ngrid: {} # rows", "\ngrid: # rows").replace("evaluations: {} #", "evaluations: #")
     assert all(len(line) <= 120 for line in new_lines(kept, after))
     found = config.load(desk)
     row = found.rows["mtt-svhn-svhn-7"]
@@ -128,11 +264,40 @@ def test_the_desk_keeps_its_comments_and_line_breaks(desk: Path) -> None:
     random = found.rows["random-svhn-7"]
     assert random.protocol == "dsa"  # mtt's numbers, with a step size of its own
     assert random.network == "convnet3_w16"
+    assert found.evaluations["whole-svhn-all-convnet3_w16-whole"].cell == "whole-svhn-all"  # which was there
+
+
+def test_a_buffer_is_as_long_as_the_longest_cell_needs(desk: Path) -> None:
+    add(config.load(desk), Wish(["mtt"], "tinyimagenet", [1, 10], {"network": "convnet4_w16"}, rivals=[]))
+    found = config.load(desk)
+    cells = ["mtt-tinyimagenet-1-convnet4_w16", "mtt-tinyimagenet-10-convnet4_w16"]
+    needed = [found.resolved(cell).students.epochs for cell in cells]
+    assert {found.rows[cell].buffer for cell in cells} == {"tinyimagenet-trajectories-convnet4_w16"}
+    assert needed[0] < needed[1] == found.params.experts["tinyimagenet-trajectories-convnet4_w16"].epochs
+    assert found.params.evaluations == {} and len(found.params.grid) == 2  # no rivals
+
+
+def test_a_protocol_differs_where_it_must(desk: Path) -> None:
+    """Sets are measured with the step size that was learned with them, real images with a stated one."""
+    add(config.load(desk), Wish(["dm", "mtt"], "svhn", [7], {"protocol": "short"}, rivals=["random"]))
+    add(config.load(desk), Wish(["dm", "mtt"], "svhn", [8], {"protocol": "mtt-short"}, rivals=["random"]))
+    found = config.load(desk)
+    names = [[found.rows[f"{method}-svhn-{ipc}"].protocol for method in ("dm", "mtt", "random")] for ipc in (7, 8)]
+    assert names == [["short", "short-learned", "short"], ["mtt-short-real", "mtt-short", "mtt-short-real"]]
+    short, learned = (found.params.protocols[name].model_dump() for name in ("short", "short-learned"))
+    assert learned == {key: value for key, value in short.items() if key != "lr"} | {"lr": 0.01, "learned_lr": True}
+    real, short = (found.params.protocols[name].model_dump() for name in ("mtt-short-real", "mtt-short"))
+    assert real == short | {"learned_lr": False}
+    add(config.load(desk), Wish(["mtt"], "svhn", [9], {"protocol": "dsa"}))  # which has its counterpart
+    assert config.load(desk).rows["mtt-svhn-9"].protocol == "mtt"
+    assert config.load(desk).params.protocols.keys() == found.params.protocols.keys()
+    add(config.load(desk), Wish(["mtt"], "cifar10-jpeg75", [3]))  # whose other rows are measured with `short`
+    assert config.load(desk).rows["mtt-cifar10-jpeg75-3"].protocol == "short-learned"
 
 
 def test_the_usual_network_is_that_of_such_images(desk: Path) -> None:
     for dataset, network in (("tinyimagenet10", "convnet4_w16"), ("digits", "convnet2_w16"), ("cifar10", "convnet3")):
-        add(desk, "dm", dataset, 3, {}, [])
+        add(config.load(desk), Wish(["dm"], dataset, [3]))
         assert config.load(desk).rows[f"dm-{dataset}-3"].network == network
 
 
@@ -140,7 +305,7 @@ def test_a_buffer_that_is_too_short_is_not_lengthened_unasked(desk: Path) -> Non
     with pytest.raises(
         Exception, match="experts.digits-trajectories.epochs: 7, but mtt-digits-5 needs 21; set it to 21"
     ):
-        add(desk, "mtt", "digits", 5, {}, [])
+        add(config.load(desk), Wish(["mtt"], "digits", [5]))
 
 
 @pytest.mark.parametrize(
@@ -161,6 +326,13 @@ def test_a_buffer_that_is_too_short_is_not_lengthened_unasked(desk: Path) -> Non
 def test_an_entry_put_into_a_block(text: str, expected: str) -> None:
     assert insert(text, {"a": {"k": {"v": 1}}}) == expected
     assert YAML(typ="safe").load(expected)["a"]["k"] == {"v": 1}
+
+
+def test_several_entries_put_into_several_blocks() -> None:
+    text = "a: {} # why\nb:\n  x: 1\n# end\n"
+    more = {"c": {"k": 1}, "b": {"y": 2, "z": 3}, "a": {"v": 4, "w": 5}, "d": {"l": 6}}
+    expected = "a: # why\n  v: 4\n  w: 5\nb:\n  x: 1\n  y: 2\n  z: 3\n# end\n\nc:\n  k: 1\n\nd:\n  l: 6\n"
+    assert insert(text, more) == expected
 
 
 @pytest.mark.parametrize("grid", ["grid: &none {}", "grid: {<<: &none {}}"])
@@ -189,6 +361,7 @@ ROW = {"method": "dm", "dataset": "tiny", "ipc": 2}
         ("herding-tiny-2", {"network": "small"}, "needs: data/experts/tiny` there"),
         ("herding-tiny-2", {"network": "other"},
          "data/experts/tiny-other` there, and under experts: `tiny-other: {"),
+        ("dm-tiny-1-wide", {"network": "other"}, "needs: data/prepared/tiny, variant: wide` there"),
         ("dx-tiny-2", {}, "its key must be <method>-<dataset>-<ipc>"),
         ("dm-tiny-2", ROW | {"netwrok": "small"}, "grid.dm-tiny-2.netwrok: unknown key; did you mean 'network'?"),
     ],

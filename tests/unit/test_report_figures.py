@@ -109,6 +109,15 @@ def test_looks_and_labels_come_from_recipes_and_the_survey(project):
     assert look["dd"] == figures.styles([], ["dd"], [])["dd"], "the survey's order gives the colours"
 
 
+def test_a_variant_of_a_method_has_its_colour_and_a_mark_of_its_own():
+    shown = pd.DataFrame({"method": ["dm", "dm", "mine", "dm"], "label": ["DM", "DM (wide)", "mine", "DM (zca)"]})
+    base = figures.styles([], ["dm"], ["mine"])
+    look = figures.lines(shown, base)
+    assert (look["DM"], look["mine"]) == (base["dm"], base["mine"])
+    assert {look[label].colour for label in ("DM", "DM (wide)", "DM (zca)")} == {base["dm"].colour}
+    assert len({(style.colour, style.marker, style.filled) for style in look.values()}) == 4
+
+
 COLUMNS = ("cell", "method", "label", "ipc", "network", "protocol", "main", "distilled", "mean", "distill_seconds")
 OWN = ("dm-tiny-1", "dm", "DM", "1", "small", "dsa", True, True)
 ELSEWHERE = ("dm-tiny-1", "dm", "DM", "1", "other", "dsa", False, True)

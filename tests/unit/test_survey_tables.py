@@ -168,6 +168,13 @@ def test_which_evaluations_the_tables_print(root, cell, network, protocol, name)
     assert survey_network(config.load(root), config.ResultKey(cell, network, protocol, root)) == name
 
 
+def test_a_variant_is_in_no_table(root):
+    project = config.load(root)
+    row = project.rows["dm-cifar10-1"].model_copy(update={"variant": "wide"})
+    project.rows[row.name] = row
+    assert survey_network(project, config.ResultKey(row.name, row.network, row.protocol, root)) == ""
+
+
 def test_the_networks_of_this_project_are_the_survey_s():
     """The repository's own names and recipes give every network of Tables 3 and 4 a protocol under which it counts."""
     project = config.load(TRACKED)

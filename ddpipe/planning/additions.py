@@ -1,0 +1,78 @@
+"""New entries of params.yaml: the project as it would be with them, and the file with them in it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from ddpipe import config, settings
+from ddpipe.checks.project import problems
+from ddpipe.config import Config, validate
+from ddpipe.errors import UserError
+from ddpipe.files.artifacts import write_text
+from ddpipe.files.insert import insert
+from ddpipe.files.yaml import flow
+
+Entries = dict[str, dict[str, Any]]  # block of params.yaml -> its new entries
+BLOCKS = ("own", "experts", "protocols", "methods", "grid", "evaluations", "reports")
+
+
+class Growing:
+    """A project and what is to be added to it: later entries build on the earlier ones, and nothing is written yet."""
+
+    def __init__(self, project: Config):
+        self.before = self.config = project
+        self.added: Entries = {}
+
+    def put(self, more: Entries) -> None:
+        if not any(more.values()):
+            return
+        found = {block: self.added.get(block, {}) | more.get(block, {}) for block in BLOCKS}
+        self.added = {block: entries for block, entries in found.items() if entries}
+        tables: dict[str, dict] = {"grid": {}, "evaluations": {}}
+        old, kinds = self.config, {"grid": settings.Row, "evaluations": settings.Evaluation}
+        for block, kind in kinds.items():
+            tables[block] = validate(dict[str, kind], more.get(block, {}), block)  # type: ignore[valid-type]
+        raw = self.raw
+        self.config = replace(
+            old,
+            params=validate(settings.Params, raw | dict.fromkeys(kinds, {}), ""),
+            rows=old.rows | tables["grid"],
+            evaluations=old.evaluations | tables["evaluations"],
+            files=old.files | {"params.yaml": raw},
+        )
+
+    @property
+    def raw(self) -> dict:
+        """What params.yaml would say."""
+        said = self.before.files["params.yaml"]
+        return said | {block: (said.get(block) or {}) | more for block, more in self.added.items()}
+
+    def write(self) -> None:
+        """Put the entries into params.yaml, whose other bytes stay.
+
+        Raises:
+            UserError: `ddpipe check` would refuse the result, or the file cannot be extended; it is as it was.
+        """
+        root: Path = self.before.root
+        path = (root / "params.yaml").resolve()
+        before, expected = path.read_text(encoding="utf-8"), self.raw
+        try:
+            after = insert(before, self.added)
+            extensible = YAML(typ="safe").load(after) == expected
+        except YAMLError:
+            extensible = False
+        if not extensible:
+            entries = "; ".join(f"{block}: {flow(more)}" for block, more in self.added.items())
+            raise UserError(
+                f"params.yaml: is written in a way that cannot be extended here; write these into it: {entries}"
+            )
+        found = problems(replace(config.load(root, expected), seen=self.config.seen))
+        known = set(problems(self.before) if found else ())
+        if new := [sentence for sentence in found if sentence not in known]:
+            raise UserError(f"{new[0]} (with what would be added; nothing was written)")
+        if path.read_text(encoding="utf-8") != before:
+            raise UserError("params.yaml: has changed meanwhile; run the same command again")
+        write_text(path, after)
