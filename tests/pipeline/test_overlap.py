@@ -62,11 +62,11 @@ CASES = {
     ),
     "experts": Case(
         *("experts@digits", "params.yaml", "experts.digits.epochs", 2),
-        ("data/experts/digits", "data/costs/experts.digits.json"),
+        ("data/experts/digits",),
     ),
     "distill": Case(
         *("distill@dm-digits-1", "ddpipe/methods/dm.yaml", "dm.cells.digits-1.iterations", 3),
-        ("data/distilled/dm-digits-1", "data/costs/dm-digits-1.json"),
+        ("data/distilled/dm-digits-1",),
     ),
     "evaluate": Case(
         *("evaluate@dm-digits-1", "params.yaml", "protocols.short.epochs", 3),
