@@ -1,5 +1,6 @@
 """Layers of numbers: which wins, where each comes from, what is refused."""
 
+import difflib
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,22 @@ def test_a_stage_knows_rows_and_evaluations_apart_by_their_keys(project: Project
 
 def test_what_a_terminal_would_obey_is_written_out() -> None:
     assert str(UserError("a\x1b[2J\nb é")) == "a\\x1b[2J\\nb é"
+
+
+def test_params_yaml_has_the_form_that_dvc_writes(tmp_path: Path) -> None:
+    """`dvc exp run -S` writes the file anew: one number is one line."""
+    from dvc.utils.hydra import apply_overrides
+
+    before = (TRACKED / "params.yaml").read_text()
+    path = tmp_path / "params.yaml"
+    path.write_text(before)
+    apply_overrides(path, ["protocols.dsa.epochs=1001", "experts.mnist.epochs=21", "+methods.dm.iterations=3"])
+    difference = [line for line in difflib.ndiff(before.splitlines(), path.read_text().splitlines()) if line[0] in "+-"]
+    assert [line for line in difference if line.startswith("-")] == [
+        "-     epochs: 1000",
+        next(
+            f"- {line}" for line in before.splitlines() if line.startswith("  mnist: {data: mnist, network: convnet3,")
+        ),
+        "-   dm: {}",
+    ]
+    assert len(difference) == 7, difference
