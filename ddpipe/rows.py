@@ -204,7 +204,10 @@ def lacking(config: Config, key: str, said: Numbers) -> str:
     if len(found) < 3:
         return f"{told}; its key must be {Row.form} with entries of methods: and datasets:, or `ddpipe add` writes it"
     rest = {name: value for name, value in (meant | said).items() if name not in ("method", "dataset", "ipc")}
-    made = draft(config, found["method"], found["dataset"], found["ipc"], rest)
+    try:
+        made = draft(config, found["method"], found["dataset"], found["ipc"], rest)
+    except UserError as error:
+        return f"{told}; {error}"
     written = flow({name: made.fields[name] for name in missing})[1:-1]
     buffers = "".join(f", and under experts: `{name}: {flow(numbers)}`" for name, numbers in made.experts.items())
     options = "".join(f" --{key} {said[key]}" for key in ("network", "student", "protocol", "data") if key in said)

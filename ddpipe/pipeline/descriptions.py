@@ -205,7 +205,6 @@ def read(path: Path, kind: type[Kind], mend: str | None = None) -> Kind:
     Raises:
         UserError: the file is missing, damaged, or says something else than its kind.
     """
-    mend = mend or artifacts.mend(path)
     value = artifacts.read_json(path, mend)
     sealed = kind.model_fields.get("seal")
     if sealed and sealed.is_required() or isinstance(value, dict) and "seal" in value:
@@ -213,4 +212,6 @@ def read(path: Path, kind: type[Kind], mend: str | None = None) -> Kind:
     try:
         return validate(kind, value, "")
     except UserError as error:
-        raise UserError(f"{path} is damaged ({str(error).removeprefix(': ')[:300]}); {mend}") from None
+        raise UserError(
+            f"{path} is damaged ({str(error).removeprefix(': ')[:300]}); {mend or artifacts.mend(path)}"
+        ) from None
