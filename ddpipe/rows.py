@@ -24,10 +24,6 @@ class Draft:
     row: Row
     experts: dict[str, Numbers] = field(default_factory=dict)
 
-    @property
-    def fields(self) -> Numbers:
-        return self.row.model_dump(mode="json")
-
 
 def draft(
     config: Config, method: str, dataset: str, ipc: int | str, given: Numbers, free: Collection[str] = ()
@@ -48,21 +44,15 @@ def guess(config: Config, method: str, dataset: str, ipc: int | str, given: Numb
     """The row, as if it needed nothing but its data."""
     known("method", method, config.params.methods)
     recipe_name = config.base(method)
-    recipe = config.recipe(recipe_name)
+    config.recipe(recipe_name)
     data = given.get("data", dataset)
     for name in (dataset, data):
         if name not in config.params.datasets:
             raise UserError(f"datasets.{name}: no such entry in params.yaml{mend(config, name, dataset)}")
-    cells = [cell for cell in (f"{dataset}-{ipc}", dataset, "default") if cell in recipe.cells]
-    fields: Numbers = {"method": method, "recipe": recipe_name, "cell": cells[0] if cells else "default"}
-    fields |= {
-        "dataset": dataset,
-        "data": data,
-        "ipc": ipc,
-        "protocol": usual_protocol(config, method, recipe_name, dataset),
-    }
-    network = given.get("network") or usual_network(config, recipe_name, dataset, data)
-    fields |= {"student": network, "network": network, "needs": f"data/prepared/{data}"} | given
+    fields: Numbers = {"method": method, "dataset": dataset, "data": data, "ipc": ipc}
+    fields["network"] = given.get("network") or usual_network(config, recipe_name, dataset, data)
+    fields["protocol"] = usual_protocol(config, method, recipe_name, dataset)
+    fields |= implied(config, fields) | {"needs": f"data/prepared/{data}"} | given
     for key in ("network", "student"):
         known(key, fields[key], config.params.networks)
     known("protocol", fields["protocol"], config.params.protocols)
@@ -195,11 +185,43 @@ def buffer(config: Config, row: Row, free: Collection[str] = ()) -> tuple[str, N
     return name, numbers
 
 
+def completed(config: Config, where: str, said: Numbers) -> Row:
+    """The row at `where` in the files, which says what dvc.yaml's templates read: its key tells the rest.
+
+    Raises:
+        UserError: it says less; the sentence says what to write.
+    """
+    key = where.rpartition(".")[2]
+    meant = meaning(config, key)
+    if not (meant and said.keys() >= set(Row.templated)):
+        raise UserError(f"{where}: {lacking(config, key, said)}")
+    row = validate(Row, implied(config, meant | said) | said, where)
+    if row.name != key:
+        raise UserError(f"{where}: its name is {row.form}; rename it to {row.name!r} or mend what it says")
+    return row
+
+
+def implied(config: Config, told: Numbers) -> Numbers:
+    """The fields that follow from method, dataset, images per class and network."""
+    recipe = config.base(told["method"])
+    cells = (f"{told['dataset']}-{told['ipc']}", told["dataset"], "default")
+    found = next((cell for cell in cells if cell in config.recipe(recipe).cells), "default")
+    named = {key: told[key] for key in ("method", "ipc", "variant") if key in told}
+    return named | {"recipe": recipe, "cell": found, "student": told["network"]}
+
+
+def short(config: Config, row: Row) -> Numbers:
+    """What a file says of the row: what dvc.yaml's templates read, and what is not as its key tells it."""
+    fields = row.model_dump(mode="json")
+    told = implied(config, fields)
+    return {key: value for key, value in fields.items() if key in Row.templated or told.get(key) != value}
+
+
 def lacking(config: Config, key: str, said: Numbers) -> str:
     """What the row at `key` lacks, and what to write there: the end of a sentence."""
     meant = meaning(config, key)
     named: Numbers = {name: said[name] for name in ("method", "dataset", "ipc") if name in said}
-    missing = [name for name in Row.model_fields if name not in said and (name in Row.required() or name in meant)]
+    missing = [name for name in Row.model_fields if name not in said and name in Row.templated]
     told, found = f"lacks {', '.join(missing)}", meant | named
     if len(found) < 3:
         return f"{told}; its key must be {Row.form} with entries of methods: and datasets:, or `ddpipe add` writes it"
@@ -208,7 +230,7 @@ def lacking(config: Config, key: str, said: Numbers) -> str:
         made = draft(config, found["method"], found["dataset"], found["ipc"], rest)
     except UserError as error:
         return f"{told}; {error}"
-    written = flow({name: made.fields[name] for name in missing})[1:-1]
+    written = flow({name: getattr(made.row, name) for name in missing})[1:-1]
     buffers = "".join(f", and under experts: `{name}: {flow(numbers)}`" for name, numbers in made.experts.items())
     options = "".join(f" --{key} {said[key]}" for key in ("network", "student", "protocol", "data") if key in said)
     anew = (

@@ -121,7 +121,7 @@ def cell(growing: Growing, method: str, dataset: str, ipc: int | str, given: Num
             growing.put(further(project, there, asked.network, asked.protocol))
             return asked
     made = equipped(project, apart(project, row), growing.added.get("experts", ()))
-    growing.put(rows_of(made))
+    growing.put(rows_of(project, made))
     return made.row
 
 

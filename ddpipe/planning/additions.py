@@ -14,6 +14,7 @@ from ddpipe.errors import UserError
 from ddpipe.files.artifacts import write_text
 from ddpipe.files.insert import insert
 from ddpipe.files.yaml import flow
+from ddpipe.rows import completed
 
 Entries = dict[str, dict[str, Any]]  # block of params.yaml -> its new entries
 BLOCKS = ("own", "experts", "protocols", "methods", "grid", "evaluations", "reports")
@@ -31,18 +32,12 @@ class Growing:
             return
         found = {block: self.added.get(block, {}) | more.get(block, {}) for block in BLOCKS}
         self.added = {block: entries for block, entries in found.items() if entries}
-        tables: dict[str, dict] = {"grid": {}, "evaluations": {}}
-        old, kinds = self.config, {"grid": settings.Row, "evaluations": settings.Evaluation}
-        for block, kind in kinds.items():
-            tables[block] = validate(dict[str, kind], more.get(block, {}), block)  # type: ignore[valid-type]
-        raw = self.raw
-        self.config = replace(
-            old,
-            params=validate(settings.Params, raw | dict.fromkeys(kinds, {}), ""),
-            rows=old.rows | tables["grid"],
-            evaluations=old.evaluations | tables["evaluations"],
-            files=old.files | {"params.yaml": raw},
-        )
+        raw, old = self.raw, self.config
+        params = validate(settings.Params, raw | {"grid": {}, "evaluations": {}}, "")
+        grown = replace(old, params=params, files=old.files | {"params.yaml": raw})
+        rows = {key: completed(grown, f"grid.{key}", said) for key, said in more.get("grid", {}).items()}
+        further = validate(dict[str, settings.Evaluation], more.get("evaluations", {}), "evaluations")
+        self.config = replace(grown, rows=old.rows | rows, evaluations=old.evaluations | further)
 
     @property
     def raw(self) -> dict:

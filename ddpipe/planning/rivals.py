@@ -4,13 +4,13 @@ from ddpipe import settings
 from ddpipe.config import Config, resolve
 from ddpipe.errors import UserError
 from ddpipe.planning.additions import Entries, Growing
-from ddpipe.rows import Draft, draft
+from ddpipe.rows import Draft, draft, short
 
 STEP = ("lr", "learned_lr")  # what says a protocol's step size
 
 
-def rows_of(made: Draft) -> Entries:
-    return {"experts": made.experts, "grid": {made.row.name: made.fields}}
+def rows_of(config: Config, made: Draft) -> Entries:
+    return {"experts": made.experts, "grid": {made.row.name: short(config, made.row)}}
 
 
 def baselines(project: Config) -> list[str]:
@@ -38,7 +38,8 @@ def rival(growing: Growing, method: str, row: settings.Row) -> None:
     found = [there for there in project.rows.values() if same(there, method, row.dataset, ipc)]
     if not found:
         given = {"data": row.data, "student": row.student, "network": row.network, "protocol": protocol}
-        growing.put(rows_of(draft(project, method, row.dataset, ipc, given, growing.added.get("experts", ()))))
+        made = draft(project, method, row.dataset, ipc, given, growing.added.get("experts", ()))
+        growing.put(rows_of(project, made))
     else:
         nearest = sorted(found, key=lambda there: (there.data != row.data, there.student != row.student))[0]
         growing.put(further(project, nearest, row.network, protocol))

@@ -46,6 +46,9 @@ class Row(Settings):
         """The fields that each row has."""
         return {name for name, field in cls.model_fields.items() if field.is_required()}
 
+    # what dvc.yaml's templates read, so that a file must say it: the rest is told by the key, where it is usual
+    templated: ClassVar[tuple[str, ...]] = ("dataset", "data", "network", "protocol", "needs")
+
     @property
     def buffer(self) -> str | None:
         """The expert buffer that it needs; None where it needs none."""

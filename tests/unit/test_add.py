@@ -151,7 +151,7 @@ def test_an_experiment_on_new_images(project: Project, capsys: Output) -> None:
     found = config.load(project.root)
     assert says(project)["own"]["birds"] == {"source": "npz", "path": "data/raw/tiny.npz", "flip": False}
     cells = {f"{method}-birds-{ipc}" for method in ("dm", "dc", "random", "herding") for ipc in (1, 2)}
-    assert found.params.grid.keys() == cells
+    assert says(project)["grid"].keys() == cells
     assert {found.rows[cell].network for cell in cells} == {"small"}  # that of rows on images of this size
     assert project.run("check") == 0
     before = (project.root / "params.yaml").read_bytes()
@@ -162,8 +162,8 @@ def test_an_experiment_on_new_images(project: Project, capsys: Output) -> None:
     assert (project.root / "params.yaml").read_bytes() == before
     assert project.run("add", *words[:3], "1,2,3") == 0
     found = config.load(project.root)
-    assert found.params.grid.keys() == cells | {c.replace("-2", "-3") for c in cells if "2" in c}
-    assert {row.protocol for row in found.params.grid.values()} == {"again"}  # as the rows that were there
+    assert says(project)["grid"].keys() == cells | {c.replace("-2", "-3") for c in cells if "2" in c}
+    assert {row["protocol"] for row in says(project)["grid"].values()} == {"again"}  # as the rows that were there
 
 
 def test_plans_look_at_images_that_are_not_prepared(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_a_second_network_and_a_second_form_of_the_images(project: Project, caps
         assert project.run("add", "dm", "tiny", "--rivals", "none", "--ipc", *words.split()) == 0
     assert project.run("check") == 0
     found = config.load(project.root)
-    rows = {key: found.rows[key] for key in found.params.grid}
+    rows = {key: found.rows[key] for key in says(project)["grid"]}
     assert {key: (row.student, row.network, row.data) for key, row in rows.items()} == {
         "dm-tiny-1-other": ("other", "other", "tiny"),
         "dm-tiny-2-other": ("other", "other", "tiny"),
@@ -274,7 +274,7 @@ def test_a_buffer_is_as_long_as_the_longest_cell_needs(desk: Path) -> None:
     needed = [found.resolved(cell).students.epochs for cell in cells]
     assert {found.rows[cell].buffer for cell in cells} == {"tinyimagenet-trajectories-convnet4_w16"}
     assert needed[0] < needed[1] == found.params.experts["tinyimagenet-trajectories-convnet4_w16"].epochs
-    assert found.params.evaluations == {} and len(found.params.grid) == 2  # no rivals
+    assert found.params.evaluations == {} and len(YAML(typ="safe").load(desk / "params.yaml")["grid"]) == 2  # no rivals
 
 
 def test_a_protocol_differs_where_it_must(desk: Path) -> None:
@@ -354,14 +354,14 @@ ROW = {"method": "dm", "dataset": "tiny", "ipc": 2}
 @pytest.mark.parametrize(
     ("key", "row", "sentence"),
     [
-        ("dm-tiny-2", ROW, "lacks recipe, cell, data, student, network, protocol, needs; write `recipe: dm, cell: "
-         "default, data: tiny, student: small, network: small, protocol: quick, needs: data/prepared/tiny` there"),
-        ("dm-tiny-2", None, "write `method: dm, recipe: dm, cell: default, dataset: tiny, data: tiny, ipc: 2, "),
-        ("dm-tiny-2", ROW | {"network": "other"}, "student: other, protocol: quick, needs: data/prepared/tiny`"),
+        ("dm-tiny-2", ROW, "lacks data, network, protocol, needs; write `data: tiny, network: small, protocol: quick, "
+         "needs: data/prepared/tiny` there"),
+        ("dm-tiny-2", None, "write `dataset: tiny, data: tiny, network: small, protocol: quick, needs: "),
+        ("dm-tiny-2", ROW | {"network": "other"}, "write `data: tiny, protocol: quick, needs: data/prepared/tiny`"),
         ("herding-tiny-2", {"network": "small"}, "needs: data/experts/tiny` there"),
         ("herding-tiny-2", {"network": "other"},
          "data/experts/tiny-other` there, and under experts: `tiny-other: {"),
-        ("dm-tiny-1-wide", {"network": "other"}, "needs: data/prepared/tiny, variant: wide` there"),
+        ("dm-tiny-1-wide", {"network": "other"}, "needs: data/prepared/tiny` there"),
         ("dx-tiny-2", {}, "its key must be <method>-<dataset>-<ipc>"),
         ("dm-tiny-2", ROW | {"netwrok": "small"}, "grid.dm-tiny-2.netwrok: unknown key; did you mean 'network'?"),
     ],
@@ -373,6 +373,30 @@ def test_a_row_is_told_what_it_lacks(
     assert project.run("check") == 2
     said = capsys.readouterr().err
     assert f"grid.{key}" in said and sentence in said
+
+
+FIVE = {"dataset": "tiny", "data": "tiny", "network": "small", "protocol": "quick", "needs": "data/prepared/tiny"}
+
+
+def test_a_row_of_five_words(project: Project, capsys: Output) -> None:
+    """Its key tells the rest; what is not as usual may stand beside."""
+    rows = {"dm-tiny-2": FIVE, "dm-tiny-3-wide": FIVE | {"network": "other", "student": "small", "cell": "tiny-1"}}
+    project.set("params.yaml", "grid", rows)
+    assert project.run("check") == 0
+    found = config.load(project.root)
+    told = {"method": "dm", "recipe": "dm", "cell": "default", "ipc": 2, "student": "small"}
+    assert found.row("dm-tiny-2").model_dump() == FIVE | told
+    wide = found.row("dm-tiny-3-wide")
+    assert (wide.variant, wide.ipc, wide.cell, wide.student, wide.network) == ("wide", 3, "tiny-1", "small", "other")
+    for key, more, sentence in (
+        ("dm-tiny-2", {"ipc": 3}, "its name is <method>-<dataset>-<ipc>"),
+        ("dm-tiny-2", {"netwrok": "small"}, "netwrok: unknown key; did you mean 'network'?"),
+        ("dx-tiny-2", {}, "its key must be <method>-<dataset>-<ipc>"),
+    ):
+        project.set("params.yaml", "grid", {key: FIVE | more})
+        assert project.run("check") == 2
+        said = capsys.readouterr().err
+        assert f"grid.{key}" in said and sentence in said
 
 
 def test_what_it_is_told_to_write_is_right(project: Project, capsys: Output) -> None:
