@@ -8,7 +8,7 @@ import torch
 
 import stages
 from ddpipe.pipeline import programs
-from stages import distill
+from stages import distill, resolve
 from tests.pipeline.project import Project, folder_bytes
 
 CELL = "dm-digits-1"
@@ -26,10 +26,16 @@ def clone(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     torch.set_num_threads(1)
 
 
+def distil() -> None:
+    """The stage as DVC runs it: after the stage that resolves its numbers."""
+    for main in (resolve.main, lambda: distill.main(CELL)):
+        with stages.held:
+            main()
+
+
 def run(capsys: pytest.CaptureFixture[str]) -> str:
     """The stage's log."""
-    with stages.held:
-        distill.main(CELL)
+    distil()
     return capsys.readouterr().err
 
 
@@ -44,8 +50,8 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with monkeypatch.context() as patch:
         patch.setattr(distill.Progress, "advance", stop)
-        with pytest.raises(KeyboardInterrupt), stages.held:
-            distill.main(CELL)
+        with pytest.raises(KeyboardInterrupt):
+            distil()
 
 
 def partial(project: Project) -> Path:
@@ -62,8 +68,7 @@ def unbroken(clone: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     other = clone.copy(tmp_path / "unbroken")
     with monkeypatch.context() as patch:
         patch.chdir(other.root)
-        with stages.held:
-            distill.main(CELL)
+        distil()
     return output(other)
 
 
@@ -128,7 +133,6 @@ def test_other_mathematics_start_afresh(
     code.write_text(code.read_text() + "# a remark\n")
     assert "set 0" not in run(capsys)
     code.write_text(code.read_text() + "CHANGED = 1\n")
-    clone.call("python", "-m", "stages.resolve")
     assert f"set 0: {ITERATIONS}/{ITERATIONS}" in run(capsys)
 
 

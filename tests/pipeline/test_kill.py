@@ -121,6 +121,7 @@ def set_up(project: Project, case: Case) -> None:
                 recipe["grid"].setdefault(case.key, row)
         if needs in EXPERTS:
             params["experts"][needs] = EXPERTS[needs]
+    project.call("python", "-m", "stages.resolve")
     if case.stage == "distill" and needs in EXPERTS and not (project.root / "data/experts" / needs).exists():
         project.call("python", "-m", "stages.experts", needs)
     forget(project, case)

@@ -23,6 +23,7 @@ def set_up(project: Project, together: int) -> None:
         params["run"]["together"] = together
     shutil.rmtree(project.root / KEPT, ignore_errors=True)
     (project.root / RESULT).unlink()
+    project.call("python", "-m", "stages.resolve")
 
 
 def accuracies(project: Project) -> list[list[float]]:
