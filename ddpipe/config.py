@@ -52,7 +52,7 @@ def validate(kind: Any, value: Any, where: str) -> Any:
         shown = "" if own_words else f", not {brief(first['input'])}"
         reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
         because = chosen(value, path) if first["type"] == settings.UNSTATED else ""
-        raise UserError(f"{key}: {reason}{shown}{because}") from None
+        raise UserError(f"{key and f'{key}: '}{reason}{shown}{because}") from None
 
 
 def chosen(value: Any, path: list[Any]) -> str:

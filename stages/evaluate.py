@@ -177,6 +177,7 @@ def check_cell(found: Distilled, project: Config, cell: str) -> None:
     except UserError:
         same = False
     if not same:
+        resolved.check(project, f"distill/{cell}", resolved.of_cell(project, cell))  # or DVC does not see it either
         raise UserError(f"{found.folder} was made with other settings than cell {cell} has now; {remake(cell)}")
 
 

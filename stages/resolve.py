@@ -1,7 +1,7 @@
 """Stage `resolve`: what each stage of the grid depends on -> data/resolved/<stage>/<key>.json."""
 
 from ddpipe.config import load
-from ddpipe.pipeline.resolved import FOLDER, write
+from ddpipe.pipeline.resolved import FOLDER, Resolved, everything, write
 from stages import claim, run_command
 
 
@@ -10,9 +10,12 @@ def main() -> None:
 
     Where a file changed, its stage runs again. Comments, docstrings, imports and blank lines do not count.
     """
-    config = load()
+    written: dict[str, Resolved] | None = None
     claim("resolve", [FOLDER])
-    write(config)
+    # DVC takes down what params.yaml says when this has ended: who edits it meanwhile must not be taken for resolved
+    while (now := dict(everything(load()))) != written:
+        write(now)
+        written = now
 
 
 if __name__ == "__main__":

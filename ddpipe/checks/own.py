@@ -30,22 +30,20 @@ def misplaced(name: str) -> str:
 
 def notes(config: Config) -> Iterator[str]:
     """What is read in a way that somebody might not expect: no mistakes."""
-    for found in surveys(config):
+    for found in surveys(config, prepared=False):  # it was said when they were prepared
         yield from () if isinstance(found, str) else (f"{found.where}: {said}" for said in survey.notes(found))
 
 
-def surveys(config: Config) -> Iterator[survey.Survey | str]:
-    """A look at each of the user's own datasets that is not prepared yet, or why there is none.
-
-    What another machine prepared may lack its images here.
-    """
+def surveys(config: Config, prepared: bool = True) -> Iterator[survey.Survey | str]:
+    """A look at each of the user's own datasets, or why there is none. What is prepared may lack its images here."""
     path = config.root / record.FILE
     known = record.entries(path.read_text(encoding="utf-8")) if path.exists() else {}
     for name, chosen in config.params.datasets.items():
-        if chosen.path is None or (config.root / "data" / "prepared" / name / "data.json").exists():
+        if chosen.path is None:
             continue
         place = config.root / chosen.path
-        if not os.path.lexists(place) and f"{chosen.stage}@{name}" in known:
+        here = (config.root / f"data/prepared/{name}/data.json").exists()
+        if here and not prepared or (here or f"{chosen.stage}@{name}" in known) and not os.path.lexists(place):
             continue
         if (tracked := Path(f"{place}.dvc")).exists() and not place.exists():
             relative = f"{os.path.relpath(tracked, config.root)}"

@@ -48,6 +48,14 @@ class Home:
     def row(self) -> settings.Row:
         return self.project.row(self.found.about.cell)
 
+    @property
+    def stage(self) -> str:
+        """That prepares the data."""
+        try:
+            return self.project.params.datasets[self.found.about.data].stage
+        except (UserError, KeyError):
+            return "prepare"
+
     @cached_property
     def prepared(self) -> Prepared:
         """The data that the set was made from; UserError where they are not there, or others."""
@@ -55,7 +63,7 @@ class Home:
         if not (self.data / "data.json").is_file():
             raise UserError(
                 f"{self.found.folder} needs the prepared data {about.data!r}, and {self.data} has none: run `dvc repro "
-                f"prepare@{about.data}` in the project, or name the folder with prepared=FOLDER"
+                f"{self.stage}@{about.data}` in the project, or name the folder with prepared=FOLDER"
             )
         data = Prepared.load(self.data)
         self.found.check_same_data(data)

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from ddpipe import augmentation, networks, settings
 from ddpipe.datasets.preprocessing import Preprocessing
 from ddpipe.distilled.home import Home
-from ddpipe.distilled.sets import Distilled
+from ddpipe.distilled.sets import ABOUT, Distilled
 from ddpipe.errors import UserError
 from ddpipe.evaluation.trained import at
 from ddpipe.files import hints
@@ -51,6 +51,10 @@ class DistilledSet(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         return self.images[index], self.targets[index]
+
+    def __repr__(self) -> str:
+        cell, shape = self.info["cell"], "x".join(map(str, self.images.shape[1:]))
+        return f"<set {self.home.number} of {cell}: {len(self)} examples of {shape}, {len(self.classes)} classes>"
 
     def pixels(self) -> Tensor:
         """(V, c, h, w) in [0, 1]: the images as they look, preprocessing undone and clamped."""
@@ -117,7 +121,11 @@ def load(
     Raises:
         UserError: when a file is missing or damaged, or the prepared data is not what the set was chosen from.
     """
+    if not isinstance(path, str | Path) or type(number) is not int:
+        raise UserError(f"load({path!r}, {number!r}): takes the folder of a cell and the number of a set")
     folder = Path(path)
+    if folder.exists() and not (folder / ABOUT).exists() and not folder.name.startswith("."):
+        raise UserError(f"{folder} is no distilled set: name the folder of a cell, such as data/distilled/dm-digits-10")
     found = Distilled.open(folder)
     root = Path(project) if project else folder.resolve().parent.parent.parent
     home = Home(found, number, root, Path(prepared) if prepared else root / "data" / "prepared" / found.about.data)

@@ -24,7 +24,9 @@ class Accuracies:
     per_class: dict[str, float | None]  # of the images of each class, mean over the networks; None where there are none
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f} +- {self.std:.2f} % of {len(self.accuracies)} networks, balanced {self.balanced:.2f} %"
+        n = len(self.accuracies)
+        several = f"{n} networks" if n > 1 else "1 network"
+        return f"{self.mean:.2f} +- {self.std:.2f} % of {several}, balanced {self.balanced:.2f} %"
 
 
 def evaluate(
@@ -47,6 +49,10 @@ def evaluate(
     Raises:
         UserError: the set cannot be measured so, training diverges, or what it takes is not there.
     """
+    if not isinstance(chosen, DistilledSet):
+        raise UserError(f"evaluate({chosen!r}): takes a loaded set; ddpipe.load(FOLDER) gives one")
+    if networks is not None and type(networks) is not int:
+        raise UserError(f"networks: {networks!r} is no number of networks; ask for at least 1")
     home, about = chosen.home, chosen.home.found.about
     (architecture_name, architecture), (rules_name, rules) = home.network(network), home.protocol(protocol)
     count = rules.networks if networks is None else networks

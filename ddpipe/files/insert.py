@@ -1,15 +1,15 @@
 """Entries put into a YAML file of the user's: every other byte stays, comments and line breaks with it."""
 
-import textwrap
+import io
 from collections.abc import Iterator
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 
 from ddpipe.files.yaml import flow
 
-WIDTH = 120
 Edit = tuple[int, int, str]  # from where to where, and what stands there then
 
 
@@ -59,14 +59,16 @@ def after(text: str, node: Node, more: str) -> Edit:
 
 
 def entries(indent: int, more: dict[str, Any]) -> str:
-    return "".join(lines(indent, key, value) for key, value in more.items())
+    """The lines of entries as DVC writes them, which writes the whole file anew for `dvc exp run -S`."""
+    yaml, stream = YAML(), io.StringIO()
+    yaml.map_indent = indent
+    yaml.dump({"block": {key: braces(value) for key, value in more.items()}}, stream)
+    return stream.getvalue().partition("\n")[2]
 
 
-def lines(indent: int, key: str, value: Any) -> str:
-    """An entry in the house's layout: on one line, or braces below the key."""
-    margin, (name, said) = " " * indent, (flow({key: None})[1:-1].partition(":")[0], flow(value))
-    if len(one := f"{margin}{name}: {said}") <= WIDTH:
-        return f"{one}\n"
-    kept = textwrap.wrap(said.replace(": ", ":\0"), WIDTH - indent - 3, break_long_words=False, break_on_hyphens=False)
-    wrapped = f"\n{margin}   ".join(kept).replace(":\0", ": ")
-    return f"{margin}{name}:\n{margin}  {wrapped}\n"
+def braces(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    written = CommentedMap((key, braces(held)) for key, held in value.items())
+    written.fa.set_flow_style()
+    return written

@@ -22,10 +22,10 @@ GONE = object()  # not there
 Resolved = dict[str, Any]
 
 
-def write(config: Config) -> None:
+def write(files: dict[str, Resolved]) -> None:
     """Write FOLDER anew."""
     with new_folder(FOLDER) as folder:
-        for name, said in everything(config):
+        for name, said in files.items():
             path = folder / f"{name}.json"
             path.parent.mkdir(exist_ok=True)
             write_json(path, said)

@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from dvc.dependency.param import ParamsDependency
 from dvc.rwlock import rwlock
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
@@ -121,6 +122,8 @@ class Run:
     def begin(self, stage: Any) -> None:
         """What `Stage.reproduce` does up to the command."""
         try:
+            if gone := self.absent(stage):
+                raise UserError(gone)
             if not isinstance(stage, PipelineStage) or stage.frozen or not stage.cmd:
                 made = stage.reproduce()
                 if made:
@@ -140,6 +143,18 @@ class Run:
                     self.start(stage)
         except Exception as error:  # as in `dvc repro --keep-going`: the trouble of one stage is not that of the others
             self.fail(stage, str(error))
+
+    def absent(self, stage: Any) -> str:
+        """What to do where something of the user's own that the stage reads is not there; "" where all is."""
+        made = [out.fs_path for other in self.repo.index.stages for out in other.outs]
+        for dep in () if not stage.cmd else stage.deps:
+            within = any(dep.fs_path == path or dep.fs_path.startswith(f"{path}/") for path in made)
+            if not isinstance(dep, ParamsDependency) and not within and not dep.exists:
+                return f"{dep} is not there; put it back, or mend the path"
+        kept = [] if stage.cmd else [out for out in stage.outs if not out.exists and out.changed_cache()]
+        return (
+            f"{kept[0]} is neither here nor in the cache; put it back, or `dvc pull '{stage.relpath}'`" if kept else ""
+        )
 
     def restored(self, stage: Any) -> bool:
         """Whether the outputs could be taken from a run with the same inputs."""

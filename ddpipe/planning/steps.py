@@ -134,7 +134,7 @@ def in_run_cache(stage: Any, will: dict[str, Resolved]) -> bool:
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.meta import Meta
 
-    if not all(dep.def_path in will or dep.exists for dep in stage.deps):
+    if not all(dep.exists for dep in stage.deps):
         return False
     recorded = [out.hash_info for out in stage.outs]
     for dep in stage.deps:  # into the object in memory: what the inputs will be

@@ -42,9 +42,9 @@ import os
 with open("ran.txt", "a") as file:
     file.write(os.environ["DVC_STAGE"] + "\\n")
 from ddpipe.config import load
-from ddpipe.pipeline.resolved import write
+from ddpipe.pipeline.resolved import everything, write
 
-write(load())
+write(dict(everything(load())))
 """
 
 

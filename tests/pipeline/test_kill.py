@@ -61,8 +61,8 @@ class Case:
     def positions(self, log: str) -> list[int]:
         """How far the run was, over all pieces, at each line that says so."""
         if self.stage == "experts":
-            return [int(done) for done in re.findall(rf"^experts@{self.key}: (\d+)/\d+, ", log, re.MULTILINE)]
-        done = re.findall(rf"^{self.key} set (\d+): (\d+)/(\d+), ", log, re.MULTILINE)
+            return [int(done) for done in re.findall(rf"^experts@{self.key}: (\d+)/\d+\b", log, re.MULTILINE)]
+        done = re.findall(rf"^{self.key} set (\d+): (\d+)/(\d+)\b", log, re.MULTILINE)
         return [int(number) * int(length) + int(iteration) for number, iteration, length in done]
 
 

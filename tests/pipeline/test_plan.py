@@ -97,6 +97,16 @@ def test_neither_data_nor_cache(project: Project) -> None:
     assert "dvc pull --allow-missing" in reasons(project, "prepare@digits")
 
 
+def test_a_new_row_and_its_resolved_files_are_not_there(project: Project) -> None:
+    words = {"dataset": "digits", "data": "digits", "network": "convnet2_w16", "protocol": "short"}
+    with project.params() as params:
+        params["grid"] = {"dm-digits-3": words | {"needs": "data/prepared/digits"}}
+    found = planned(project, "dm-digits-3")
+    assert (found[RUNS], found[AFTER]) == ({"distill@dm-digits-3"}, {"evaluate@dm-digits-3"})
+    project.repro("evaluate@dm-digits-3")
+    assert not planned(project, "dm-digits-3")[RUNS]
+
+
 def test_targets(project: Project) -> None:
     cell = planned(project, NEVER_RUN)
     assert cell[RUNS] == {"prepare@mnist"} and cell[AFTER] == cell_stages(NEVER_RUN)

@@ -7,6 +7,7 @@ import pytest
 
 from ddpipe import config, mappings, settings
 from ddpipe.errors import UserError
+from ddpipe.files.insert import insert
 from tests.tracked import TRACKED
 from tests.unit.small_project import Project
 
@@ -176,7 +177,9 @@ def test_params_yaml_has_the_form_that_dvc_writes(tmp_path: Path) -> None:
     """`dvc exp run -S` writes the file anew: one number is one line."""
     from dvc.utils.hydra import apply_overrides
 
-    before = (TRACKED / "params.yaml").read_text()
+    row = {"dataset": "birds", "data": "birds", "network": "convnet3_w16", "protocol": "short-learned"}
+    added = {"grid": {"mtt-birds-10": row | {"needs": "data/experts/birds-trajectories"}}, "own": {"a": {"flip": True}}}
+    before = insert((TRACKED / "params.yaml").read_text(), added)  # as `ddpipe add` does
     path = tmp_path / "params.yaml"
     path.write_text(before)
     apply_overrides(path, ["protocols.dsa.epochs=1001", "experts.mnist.epochs=21", "+methods.dm.iterations=3"])

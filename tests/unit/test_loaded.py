@@ -1,6 +1,7 @@
 """What a loaded set carries, and `ddpipe.evaluate`: the accuracies of the report, bit for bit."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -269,3 +270,19 @@ def test_networks_that_earlier_versions_kept_are_made_again(project: Project) ->
     file.unlink()
     assert project.run("evaluate", "dm-tiny-1") == 0
     assert all(result(project)[key] == whole[key] for key in ("accuracies", "per_class", "balanced"))
+
+
+def test_what_is_no_set_is_refused_and_a_set_shows_itself_in_a_line(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.root)
+    for call, sentence in (
+        (lambda: ddpipe.load(None), "takes the folder of a cell"),
+        (lambda: ddpipe.load("data/distilled"), "data/distilled is no distilled set: name the folder of a cell"),
+        (lambda: ddpipe.load("params.yaml"), "params.yaml is no distilled set"),
+        (lambda: ddpipe.evaluate("data/distilled/dm-tiny-1"), "ddpipe.load"),
+        (lambda: ddpipe.evaluate(ddpipe.load("data/distilled/dm-tiny-1"), networks=1.5), "networks: 1.5 is no number"),
+    ):
+        with pytest.raises(UserError, match=re.escape(sentence)):
+            call()
+    assert repr(ddpipe.load("data/distilled/dm-tiny-1")) == "<set 0 of dm-tiny-1: 3 examples of 1x8x8, 3 classes>"

@@ -209,6 +209,10 @@ def test_check_looks_before_anything_runs(project: Project, birds: Path, capsys:
     (birds / "train/gull/2.png").unlink()
     assert project.run("prepare", "own@birds") == 0 and project.run("check") == 0
     assert "note: own.birds" not in capsys.readouterr().out  # prepared: it was said then
+    (birds / "train/gull/2.png").write_bytes(b"no image")  # but what would stop it now is told
+    assert project.run("check") == 2
+    assert "error: own.birds.path: 1 of 16 images cannot be read; the first: " in capsys.readouterr().err
+    (birds / "train/gull/2.png").unlink()
     overview = project.root / "data/overview/birds"
     assert (overview / "overview.txt").read_text() == (
         "birds: 7 training and 8 test images of 3x6x6, 2 classes\n"

@@ -218,6 +218,22 @@ def test_what_is_made_has_the_numbers_and_the_code_that_dvc_records(
         assert project.run(*stage.split()) == 0
 
 
+def test_who_edits_while_it_resolves_is_heard(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC takes down what params.yaml says when the command has ended."""
+    from stages import resolve
+
+    def edited(files: dict[str, resolved.Resolved]) -> None:
+        write(files)
+        if files["distill/dm-tiny-1"]["settings"]["iterations"] == 3:
+            project.set("params.yaml", "methods.dm", {"iterations": 5})
+
+    write = resolve.write
+    monkeypatch.setattr(resolve, "write", edited)
+    assert project.run("resolve") == 0
+    said = json.loads((project.root / "data/resolved/distill/dm-tiny-1.json").read_text())
+    assert said["settings"]["iterations"] == 5
+
+
 def test_one_network_distils_and_another_is_measured(project: Project) -> None:
     project.set("ddpipe/methods/dm.yaml", "grid.dm-tiny-1.network", "other")
     assert project.run("check") == 0
