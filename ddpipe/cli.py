@@ -160,7 +160,7 @@ def plan(
     from ddpipe.planning.images import sighted
 
     device = choose(project.params.run)
-    project = sighted(project, [step.name.removeprefix("prepare@") for step in found if step.group == "prepare"])
+    project = sighted(project, [step.name.partition("@")[2] for step in found if step.group == "own"])
     asked, unknown = demands(project, found, stacked=device.type == "cuda")
     times = Calibration(project.root, describe(device))
     if calibration:
