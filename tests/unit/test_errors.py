@@ -284,7 +284,7 @@ TABLE = [
     Bad("row's name in capitals", rename("DM-tiny-1"), "check", ("grid.DM-tiny-1", "rename it to 'dm-tiny-1'")),
     Bad("row's name with an umlaut", rename("dm-tïny-1"), "check", ("grid.dm-tïny-1", "rename it to 'dm-tiny-1'")),
     Bad("row without a name", rename(None), "check", ("grid.null", "must be a valid string")),
-    Bad("row in capitals, not finished", params("grid", {"DM-Tiny-2": {"method": "dm"}}), "check", ("grid.DM-Tiny-2", "lacks recipe", "<method>-<dataset>-<ipc>")),
+    Bad("row in capitals, not finished", params("grid", {"DM-Tiny-2": {"method": "dm"}}), "check", ("grid.DM-Tiny-2", "lacks dataset", "<method>-<dataset>-<ipc>")),
     Bad("evaluation without a name", params("evaluations", {None: FURTHER | {"method": "dm"}}), "check", ("evaluations.null.method: unknown key",)),
     Bad("zero IPC", row("ipc", 0), "check", ("grid.dm-tiny-1.ipc", "greater than 0")),
     Bad("all of dm", all_of_dm, "check", ("grid.dm-tiny-all.ipc", "number of images per class")),

@@ -99,6 +99,22 @@ def of_size(cell: dict, ipc: int | str) -> dict:
     return over({k: v for k, v in cell.items() if k != "by_ipc"}, table[str(size)])
 
 
+def whole(trees: dict[str, Any], told: dict[Any, Any], key: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A row with what its key tells where it does not say it: it must name the five words that DVC reads."""
+    methods = trees["params.yaml"]["methods"]
+    found = [(m, d) for m in methods for d in told["datasets"] if key.startswith(f"{m}-{d}-")]
+    method, dataset = row.get("method"), row["dataset"]
+    if found and method is None:
+        method = next(m for m, d in found if d == dataset)
+    size, _, variant = key.removeprefix(f"{method}-{dataset}-").partition("-")
+    ipc = row.get("ipc", int(size) if size.isdecimal() else size)
+    recipe = row.get("recipe", (methods.get(method) or {}).get("base", method))
+    cells = trees[f"ddpipe/methods/{recipe}.yaml"][recipe]["cells"]
+    cell = next(name for name in (f"{dataset}-{ipc}", dataset, "default") if name in cells)
+    rest = {"method": method, "recipe": recipe, "cell": cell, "ipc": ipc, "student": row["network"]}
+    return rest | ({"variant": variant} if variant else {}) | row
+
+
 def said(trees: dict[str, Any]) -> dict[tuple, Any]:
     """What the files say of everything that is used."""
     params = trees["params.yaml"]
@@ -108,7 +124,7 @@ def said(trees: dict[str, Any]) -> dict[tuple, Any]:
     told["datasets"] = params["datasets"] | (params.get("own") or {})
     rows = [tree.get("grid") or {} for tree in (params, *recipes.values())]
     further = [tree.get("evaluations") or {} for tree in (params, *recipes.values())]
-    told["rows"] = {key: row for table in rows for key, row in table.items()}
+    told["rows"] = {key: whole(trees, told, key, row) for table in rows for key, row in table.items()}
     told["evaluations"] = {key: entry for table in further for key, entry in table.items()}
     for name, protocol in params["protocols"].items():
         plain, exceptions = {k: v for k, v in protocol.items() if k != "exceptions"}, protocol.get("exceptions", {})
