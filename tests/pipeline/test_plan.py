@@ -101,6 +101,7 @@ def test_a_new_row_and_its_resolved_files_are_not_there(project: Project) -> Non
     words = {"dataset": "digits", "data": "digits", "network": "convnet2_w16", "protocol": "short"}
     with project.params() as params:
         params["grid"] = {"dm-digits-3": words | {"needs": "data/prepared/digits"}}
+        params["methods"]["dm"] = {"iterations": 2, "sets": 1}
     found = planned(project, "dm-digits-3")
     assert (found[RUNS], found[AFTER]) == ({"distill@dm-digits-3"}, {"evaluate@dm-digits-3"})
     project.repro("evaluate@dm-digits-3")
