@@ -228,7 +228,9 @@ def test_what_has_finished_survives_a_signal(project: Project, number: int, code
     until(lambda: os.listdir(project.root / "running") == [])  # the orphan has gone on to its end
     ran(project)
     run(project, "digits")
-    assert set(ran(project)) <= {SLOW, *AFTER_SLOW}
+    # DVC remembers no run of an evaluation: where nothing could be recorded, it takes its result as it lies there
+    again = {name for name in ALL if name.startswith("evaluate@")} if number == signal.SIGKILL else set()
+    assert set(ran(project)) <= {SLOW, *AFTER_SLOW} | again
     assert "up to date" in project.dvc("status", "report@digits")
 
 

@@ -21,6 +21,7 @@ def test_a_clone_pulls_everything_and_runs_nothing(project: Project, tmp_path: P
 
     with clone.params() as params:  # a change in the clone costs what it costs at home
         params["methods"]["dc"] = {"real_batch": 8}
+    clone.dvc("repro", "resolve")
     dry = clone.dvc("status", *sorted(cell_stages("dc-digits-1", "dm-digits-1")))
     assert "distill@dc-digits-1" in dry
     assert "dm-digits-1:" not in dry
