@@ -104,3 +104,7 @@ def resize(project: Project, count: int) -> None:
     datasets = {row["dataset"] for recipe in recipes.values() for row in recipe["grid"].values()}
     with project.params() as params:
         params["reports"] = {key: entry for key, entry in params["reports"].items() if key in datasets}
+        places = [project.root / chosen["path"] for chosen in params["own"].values()]
+    for place in places:  # whose stages read something
+        place.mkdir(parents=True)
+        (place / "images.txt").write_text("")
