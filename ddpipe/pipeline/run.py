@@ -146,15 +146,18 @@ class Run:
 
     def absent(self, stage: Any) -> str:
         """What to do where something of the user's own that the stage reads is not there; "" where all is."""
-        made = [out.fs_path for other in self.repo.index.stages for out in other.outs]
-        for dep in () if not stage.cmd else stage.deps:
-            within = any(dep.fs_path == path or dep.fs_path.startswith(f"{path}/") for path in made)
-            if not isinstance(dep, ParamsDependency) and not within and not dep.exists:
+        for dep in stage.deps if stage.cmd else ():
+            if not isinstance(dep, ParamsDependency) and not dep.exists and not self.makes(dep.fs_path):
                 return f"{dep} is not there; put it back, or mend the path"
         kept = [] if stage.cmd else [out for out in stage.outs if not out.exists and out.changed_cache()]
         return (
             f"{kept[0]} is neither here nor in the cache; put it back, or `dvc pull '{stage.relpath}'`" if kept else ""
         )
+
+    def makes(self, path: str) -> bool:
+        """Whether some stage writes it, or a folder around it."""
+        outs = (out.fs_path for stage in self.repo.index.stages for out in stage.outs)
+        return any(path == out or path.startswith(f"{out}/") for out in outs)
 
     def restored(self, stage: Any) -> bool:
         """Whether the outputs could be taken from a run with the same inputs."""
