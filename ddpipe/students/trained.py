@@ -2,7 +2,7 @@
 
 A network serves `outer_loop` steps; between two of them it is trained `inner_loop` epochs on the current set, detached,
 with plain SGD and, for DSA, an augmentation of its own (one operation a batch, parameters per image). After its last
-step it is replaced, not trained once more.
+step it is replaced, not trained once more. Jiang et al. train fewer epochs the older a network is.
 """
 
 import torch
@@ -41,10 +41,10 @@ class Trained:
 
     def train(self, synthetic: Synthetic, rng: Streams) -> None:
         images, targets = (tensor.detach() for tensor in synthetic.decode())
-        config, done = self.config, (self.served - 1) * self.config.inner_loop  # passes of the present network
+        config = self.config
         self.network.train()
-        for number in range(done, done + config.inner_loop):
-            self.optimizer.lr = schedules.rate(config, number, (config.outer_loop - 1) * config.inner_loop)
+        for number in range(config.passes(self.served - 1), config.passes(self.served)):
+            self.optimizer.lr = schedules.rate(config, number, config.passes(config.outer_loop - 1))
             pass_over(
                 self.network,
                 self.optimizer,

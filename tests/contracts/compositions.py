@@ -39,7 +39,11 @@ SYNTHETIC = variants(
 OBJECTIVE = variants(
     "objectives",
     {
-        "gradient": {metric: {"metric": metric} for metric in ("ours", "mse", "cos")},
+        "gradient": {metric: {"metric": metric} for metric in ("ours", "mse", "cos")}
+        | {
+            "joint": {"metric": "ours", "scope": "joint", "warmup": {"networks": 3, "updates": 1}, "chunk": 4},
+            "both": {"metric": "magnitude", "scope": "both", "warmup": None},
+        },
         "distribution": {"": {}, "chunks": {"chunk": 6}},
         "trajectory": {
             "": {"steps": 3, "lr": 0.05},
@@ -55,7 +59,7 @@ STUDENTS = variants(
     {
         "trained": {
             "": {"outer_loop": 3, "inner_loop": 2, "momentum": 0.5, "batch": 4},
-            "augmented": {"outer_loop": 2, "inner_loop": 1, "augment": STRATEGY},
+            "augmented": {"outer_loop": 3, "inner_loop": [2, 1], "augment": STRATEGY},
         },
         "experts": {"": {"starts": 2, "span": 2}},
     },

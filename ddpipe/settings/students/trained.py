@@ -1,7 +1,9 @@
 """One network for `outer_loop` iterations, trained on the set between two of them."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from ddpipe.settings.base import Augmentation, needed
 from ddpipe.settings.bounds import Positive, PositiveInt
@@ -11,13 +13,14 @@ from ddpipe.settings.work import Cell, Work, one_pass, times
 
 
 class TrainedStudents(Students, Optimizer):
-    reference = "DC and DSA; survey Eq. 20"
+    reference = "DC and DSA; survey Eq. 20; several numbers as inner_loop: Jiang et al. (2022)"
 
     scales = ("one-hot",)
 
     name: Literal["trained"]
     outer_loop: PositiveInt = 1
-    inner_loop: PositiveInt = 1  # epochs
+    # epochs; several: after a network's first iteration, its second, and so on, the last one for all that follow
+    inner_loop: PositiveInt | Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = 1
     lr: Positive = 0.01
     batch: PositiveInt = 256
     augment: Augmentation = "none"
@@ -31,10 +34,16 @@ class TrainedStudents(Students, Optimizer):
     def trainings(self, shown: int, decoded: int) -> Iterator[tuple[int, int]]:
         yield decoded, self.batch
 
+    def passes(self, served: int) -> int:
+        """Epochs that a network has been trained when it has served so many iterations and is to serve another."""
+        if isinstance(self.inner_loop, int):
+            return served * self.inner_loop
+        return sum(self.inner_loop[:served]) + max(0, served - len(self.inner_loop)) * self.inner_loop[-1]
+
     def work(self, cell: Cell) -> Work:
         """A network is trained between two of its iterations, not before the first and not after the last."""
-        networks = -(-cell.chosen.iterations // self.outer_loop)
-        epoch = one_pass(cell.classes * cell.decoded, self, cell.data.shape, cell.network, 1)
-        work = times((cell.chosen.iterations - networks) * self.inner_loop, epoch)
-        work[cell.operation("initialise"), 1] += networks
+        whole, left = divmod(cell.chosen.iterations, self.outer_loop)
+        epochs = whole * self.passes(self.outer_loop - 1) + self.passes(max(0, left - 1))
+        work = times(epochs, one_pass(cell.classes * cell.decoded, self, cell.data.shape, cell.network, 1))
+        work[cell.operation("initialise"), 1] += whole + bool(left)
         return work
