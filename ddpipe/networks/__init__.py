@@ -11,8 +11,10 @@ from ddpipe.networks.classifier import Classifier
 from ddpipe.networks.convnet import ConvNet
 from ddpipe.networks.densenet import DenseNet
 from ddpipe.networks.initialisation import initialise_
+from ddpipe.networks.learner import Learner
 from ddpipe.networks.lenet import LeNet
 from ddpipe.networks.resnet import ResNet
+from ddpipe.networks.weightnorm import MeanOnlyBatchNorm
 from ddpipe.settings import Network
 
 __all__ = ["KINDS", "Classifier", "build", "create", "has_batch_norm", "initialise_"]
@@ -23,6 +25,7 @@ KINDS: dict[str, Callable[..., Classifier]] = {
     "densenet": DenseNet,
     "lenet": LeNet,
     "alexnet": AlexNet,
+    "learner": Learner,
 }
 
 
@@ -52,4 +55,4 @@ def create(
 
 def has_batch_norm(network: nn.Module) -> bool:
     """Whether the outputs of `network` for an image depend on the rest of the batch while it trains."""
-    return any(isinstance(module, _BatchNorm) for module in network.modules())
+    return any(isinstance(module, (_BatchNorm, MeanOnlyBatchNorm)) for module in network.modules())
