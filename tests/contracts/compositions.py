@@ -90,6 +90,7 @@ PAIRS = [pair for pair in itertools.product(OBJECTIVE, STUDENTS) if fits(*pair)]
 FIRST = {spec["name"]: name for name, spec in reversed(OBJECTIVE.items())}  # one variant of each objective
 SOME = [(objective, pool) for objective, pool in PAIRS if objective in FIRST.values()]
 SETS = [("pixels-real", "none"), ("generator", "none"), ("hallucinator", "none"), ("hallucinator", "contrast")]
+STILL = [name for name, spec in SYNTHETIC.items() if not record("synthetic", spec).learned]  # nothing of them moves
 
 every_start = pytest.mark.parametrize("start", SYNTHETIC)
 every_objective = pytest.mark.parametrize("objective", OBJECTIVE)
