@@ -89,8 +89,8 @@ class Replay(Rule):
         if not bool((kept.isfinite() & (kept >= 0)).all()):
             wrong = int((~(kept.isfinite() & (kept >= 0))).nonzero()[0])
             raise UserError(
-                f"kind: replay takes {float(kept[wrong]):g} from {where} as the momentum of step {wrong}; distil the set "
-                "again with a smaller learning rate of its momenta"
+                f"kind: replay takes {float(kept[wrong]):g} from {where} as the momentum of step {wrong}; distil the "
+                "set again with a smaller learning rate of its momenta"
             )
         try:
             blocks(hints, examples)
@@ -111,8 +111,8 @@ def exported(protocol: settings.Replay, flip: bool, hints: Mapping[str, Tensor])
 def words(rules: dict[str, Any], factorised: bool) -> list[str]:
     return [
         "SGD, one step for each number of `hint_lr`, which is its step size, on one block of the set after the other, "
-        "over and over. Nothing is augmented. `hint_momentum` has the momentum of each step, as torch counts it; without "
-        "such an array there is none.",
+        "over and over. `hint_momentum` has the momentum of each step, as torch counts it; without such an array there "
+        "is none. Nothing is augmented.",
         "`hint_blocks` numbers the block of each example, from 0; without such an array there is one block.",
         f"The loss is {rules['criterion']}.",
     ]

@@ -17,7 +17,7 @@ from ddpipe.networks.resnet import ResNet
 from ddpipe.networks.weightnorm import MeanOnlyBatchNorm
 from ddpipe.settings import Network
 
-__all__ = ["KINDS", "Classifier", "build", "create", "has_batch_norm", "initialise_"]
+__all__ = ["KINDS", "Classifier", "build", "carries_statistics", "create", "has_batch_norm", "initialise_"]
 
 KINDS: dict[str, Callable[..., Classifier]] = {
     "convnet": ConvNet,
@@ -56,3 +56,8 @@ def create(
 def has_batch_norm(network: nn.Module) -> bool:
     """Whether the outputs of `network` for an image depend on the rest of the batch while it trains."""
     return any(isinstance(module, (_BatchNorm, MeanOnlyBatchNorm)) for module in network.modules())
+
+
+def carries_statistics(network: nn.Module) -> bool:
+    """Whether it is meant to be evaluated with the statistics of its last batch, and differentiated through them."""
+    return any(isinstance(module, MeanOnlyBatchNorm) for module in network.modules())

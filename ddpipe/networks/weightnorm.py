@@ -61,4 +61,3 @@ class MeanOnlyBatchNorm(nn.Module):
             mean = x.mean([0, *range(2, x.dim())])
             self.running_mean.copy_(mean if self.running_mean.requires_grad else mean.detach())
         return x + (self.bias - mean).view(-1, *[1] * (x.dim() - 2))
-

@@ -11,8 +11,10 @@ from itertools import cycle
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ddpipe.context import Context
+from ddpipe.errors import UserError
 from ddpipe.networks import initialise_
 from ddpipe.networks.weightnorm import SLOPE, WeightNormConv2d, WeightNormLinear
 from ddpipe.settings.synthetic import generator as record
@@ -87,7 +89,13 @@ class Generator(Synthetic):
         """The images of batch `step`, (B, c, h, w), as in the course."""
         num_classes = self.targets.shape[1]
         places = step * self.batch + torch.arange(self.batch, device=self.noise.device)
-        return self.network(torch.cat([self.noise[step], F.one_hot(places % num_classes, num_classes).to(self.noise)], 1))
+        return self.network(
+            torch.cat([self.noise[step], F.one_hot(places % num_classes, num_classes).to(self.noise)], 1)
+        )
+
+    def recomputed(self, step: int) -> Tensor:
+        """The same; backwards the batch is generated once more, so that no graph of many batches has to be held."""
+        return checkpoint(self.generate, step, use_reentrant=False, preserve_rng_state=False)
 
     def decode(self, index: Tensor | None = None) -> Batch:
         """Images and targets at the addresses `index`; of the whole set, in order, when left out."""
@@ -95,14 +103,16 @@ class Generator(Synthetic):
         steps, rows = order // self.batch, order % self.batch
         used = steps.unique().tolist()
         places = [(steps == step).nonzero().flatten() for step in used]
-        images = [self.generate(step)[rows[place]] for step, place in zip(used, places, strict=True)]
+        images = [self.recomputed(step)[rows[place]] for step, place in zip(used, places, strict=True)]
         together = images[0] if len(used) == 1 else torch.cat(images)[torch.cat(places).argsort()]
         return Batch(together, self.targets if index is None else self.targets[index])
 
-    def blocks(self, n: int) -> Iterator[Tensor]:
-        """Addresses of the generated batches, over and over: their size is the generator's, not `n` of every class."""
-        steps = self.order // self.batch
-        return cycle([(steps == step).nonzero().flatten() for step in range(self.steps)])
+    def divided(self, count: int) -> Iterator[Tensor]:
+        """Addresses of the course in `count` equal parts, over and over: one batch a block where there are T."""
+        if self.steps % count:
+            raise UserError(f"objective.blocks: {self.steps} generated batches do not divide into {count} blocks")
+        blocks = self.order.cpu() // self.batch // (self.steps // count)
+        return cycle([(blocks == block).nonzero().flatten() for block in range(count)])
 
     def groups(self) -> dict[str, list[Tensor]]:
         return {"generator": list(self.network.parameters()), "curriculum": [self.noise]}

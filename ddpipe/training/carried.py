@@ -5,9 +5,9 @@ Evaluation then depends on theta_t and on statistics s_t, which step t - 1 found
 
     (theta_t, s_t), m_t  ->  (theta_(t+1), s_(t+1)), m_(t+1)
 
-that is computed again, with its graph, on the way back: gradient checkpointing with one step a block (Such et al., ICML
-2020). The states of all steps are kept. A state is a flat vector (P + Q,), weights first; what is not spoken of is as in
-the sweep.
+that is computed again, with its graph, on the way back: gradient checkpointing with one step a block (Such et al.,
+ICML 2020). The states of all steps are kept. A state is a flat vector (P + Q,), weights first; what is not spoken of is
+as in the sweep.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,8 +40,8 @@ class Carrying(Gradient):
         weights = dict(zip(self.names, (part.view(shape) for part, shape in parts), strict=True))
         return functional_call(self.network, (weights, dict(zip(self.kept, statistics, strict=True))), (images,))
 
-    def evaluated(self, state: Tensor, images: Tensor) -> Tensor:
-        """state (P + Q,), images (n, c, h, w) -> (n, K)."""
+    def logits(self, state: Tensor, images: Tensor) -> Tensor:
+        """In evaluation mode: state (P + Q,), images (n, c, h, w) -> (n, K)."""
         theta, *flat = state.split(self.sizes)
         self.network.eval()
         try:
@@ -73,14 +73,14 @@ class Walk:
     thetas: list[Tensor]  # the states, of number 0, ..., N
     velocities: list[Tensor]  # m_0, ..., m_N
 
-    def numbers(self, t: int) -> dict[str, Tensor]:
-        """Step size and momentum of step t, as leaves."""
-        found = {"lr": self.lr} if self.momentum is None else {"lr": self.lr, "momentum": self.momentum}
-        return {name: leaf(at(each, t), each.requires_grad) for name, each in found.items()}
+    def numbers(self, t: int) -> tuple[Tensor, Tensor | None]:
+        """Step size and momentum of step t."""
+        return at(self.lr, t), None if self.momentum is None else at(self.momentum, t)
 
 
-def leaf(tensor: Tensor, wanted: bool) -> Tensor:
-    return tensor.detach().requires_grad_(wanted)
+def leaf(tensor: Tensor) -> Tensor:
+    """A copy without its graph that requires a gradient where `tensor` does."""
+    return tensor.detach().requires_grad_(tensor.requires_grad)
 
 
 def walk(
@@ -90,10 +90,10 @@ def walk(
     begun = gradient.start(start.detach())
     taken = Walk(gradient, batches, lr, momentum, [begun], [torch.zeros_like(start)])
     for t, batch in enumerate(batches):
+        rate, kept = taken.numbers(t)
         given = Batch(*(part.detach() for part in batch))
-        numbers = {name: number.detach() for name, number in taken.numbers(t).items()}
-        state = taken.thetas[t].requires_grad_()
-        after = gradient.step(state, taken.velocities[t], given, numbers["lr"], numbers.get("momentum"))
+        state = taken.thetas[t].clone().requires_grad_()
+        after = gradient.step(state, taken.velocities[t], given, rate.detach(), None if kept is None else kept.detach())
         taken.thetas.append(after[0].detach())
         taken.velocities.append(after[1].detach())
     return taken
@@ -108,14 +108,29 @@ def backwards(walk: Walk, pulls: Mapping[int, Tensor]) -> Iterator[dict[str, Ten
     end = len(walk.batches)
     a, v = pulls[end], torch.zeros_like(walk.velocities[0])
     for t in reversed(range(end)):
-        state, velocity = leaf(walk.thetas[t], True), leaf(walk.velocities[t], walk.momentum is not None)
-        batch = Batch(*(leaf(part, part.requires_grad) for part in walk.batches[t]))
-        numbers = walk.numbers(t)
-        after = walk.gradient.step(state, velocity, batch, numbers["lr"], numbers.get("momentum"))
-        inputs = {"state": state, "velocity": velocity} | batch._asdict() | numbers
+        rate, kept = walk.numbers(t)
+        rate, kept = leaf(rate), None if kept is None else leaf(kept)
+        inputs = {name: leaf(part) for name, part in walk.batches[t]._asdict().items()}
+        inputs |= {"lr": rate} if kept is None else {"lr": rate, "momentum": kept}
+        inputs |= {"state": walk.thetas[t].detach().requires_grad_()}
+        inputs |= {"velocity": walk.velocities[t].detach().requires_grad_(kept is not None)}
+        batch = Batch(inputs["images"], inputs["targets"])
+        after = walk.gradient.step(inputs["state"], inputs["velocity"], batch, rate, kept)
         inputs = {name: tensor for name, tensor in inputs.items() if tensor.requires_grad}
         found = torch.autograd.grad(after, list(inputs.values()), (a, v), materialize_grads=True)
         slopes = dict(zip(inputs, found, strict=True))
-        a, v = slopes.pop("state"), slopes.pop("velocity", v)
+        a, v = slopes.pop("state"), slopes.pop("velocity", torch.zeros_like(v))
         a = a + pulls[t] if t in pulls else a
         yield slopes
+
+
+def through_graph(
+    gradient: Carrying, start: Tensor, batches: Sequence[Batch], lr: Tensor, momentum: Tensor | None = None
+) -> list[Tensor]:
+    """States 0, ..., N (P + Q,) with the graph of all steps: the reference, at N times the memory."""
+    states, velocity = [gradient.start(start.detach()).requires_grad_()], torch.zeros_like(start)
+    for t, batch in enumerate(batches):
+        kept = None if momentum is None else at(momentum, t)
+        state, velocity = gradient.step(states[-1], velocity, batch, at(lr, t), kept)
+        states.append(state)
+    return states

@@ -29,7 +29,16 @@ from tests.contracts.compositions import (
 )
 
 LEARNED = {"scale": "one-hot", "learned": True, "init": "hard"}
-RATES = {"images": 0.1, "bases": 0.1, "hallucinators": 0.01, "lr": 1e-5, "rates": 0.05, "targets": 0.05}
+RATES = {
+    "images": 0.1,
+    "bases": 0.1,
+    "hallucinators": 0.01,
+    "lr": 1e-5,
+    "rates": 0.05,
+    "momenta": 0.05,
+    "targets": 0.05,
+}
+RATES |= {"generator": 0.1, "curriculum": 0.1}
 MOVING = [name for name in OBJECTIVE if settings_of("objectives", OBJECTIVE[name]).moves_targets]
 
 

@@ -9,7 +9,7 @@ from ddpipe.distillation.loop import make
 from ddpipe.errors import UserError
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings.shapes import Shape
-from ddpipe.synthetic import Factorised, Synthetic
+from ddpipe.synthetic import Factorised
 from ddpipe.synthetic.pixels import Pixels
 from ddpipe.synthetic.real import Real
 from tests.contexts import context
@@ -82,9 +82,6 @@ def test_balanced_draws_show_as_many_random_examples_of_every_class(synthetic, n
 
 @pytest.mark.parametrize("n", [1, 2, 100])
 def test_blocks_show_the_set_in_its_order_over_and_over(synthetic, n):
-    if type(synthetic).blocks is not Synthetic.blocks:
-        shows_blocks_of_its_own(synthetic, n)
-        return
     count = -(-max(synthetic.sizes) // n)
     steps = list(islice(synthetic.blocks(n), 2 * count + 1))
     places = torch.cat([torch.arange(size) for size in synthetic.sizes])  # of each example in its class
@@ -93,13 +90,17 @@ def test_blocks_show_the_set_in_its_order_over_and_over(synthetic, n):
         assert block.tolist() == ((places >= b * n) & (places < (b + 1) * n)).nonzero().flatten().tolist()
 
 
-def shows_blocks_of_its_own(synthetic: Synthetic, n: int) -> None:
-    """Asserts that they divide the set, each in its order, and come again and again."""
-    steps = list(islice(synthetic.blocks(n), 2 * len(synthetic)))
-    count = next(t for t in range(1, len(steps)) if torch.equal(steps[t], steps[0]))
-    assert torch.cat(steps[:count]).sort()[0].tolist() == list(range(len(synthetic)))
-    for t, block in enumerate(steps):
-        assert torch.equal(block, steps[t % count]) and torch.equal(block, block.sort()[0])
+@pytest.mark.parametrize("start", SYNTHETIC)
+def test_a_set_divides_into_equal_blocks_that_come_again_and_again(start):
+    synthetic = started(start, ipc=4)
+    for count in (1, 2):
+        steps = list(islice(synthetic.divided(count), 2 * count + 1))
+        assert torch.cat(steps[:count]).sort()[0].tolist() == list(range(len(synthetic)))
+        for t, block in enumerate(steps):
+            assert torch.equal(block, steps[t % count]) and torch.equal(block, block.sort()[0])
+            assert len(block) == len(synthetic) / count
+    with pytest.raises(UserError, match=r"^objective\.blocks: .* do not divide into 5 blocks"):
+        synthetic.divided(5)
 
 
 def test_targets_can_be_assigned(synthetic):

@@ -30,6 +30,6 @@ def test_the_last_weights(case, variant, bits, monkeypatch):
     start = golden[f"{spec['prefix']}/{spec['weights_key']}"].to(dtype) * spec["weights_scale"]
     unrolled = Unrolled(golden, spec, network_of(spec["network"], split(spec, start), dtype), dtype)
     walks = []
-    monkeypatch.setattr("ddpipe.objectives.unroll.walk", lambda *given: walks.append(walk(*given)) or walks[-1])
+    monkeypatch.setattr("ddpipe.training.sweep.walk", lambda *given: walks.append(walk(*given)) or walks[-1])
     unrolled.loss()
     golden.check(walks[0].thetas[-1].detach(), golden[f"{spec['prefix']}/{bits}/final_weights"], "final_weights")

@@ -23,7 +23,9 @@ class Unroll(Objective):
     rates: Literal["fixed", "softplus", "log"] = (
         "fixed"  # how learned step sizes are kept positive: function or inverse
     )
-    momentum: Fraction | None = None  # left out: plain SGD
+    momentum: Fraction | None = None  # of every step, or where a learned one starts; left out: plain SGD
+    momenta: Literal["fixed", "log"] = "fixed"  # whether momenta are learned (GTN), and what of them
+    every: Few | None = None  # the student is judged before each so many-th step too (GTN); left out: after the last
     batch: PositiveInt | None = None  # real images of any class, in passes; left out: `real_batch` of each class
     classes: Few | None = None  # random classes that an iteration is about; left out: all
     gradient: Literal["exact", "full"] = "exact"  # by reverse sweep, through one graph
@@ -34,8 +36,11 @@ class Unroll(Objective):
             raise ValueError("blocks or examples must be set, and not both; leave one of them out (null takes one out)")
         if self.blocks is not None and self.blocks > self.steps:
             raise ValueError(f"steps: {self.steps} steps never see all of {self.blocks} blocks; take as many or more")
-        if self.rates != "fixed" and self.blocks is None:
-            raise ValueError("rates: only steps on ordered blocks can learn step sizes; set it to fixed, or set blocks")
+        for key, learned in (("rates", self.rates), ("momenta", self.momenta)):
+            if learned != "fixed" and self.blocks is None:
+                raise ValueError(f"{key}: only steps on ordered blocks can learn them; set it to fixed, or set blocks")
+        if self.momenta == "log" and not self.momentum:
+            raise ValueError("momentum: a learned one starts above 0; set it, or set momenta to fixed")
         if self.classes is not None and self.batch is not None:
             raise ValueError("classes: a batch in passes has images of all; leave out classes or batch")
         return self
@@ -45,7 +50,7 @@ class Unroll(Objective):
 
     @property
     def learned(self) -> frozenset[str]:  # type: ignore[override]
-        return frozenset() if self.rates == "fixed" else frozenset({"rates"})
+        return frozenset(key for key in ("rates", "momenta") if getattr(self, key) != "fixed")
 
     @property
     def draws_real(self) -> bool:  # type: ignore[override]
@@ -53,12 +58,13 @@ class Unroll(Objective):
 
     @property
     def replayed(self) -> bool:
-        """Whether the steps can be taken again by who has the set: plain ones, on blocks in their order."""
-        return self.blocks is not None and self.momentum is None
+        """Whether the steps can be taken again by who has the set: those on blocks in their order."""
+        return self.blocks is not None
 
     @property
     def hints(self) -> dict[str, str]:  # type: ignore[override]
-        return {"lr": "T", "blocks?": "V"} if self.replayed else {}
+        kept = {} if self.momentum is None else {"momentum": "T"}
+        return {"lr": "T", **kept, "blocks?": "V"} if self.replayed else {}
 
     @property
     def known(self) -> dict[str, int]:  # type: ignore[override]
@@ -68,22 +74,27 @@ class Unroll(Objective):
     def moves_targets(self) -> bool:
         return True
 
+    @property
+    def looks(self) -> list[int]:
+        """The steps before which the student is judged; T: after the last."""
+        return [t for t in range(1, self.steps) if self.every and t % self.every == 0] + [self.steps]
+
     def lighter(self, shown: int) -> dict[str, Any]:
         if self.gradient == "full":
             return {"gradient": "exact"}  # holds one step instead of all
         return halved(**({"batch": self.batch} if self.batch else {}), steps=self.steps)
 
     def work(self, cell: Cell) -> Work:
-        """The set decoded once, the student's steps, each pulled back through once, and one gradient on real images."""
+        """The set decoded once, the student's steps, each pulled back through once, and gradients on real images."""
         classes = min(self.classes or cell.classes, cell.classes)
         own = -(-cell.decoded // self.blocks) if self.blocks else min(self.examples or 1, cell.decoded)
         seen, real, whole = classes * own, self.batch or classes * cell.real, cell.classes * cell.decoded
         work = cell.decode(cell.classes * cell.bases, cell.styles)
         work[cell.operation("flat gradient"), seen] += self.steps
         work[cell.operation("pull back"), seen] += self.steps
-        work[cell.operation("flat gradient"), real] += 1
-        work[Operation("gather", cell.data.shape), real] += 1
+        work[cell.operation("flat gradient"), real] += len(self.looks)
+        work[Operation("gather", cell.data.shape), real] += len(self.looks)
         if cell.chosen.augment != "none":
             work[Operation("siamese gradient", cell.data.shape, option=cell.chosen.augment), whole] += 1
-            work[Operation("siamese", cell.data.shape, option=cell.chosen.augment), real] += 1
+            work[Operation("siamese", cell.data.shape, option=cell.chosen.augment), real] += len(self.looks)
         return times(cell.chosen.iterations, work)

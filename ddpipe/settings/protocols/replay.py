@@ -14,7 +14,7 @@ class Replay(Protocol):
 
     @property
     def requires(self) -> dict[str, str]:
-        """A step size a step, and where learned a momentum (GTN); `blocks`: of each example, where there are several."""
+        """A step size a step, and a momentum where there is one; the block of each example, where there are several."""
         return {"lr": "T", "momentum?": "T", "blocks?": "V"}
 
     @property
