@@ -52,7 +52,7 @@ OBJECTIVE = variants(
             "": {"steps": 4, "blocks": 2, "lr": 0.05, "rates": "softplus", "batch": 64},
             "judged": {
                 **{"steps": 4, "blocks": 2, "lr": 0.05, "rates": "log", "momentum": 0.5, "momenta": "log"},
-                **{"every": 2, "batch": 4},
+                "every": 2,
             },
             "full": {"steps": 3, "blocks": 1, "lr": 0.05, "rates": "log", "gradient": "full"},
             "balanced": {"steps": 3, "examples": 4, "lr": 0.05, "momentum": 0.9, "classes": 2},
