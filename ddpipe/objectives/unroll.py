@@ -136,7 +136,7 @@ class Unroll(Objective):
             real: real images, and their labels (n,) as targets.
         """
         lr = self.rate(self.raw).to(start)  # with its graph: the raw numbers stay where the outer optimiser has them
-        momentum = None if self.config.momentum is None else torch.tensor(self.config.momentum).to(start)
+        momentum = None if self.config.momentum is None else start.new_tensor(self.config.momentum)
         whole = Batch(*(part.detach().requires_grad_(part.requires_grad) for part in given))
         rate = lr.detach().requires_grad_(lr.requires_grad)
         inputs = {"images": whole.images, "targets": whole.targets, "lr": rate}
