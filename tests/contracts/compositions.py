@@ -49,7 +49,14 @@ OBJECTIVE = variants(
         },
         "unroll": {
             "": {"steps": 4, "blocks": 2, "lr": 0.05, "rates": "softplus", "batch": 64},
-            "full": {"steps": 3, "blocks": 1, "lr": 0.05, "rates": "log", "gradient": "full"},
+            "full": {
+                "steps": 3,
+                "blocks": 1,
+                "lr": 0.05,
+                "rates": "log",
+                "gradient": "full",
+                "augment": "reflect:crop",
+            },
             "balanced": {"steps": 3, "examples": 4, "lr": 0.05, "momentum": 0.9, "classes": 2},
         },
     },
