@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ddpipe import augmentation
 from ddpipe.augmentation import Policy
 from ddpipe.context import Context
 from ddpipe.datasets.passes import Passes
@@ -61,16 +62,16 @@ class Unroll(Objective):
 
     Args:
         real_batch: real images of each class; not asked for where they come in passes.
+        varied: augments the real batch alone.
     """
 
-    def __init__(self, config: record.Unroll, real: Resident, real_batch: int, compiled: bool = False):
-        self.config, self.real_batch, self.compiled = config, real_batch, compiled
+    def __init__(self, config: record.Unroll, real: Resident, real_batch: int, varied: Policy, compiled: bool = False):
+        self.config, self.real_batch, self.varied, self.compiled = config, real_batch, varied, compiled
         self.rate, raw = RATES[config.rates]
         self.raw = torch.full((config.steps,), raw(config.lr), requires_grad=config.rates != "fixed")
-        self.kept, raw = RATES[config.momenta]
-        self.raw_momenta = torch.full(
-            (config.steps,), raw(config.momentum or 0), requires_grad=config.momenta != "fixed"
-        )
+        self.raw_momenta: Tensor | None = None  # logarithms of learned momenta
+        if config.momenta == "log" and config.momentum:
+            self.raw_momenta = torch.full((config.steps,), math.log(config.momentum), requires_grad=True)
         self.passes = None if config.batch is None else Passes(real, config.batch)
         self.last: Gradient | None = None
 
@@ -85,6 +86,7 @@ class Unroll(Objective):
         judging = {}
         for t in self.config.looks:
             images, labels = self.sample(real, classes, rng)
+            images = self.varied(images, self.varied.draw(rng("real.augment"), len(images), *images.shape[-2:]))
             judging[t] = Batch(augment(images, draw), labels)
         start = torch.cat([p.detach().flatten() for p in student.network.parameters()])
         whole = Batch(augment(whole.images, draw), whole.targets)
@@ -121,10 +123,12 @@ class Unroll(Objective):
             self.last = Carrying(network) if carries_statistics(network) else plain(network)
         return self.last
 
-    @property
-    def momentum(self) -> Tensor | None:
-        """Of each step, (T,)."""
-        return None if self.config.momentum is None else self.kept(self.raw_momenta)
+    def numbers(self, like: Tensor) -> dict[str, Tensor]:
+        """Step sizes and, unless plain, momenta, (T,) or (); the graph leads to where the outer optimiser has them."""
+        found = {"lr": self.rate(self.raw).to(like)}
+        if self.raw_momenta is not None:
+            return found | {"momentum": self.raw_momenta.exp().to(like)}
+        return found if self.config.momentum is None else found | {"momentum": like.new_tensor(self.config.momentum)}
 
     def match(
         self, gradient: Gradient, start: Tensor, given: Batch, rows: Sequence[Tensor], judging: Mapping[int, Batch]
@@ -138,8 +142,7 @@ class Unroll(Objective):
             judging: t -> real images, and their labels (n,) as targets, on which theta_t is judged.
         """
         steps: Any = carried if isinstance(gradient, Carrying) else sweep
-        numbers = {"lr": self.rate(self.raw), "momentum": self.momentum}  # with their graphs: the raw numbers stay
-        numbers = {name: own.to(start) for name, own in numbers.items() if own is not None}  # where outer has them
+        numbers = self.numbers(start)
         outputs = given._asdict() | numbers
         leaves = {name: part.detach().requires_grad_(part.requires_grad) for name, part in outputs.items()}
         inputs = {name: part for name, part in leaves.items() if part.requires_grad}
@@ -165,14 +168,14 @@ class Unroll(Objective):
         return Loss(value.detach(), [outputs[name] for name in inputs], list(slopes.values()))
 
     def groups(self) -> dict[str, list[Tensor]]:
-        own = {"rates": self.raw, "momenta": self.raw_momenta}
-        return {name: [raw] for name, raw in own.items() if raw.requires_grad}
+        rates = {"rates": [self.raw]} if self.raw.requires_grad else {}
+        return rates if self.raw_momenta is None else rates | {"momenta": [self.raw_momenta]}
 
     @torch.no_grad()
     def hints(self, synthetic: Synthetic) -> dict[str, Tensor]:
         if not self.config.replayed:
             return {}
-        given = {"lr": self.rate(self.raw)} | ({} if (kept := self.momentum) is None else {"momentum": kept})
+        given = {name: own.expand(self.config.steps).contiguous() for name, own in self.numbers(self.raw).items()}
         if (count := self.config.blocks or 1) == 1:
             return given
         numbers = torch.empty(len(synthetic))
@@ -182,17 +185,20 @@ class Unroll(Objective):
 
     def state_dict(self) -> dict[str, Tensor]:
         passes = {} if self.passes is None else self.passes.state_dict()
-        own = {"rates": self.raw.detach(), "momenta": self.raw_momenta.detach()}
+        own = {"rates": self.raw.detach()}
+        own |= {} if self.raw_momenta is None else {"momenta": self.raw_momenta.detach()}
         return own | {f"real.{name}": value for name, value in passes.items()}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.raw.copy_(state["rates"])
-        self.raw_momenta.copy_(state["momenta"])
+        if self.raw_momenta is not None:
+            self.raw_momenta.copy_(state["momenta"])
         if self.passes is not None:
             own = {name: value for name, value in state.items() if name.startswith("real.")}
             self.passes.load_state_dict({name.removeprefix("real."): value for name, value in own.items()})
 
 
 def make(config: record.Unroll, context: Context) -> Unroll:
-    return Unroll(config, context.real, context.real_batch, context.compiled)
+    varied = augmentation.make(config.augment, context.flip)
+    return Unroll(config, context.real, context.real_batch, varied, context.compiled)

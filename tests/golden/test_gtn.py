@@ -54,7 +54,7 @@ def objective_of(golden, intermediate: bool, gradient: str, dtype: torch.dtype) 
         **{"name": "unroll", "steps": steps, "blocks": steps, "rates": "log", "momentum": 0.5, "momenta": "log"},
         **{"every": 1 if intermediate else None, "gradient": gradient},
     )
-    made = Unroll(config, real=None, real_batch=0)
+    made = Unroll(config, real=None, real_batch=0, varied=Augment("none"))
     made.raw, made.raw_momenta = (golden[f"in/log_{name}"].to(dtype).requires_grad_() for name in ("lr", "momentum"))
     looks = [("inter", t) for t in range(1, steps)] if intermediate else []
     real = [(golden[f"in/{name}_x"][t].to(dtype), golden[f"in/{name}_y"][t]) for name, t in looks]

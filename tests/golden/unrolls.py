@@ -48,7 +48,7 @@ class Unrolled:
             name="unroll", steps=spec["num_steps"], blocks=steps, rates="softplus", gradient=gradient
         )
         real = golden[f"{self.prefix}real_x"].to(dtype), golden[f"{self.prefix}real_y"]
-        self.objective = Unroll(config, real=None, real_batch=0)
+        self.objective = Unroll(config, real=None, real_batch=0, varied=Augment("none"))
         self.objective.passes, self.objective.raw = Given(*real), raw.requires_grad_()
         self.network, self.real = network, real
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from ddpipe.settings.base import needed
+from ddpipe.settings.base import RealAugmentation, needed
 from ddpipe.settings.bounds import Few, Fraction, Positive, PositiveInt
 from ddpipe.settings.part import Objective, halved
 from ddpipe.settings.work import Cell, Operation, Work, times
@@ -27,6 +27,7 @@ class Unroll(Objective):
     momenta: Literal["fixed", "log"] = "fixed"  # whether momenta are learned (GTN), and what of them
     every: Few | None = None  # the student is judged before each so many-th step too (GTN); left out: after the last
     batch: PositiveInt | None = None  # real images of any class, in passes; left out: `real_batch` of each class
+    augment: RealAugmentation = "none"  # of the real batch alone, each image for itself (DD, on CIFAR-10)
     classes: Few | None = None  # random classes that an iteration is about; left out: all
     gradient: Literal["exact", "full"] = "exact"  # by reverse sweep, through one graph
 
@@ -46,7 +47,7 @@ class Unroll(Objective):
         return self
 
     def stated(self) -> dict[str, str]:
-        return needed("lr", "rates", "momentum", "gradient")
+        return needed("lr", "rates", "momentum", "augment", "gradient")
 
     @property
     def learned(self) -> frozenset[str]:  # type: ignore[override]
@@ -94,6 +95,8 @@ class Unroll(Objective):
         work[cell.operation("pull back"), seen] += self.steps
         work[cell.operation("flat gradient"), real] += len(self.looks)
         work[Operation("gather", cell.data.shape), real] += len(self.looks)
+        if self.augment != "none":
+            work[Operation("augment", cell.data.shape, option=self.augment), real] += len(self.looks)
         if cell.chosen.augment != "none":
             work[Operation("siamese gradient", cell.data.shape, option=cell.chosen.augment), whole] += 1
             work[Operation("siamese", cell.data.shape, option=cell.chosen.augment), real] += len(self.looks)
