@@ -73,6 +73,8 @@ def last_map(network: settings.Network, resolution: int) -> int:
         case settings.ResNet():
             halvings = len(network.widths) - 1
             return resolution >> halvings if network.downsampling == "avgpool" else -(-resolution >> halvings)
+        case settings.Learner():
+            return 1 if network.hidden else -(-resolution >> len(network.halved))
     return resolution
 
 

@@ -157,7 +157,7 @@ def compose(config: settings.Distillation, context: Context) -> Distillation:
         Outer(of_the_set | objective.groups(), config.outer, config.clip),
         context.rng,
         torch.zeros(config.iterations, device=context.real.labels.device),
-        average=None if config.average is None else Average(learned, config.average),
+        average=Average(learned, config.average) if config.average is not None and learned else None,
         rates={f"{key}.lr": part.lr for key, part in config.parts().items() if hasattr(part, "lr")},
     )
 

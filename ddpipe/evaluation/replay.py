@@ -1,7 +1,8 @@
 """The steps by which a set was learned, taken again: DD's evaluation (Wang et al. 2018, section 3).
 
-Step t of T is one of plain SGD with the learned step size lr_t on block t mod S of the set, not augmented. The hint
-`blocks` numbers the block of each example, from 0; a set without it is one block.
+Step t of T is one of SGD with the learned step size lr_t on block t mod S of the set, not augmented. The hint
+`blocks` numbers the block of each example, from 0; a set without it is one block. The hint `momentum` has the share of
+the velocity that step t keeps (GTN); without it there is none.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,11 +61,16 @@ class Replay(Rule):
         group.network.train()
         group.initialise_([rng("init") for rng in streams])
         parameters = group.parameters()
+        kept = data.hints["momentum"].tolist() if "momentum" in data.hints else []
+        velocities = [torch.zeros_like(p) for p in parameters] if kept else []
         for number, lr in enumerate(data.hints["lr"].tolist()):
             loss = group.loss(*order[number % len(order)])
-            gradients = torch.autograd.grad(loss, parameters)
+            moves = torch.autograd.grad(loss, parameters)
             with torch.no_grad():
-                torch._foreach_add_(parameters, gradients, alpha=-lr)
+                if kept:
+                    torch._foreach_mul_(velocities, kept[number])
+                    torch._foreach_add_(velocities, moves)
+                torch._foreach_add_(parameters, velocities or moves, alpha=-lr)
         if not all(bool(p.isfinite().all()) for p in parameters):
             raise Diverged("the weights are no numbers after the last step")
         for _ in streams:
@@ -78,6 +84,13 @@ class Replay(Rule):
             raise UserError(
                 f"kind: replay takes {float(rates[wrong]):g} from {where} as the size of step {wrong}; distil the set "
                 "again with a smaller learning rate of its step sizes"
+            )
+        kept = hints.get("momentum", torch.zeros(0))
+        if not bool((kept.isfinite() & (kept >= 0)).all()):
+            wrong = int((~(kept.isfinite() & (kept >= 0))).nonzero()[0])
+            raise UserError(
+                f"kind: replay takes {float(kept[wrong]):g} from {where} as the momentum of step {wrong}; distil the "
+                "set again with a smaller learning rate of its momenta"
             )
         try:
             blocks(hints, examples)
@@ -97,8 +110,9 @@ def exported(protocol: settings.Replay, flip: bool, hints: Mapping[str, Tensor])
 
 def words(rules: dict[str, Any], factorised: bool) -> list[str]:
     return [
-        "Plain SGD, one step for each number of `hint_lr`, which is its step size, on one block of the set after the "
-        "other, over and over. Nothing is augmented.",
+        "SGD, one step for each number of `hint_lr`, which is its step size, on one block of the set after the other, "
+        "over and over. `hint_momentum` has the momentum of each step, as torch counts it; without such an array there "
+        "is none. Nothing is augmented.",
         "`hint_blocks` numbers the block of each example, from 0; without such an array there is one block.",
         f"The loss is {rules['criterion']}.",
     ]

@@ -18,6 +18,7 @@ from ddpipe.evaluation.data import TrainingSet
 from ddpipe.evaluation.rule import Rule
 from ddpipe.memory import images_at_once
 from ddpipe.networks import Classifier
+from ddpipe.networks.weightnorm import keep_weights_
 from ddpipe.randomness import Streams
 from ddpipe.training.loop import Diverged
 from ddpipe.training.together import Group, together
@@ -100,6 +101,7 @@ def give_head_(network: Classifier, data: TrainingSet, regularisation: float) ->
     weights = head(features, torch.cat([batch.targets for batch in batches]), regularisation)
     network.classifier.weight.copy_(weights.T)
     network.classifier.bias.zero_()
+    keep_weights_(network.classifier)
 
 
 # --- for programs that know nothing of ddpipe -------------------------------------------------------------------------

@@ -11,11 +11,13 @@ from ddpipe.networks.classifier import Classifier
 from ddpipe.networks.convnet import ConvNet
 from ddpipe.networks.densenet import DenseNet
 from ddpipe.networks.initialisation import initialise_
+from ddpipe.networks.learner import Learner
 from ddpipe.networks.lenet import LeNet
 from ddpipe.networks.resnet import ResNet
+from ddpipe.networks.weightnorm import MeanOnlyBatchNorm
 from ddpipe.settings import Network
 
-__all__ = ["KINDS", "Classifier", "build", "create", "has_batch_norm", "initialise_"]
+__all__ = ["KINDS", "Classifier", "build", "carries_statistics", "create", "has_batch_norm", "initialise_"]
 
 KINDS: dict[str, Callable[..., Classifier]] = {
     "convnet": ConvNet,
@@ -23,6 +25,7 @@ KINDS: dict[str, Callable[..., Classifier]] = {
     "densenet": DenseNet,
     "lenet": LeNet,
     "alexnet": AlexNet,
+    "learner": Learner,
 }
 
 
@@ -52,4 +55,9 @@ def create(
 
 def has_batch_norm(network: nn.Module) -> bool:
     """Whether the outputs of `network` for an image depend on the rest of the batch while it trains."""
-    return any(isinstance(module, _BatchNorm) for module in network.modules())
+    return any(isinstance(module, (_BatchNorm, MeanOnlyBatchNorm)) for module in network.modules())
+
+
+def carries_statistics(network: nn.Module) -> bool:
+    """Whether it is meant to be evaluated with the statistics of its last batch, and differentiated through them."""
+    return any(isinstance(module, MeanOnlyBatchNorm) for module in network.modules())

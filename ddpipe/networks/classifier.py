@@ -6,7 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 Norm = Literal["instance", "batch", "none"]
-Initialisation = Literal["default", "he", "xavier", "lecun", "kernel"]
+Initialisation = Literal["default", "he", "xavier", "lecun", "kernel", "kaiming"]
 
 
 class Conv2d(nn.Conv2d):

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ddpipe.networks.classifier import Classifier, Initialisation
+from ddpipe.networks.classifier import Initialisation
+from ddpipe.networks.weightnorm import MeanOnlyBatchNorm, keep_weights_
 
 N = TypeVar("N", bound=nn.Module)
 Scale = tuple[str, float]  # a distribution and the factor that its numbers are multiplied by
@@ -47,6 +48,7 @@ def law(initialisation: Initialisation, layer: nn.Conv2d | nn.Linear) -> tuple[S
     xavier: normal weights of variance 2 / (fan_in + fan_out) (Glorot and Bengio 2010, gain 1), no bias.
     lecun: normal weights of variance 1 / fan_in, cut off at two of the uncut standard deviations, no bias (flax).
     kernel: normal weights of variance 2 / fan_in and biases of standard deviation 0.1, in the last layer too.
+    kaiming: normal weights of variance 2 / fan_in, biases by default (He et al. 2015; GTN).
     """
     fan_in = math.prod(layer.weight.shape[1:])
     fan_out = layer.weight.shape[0] * math.prod(layer.weight.shape[2:])
@@ -60,6 +62,8 @@ def law(initialisation: Initialisation, layer: nn.Conv2d | nn.Linear) -> tuple[S
             return ("truncated", 1 / (math.sqrt(fan_in) * CUT_STD)), None
         case "kernel":
             return ("normal", math.sqrt(2 / fan_in)), ("normal", KERNEL_BIAS)
+        case "kaiming":
+            return ("normal", math.sqrt(2 / fan_in)), default
         case _:
             return default, default
 
@@ -69,14 +73,14 @@ def initialise_(network: N, rng: torch.Generator) -> N:
     """Set every parameter and buffer of `network` and return it.
 
     Convolutions and linear layers by the `law` that the network's `initialisation` names. Normalisation: scale 1,
-    shift 0, running mean 0, running variance 1.
+    shift 0, running mean 0, running variance 1. Weight norm: a gain that leaves the first weights as they are.
 
     Distillation calls this once per iteration, so all numbers come from one draw of a distribution on the CPU, whatever
     the device and dtype of the network: the same generator gives the same weights everywhere.
 
     Raises TypeError for a layer with tensors of its own that it does not know, rather than leaving them unset.
     """
-    initialisation = network.initialisation if isinstance(network, Classifier) else "default"
+    initialisation: Initialisation = getattr(network, "initialisation", "default")
     drawn: dict[str, list[tuple[Tensor, float]]] = {name: [] for name in DISTRIBUTIONS}  # tensors and their factors
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -92,11 +96,16 @@ def initialise_(network: N, rng: torch.Generator) -> N:
             module.bias.zero_()
             if isinstance(module, _BatchNorm):
                 module.reset_running_stats()
+        elif isinstance(module, MeanOnlyBatchNorm):
+            module.bias.zero_()
+            module.running_mean.zero_()
         elif module._parameters or module._buffers:
             raise TypeError(f"initialise_ does not know how to fill a {type(module).__name__}")
     for name, tensors in drawn.items():
         if tensors:
             _fill_(tensors, DISTRIBUTIONS[name](sum(t.numel() for t, _ in tensors), rng))
+    for module in network.modules():
+        keep_weights_(module)
     return network
 
 

@@ -3,7 +3,7 @@
 from ddpipe.settings.base import FILE, UNSTATED, Augmentation, Layers, Settings, Siamese, needed
 from ddpipe.settings.datasets import CHANNELS, HANDWRITTEN, OWN_KEYS, Dataset, Own, Whitening
 from ddpipe.settings.method import Cell, Distillation, Selection
-from ddpipe.settings.networks import AlexNet, ConvNet, DenseNet, LeNet, Network, ResNet
+from ddpipe.settings.networks import AlexNet, ConvNet, DenseNet, Learner, LeNet, Network, ResNet
 from ddpipe.settings.optimizers import Clip, Cosine, Drop, Optimizer, Schedule, Steps
 from ddpipe.settings.params import Evaluation, Params, Report, ReportSettings, Row, Run
 from ddpipe.settings.protocol import Protocol, Scale
@@ -35,6 +35,7 @@ __all__ = [
     "HANDWRITTEN",
     "Layers",
     "LeNet",
+    "Learner",
     "Network",
     "OWN_KEYS",
     "Optimizer",

@@ -80,4 +80,23 @@ class DenseNet(Settings):
         return needed("blocks", "growth", "norm")
 
 
-Network = Annotated[ConvNet | ResNet | DenseNet | LeNet | AlexNet, Field(discriminator="kind")]
+class Learner(Settings):
+    """The networks that GTN's generated batches train; batch norm by the mean alone."""
+
+    kind: Literal["learner"]
+    widths: Layers
+    halved: Layers  # the convolutions, counted from 1, that halve the maps
+    halving: Literal["pool", "stride"]
+    hidden: Few | None = None  # width of a linear layer before the last; null: the means of the maps enter the last
+
+    def stated(self) -> dict[str, str]:
+        return needed("hidden")
+
+    @model_validator(mode="after")
+    def consistent(self) -> "Learner":
+        if max(self.halved) > len(self.widths):
+            raise ValueError(f"halved must number some of the {len(self.widths)} widths, from 1 on, not {self.halved}")
+        return self
+
+
+Network = Annotated[ConvNet | ResNet | DenseNet | LeNet | AlexNet | Learner, Field(discriminator="kind")]

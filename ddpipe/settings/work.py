@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ddpipe.settings.networks import Network
+from ddpipe.settings.networks import Learner, Network
 from ddpipe.settings.shapes import Data, Shape
 
 if TYPE_CHECKING:
@@ -129,4 +129,5 @@ def one_step(n: int, rules: object, shape: Shape, network: Network, together: in
 
 
 def batch_norm(network: Network) -> bool:
-    return getattr(network, "norm", None) == "batch"
+    """Whether its outputs for an image depend on the rest of the batch while it trains."""
+    return isinstance(network, Learner) or getattr(network, "norm", None) == "batch"

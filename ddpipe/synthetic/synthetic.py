@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddpipe.errors import UserError
 from ddpipe.settings.labels import Labels
 from ddpipe.training.batch import Batch, balanced, blocks, chunks
 
@@ -64,6 +65,20 @@ class Synthetic(nn.Module, ABC):
     def blocks(self, n: int) -> Iterator[Tensor]:
         """Addresses of `n` examples of every class, in the set's order, over and over: step t sees block t mod B."""
         return blocks(self.sizes, n)
+
+    def divided(self, count: int) -> Iterator[Tensor]:
+        """Addresses of `count` equal blocks, over and over.
+
+        Raises:
+            UserError: it does not divide into so many.
+        """
+        most = max(self.sizes)
+        if most % count:
+            better = max(n for n in range(1, count) if most % n == 0)
+            raise UserError(
+                f"objective.blocks: {most} examples of a class do not divide into {count} blocks; set it to {better}"
+            )
+        return self.blocks(most // count)
 
     def assign_targets_(self, targets: Tensor) -> None:
         """Targets (V, K), given by an expert (TESLA), take the place of the one-hot ones."""

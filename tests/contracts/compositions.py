@@ -34,6 +34,7 @@ SYNTHETIC = variants(
     {
         "pixels": {"real": {"init": "real"}, "noise": {"init": "noise"}},
         "hallucinator": {"": {"hallucinators": 3}, "grey": {"hallucinators": 2, "channels": 1}},
+        "generator": {"": {"batches": 2, "batch": 6, "noise": 4, "hidden": 8, "maps": (6, 4)}},
     },
 )
 OBJECTIVE = variants(
@@ -50,6 +51,22 @@ OBJECTIVE = variants(
             "full": {"steps": 3, "lr": 0.05, "gradient": "full"},
             "chunks": {"steps": 4, "lr": 0.05, "batch": 4, "gradient": "truncated"},
             "soft": {"steps": 2, "lr": 0.05, "soft_labels": True},
+        },
+        "unroll": {
+            "": {"steps": 4, "blocks": 2, "lr": 0.05, "rates": "softplus", "batch": 64},
+            "judged": {
+                **{"steps": 4, "blocks": 2, "lr": 0.05, "rates": "log", "momentum": 0.5, "momenta": "log"},
+                "every": 2,
+            },
+            "full": {
+                "steps": 3,
+                "blocks": 1,
+                "lr": 0.05,
+                "rates": "log",
+                "gradient": "full",
+                "augment": "reflect:crop",
+            },
+            "balanced": {"steps": 3, "examples": 4, "lr": 0.05, "momentum": 0.9, "classes": 2},
         },
     },
 )
@@ -87,7 +104,8 @@ def partner(objective: str) -> str:
 PAIRS = [pair for pair in itertools.product(OBJECTIVE, STUDENTS) if fits(*pair)]
 FIRST = {spec["name"]: name for name, spec in reversed(OBJECTIVE.items())}  # one variant of each objective
 SOME = [(objective, pool) for objective, pool in PAIRS if objective in FIRST.values()]
-SETS = [("pixels-real", "none"), ("hallucinator", "none"), ("hallucinator", "contrast")]  # and what is beside them
+SETS = [("pixels-real", "none"), ("generator", "none"), ("hallucinator", "none"), ("hallucinator", "contrast")]
+STILL = [name for name, spec in SYNTHETIC.items() if not record("synthetic", spec).learned]  # nothing of them moves
 
 every_start = pytest.mark.parametrize("start", SYNTHETIC)
 every_objective = pytest.mark.parametrize("objective", OBJECTIVE)

@@ -40,6 +40,8 @@ NETWORKS = {
     "lenet": {"kind": "lenet"},
     "lenet-xavier": {"kind": "lenet", "initialisation": "xavier"},
     "alexnet": {"kind": "alexnet", "initialisation": "xavier"},
+    "learner-pool": {"kind": "learner", "widths": [4, 6], "halved": [1, 2], "halving": "pool", "hidden": 8},
+    "learner-stride": {"kind": "learner", "widths": [4, 6, 8], "halved": [2], "halving": "stride", "hidden": None},
 }
 SHAPES = [(1, 8), (1, 28), (3, 32), (3, 64), (3, 15)]  # channels, resolution
 ONLY = {"lenet": (28, 32)}  # kind -> the resolutions that it takes, where not all
@@ -125,8 +127,9 @@ def test_features_feed_the_classifier(name, channels, resolution):
     logits = network(images)
     assert logits.shape == (3, CLASSES)
     assert torch.equal(logits, network.classifier(features))
-    *_, weight, bias = network.parameters()
-    assert weight is network.classifier.weight and bias is network.classifier.bias
+    own = list(network.classifier.parameters())
+    assert own[0] is network.classifier.weight and own[1] is network.classifier.bias
+    assert all(a is b for a, b in zip(own, list(network.parameters())[-len(own) :], strict=True))
 
 
 @every_network
@@ -170,6 +173,10 @@ def test_copies_are_independent(name):
     assert all(same(network, create(name)))
 
 
+def law(name: str) -> str:
+    return "kaiming" if NETWORKS[name]["kind"] == "learner" else NETWORKS[name].get("initialisation", "default")
+
+
 def weight_std(initialisation: str, layer: torch.nn.Module) -> float:
     """The standard deviation that the papers' laws give the weights of `layer`."""
     fan_in, fan_out = layer.weight[0].numel(), layer.weight[:, 0].numel()
@@ -181,6 +188,7 @@ def weight_std(initialisation: str, layer: torch.nn.Module) -> float:
         "xavier": 2 / (fan_in + fan_out),
         "lecun": 1 / fan_in,
         "kernel": 2 / fan_in,
+        "kaiming": 2 / fan_in,
     }
     return variances[initialisation] ** 0.5
 
@@ -188,7 +196,7 @@ def weight_std(initialisation: str, layer: torch.nn.Module) -> float:
 @every_network
 def test_initial_law(name):
     network = create(name)
-    initialisation = NETWORKS[name].get("initialisation", "default")
+    initialisation = law(name)
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
             values = module.weight.detach().flatten()
@@ -197,6 +205,9 @@ def test_initial_law(name):
             assert abs(values.square().mean().sqrt() / weight_std(initialisation, module) - 1) < error
             if initialisation == "default":
                 assert values.abs().max() <= module.weight[0].numel() ** -0.5
+            if hasattr(module, "weight_g"):
+                lengths = module.weight.flatten(1).norm(dim=1)
+                torch.testing.assert_close(module.weight_g.flatten(), lengths)
         elif isinstance(module, torch.nn.GroupNorm | torch.nn.BatchNorm2d):
             assert module.weight.eq(1).all() and module.bias.eq(0).all()
     for key, buffer in network.named_buffers():
@@ -205,7 +216,7 @@ def test_initial_law(name):
 
 @every_network
 def test_initial_biases(name):
-    initialisation = NETWORKS[name].get("initialisation", "default")
+    initialisation = law(name)
     layers = [m for m in create(name).modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
     biased = [layer for layer in layers if layer.bias is not None]
     assert biased

@@ -131,9 +131,25 @@ def linear(inputs: int, outputs: int) -> int:
             18_978_826,
             [convolution(1, 1024), *[convolution(1024, 1024)] * 2, linear(1024 * 9, 10)],
         ),
+        # GTN's: a gain takes the place of a convolution's bias, and each norm has a bias
+        (
+            "learner_mnist",
+            (1, 28, 10),
+            1_683_668,
+            [convolution(1, 64) + 64, convolution(64, 128) + 128, linear(128 * 49, 256) + 512, linear(256, 10) + 10],
+        ),
+        (
+            "learner_cifar10",
+            (3, 32, 10),
+            1_111_892,
+            [
+                *[convolution(3, 64) + 64, convolution(64, 128) + 128, convolution(128, 128) + 128],
+                *[convolution(128, 256) + 256, convolution(256, 256) + 256, linear(256, 10) + 10],
+            ],
+        ),
     ],
 )
-def test_parameters_of_the_networks_without_normalisation(name, shape, expected, layers):
+def test_parameters_of_networks_layer_by_layer(name, shape, expected, layers):
     assert count(name, *shape) == sum(layers) == expected
 
 
@@ -146,8 +162,10 @@ def test_every_network_takes_64x64_images_or_says_why_not(name):
     assert build(name, 3, 64, 200)(torch.empty(2, 3, 64, 64, device="meta")).shape == (2, 200)
 
 
-@pytest.mark.parametrize(("name", "features"), [("lenet", 84), ("alexnet", 192)])
-def test_features_of_the_networks_of_dataset_distillation(name, features):
+@pytest.mark.parametrize(
+    ("name", "features"), [("lenet", 84), ("alexnet", 192), ("learner_mnist", 256), ("learner_cifar10", 256)]
+)
+def test_features_of_the_networks_that_learn_from_unrolled_sets(name, features):
     assert build(name, 3, 32, 10).classifier.in_features == features
 
 
@@ -236,3 +254,38 @@ def test_kips_convnet_has_one_convolution_more_and_frepos_doubles_its_width():
         x = F.avg_pool2d(F.relu(F.conv2d(x, next(w), next(w), padding=1)), 2)
         assert x.shape[1] == outputs
     torch.testing.assert_close(network(images(1, 28)), F.linear(x.flatten(1), next(w), next(w)))
+
+
+def weight_normed(y: Tensor, weight: Tensor, gain: Tensor) -> Tensor:
+    return y * (gain.flatten() / weight.flatten(1).norm(dim=1)).view(1, -1, *[1] * (y.dim() - 2))
+
+
+def test_gtns_learners_halve_by_strides_or_by_pooling_and_evaluate_with_the_mean_of_the_last_batch():
+    entry = {**entries()["learner_cifar10"], "widths": [3, 4, 5, 6, 7]}
+    network, parameters = filled(entry, 3, 15)
+    before, last, test = images(3, 15), images(3, 15) * 2 + 1, images(3, 15) / 2
+    network.train()
+    network(before)
+    trained = network(last)
+    evaluated = network.eval()(test)
+    assert torch.equal(network(test[:1]), network(test[:1])), "evaluation leaves the mean alone"
+    w = iter(parameters)
+    kept = []
+
+    def shifted(x: Tensor, y: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the batch and of the test images, both less the mean of the batch."""
+        mean = x.mean((0, 2, 3), keepdim=True)
+        kept.append(mean.flatten())
+        return tuple(F.leaky_relu(z - mean + bias.view(1, -1, 1, 1), 0.1) for z in (x, y))
+
+    x, y = last, test
+    for stride in (1, 2, 1, 2, 1):
+        weight, gain = next(w), next(w)
+        x, y = (weight_normed(F.conv2d(z, weight, None, stride, 1), weight, gain) for z in (x, y))
+        x, y = shifted(x, y, next(w))
+    assert x.shape == (2, 7, 4, 4)
+    weight, bias, gain = w
+    for found, z in ((trained, x), (evaluated, y)):
+        torch.testing.assert_close(found, weight_normed(F.linear(z.mean((2, 3)), weight, bias), weight, gain))
+    for buffer, mean in zip(network.buffers(), kept, strict=True):
+        torch.testing.assert_close(buffer, mean)

@@ -14,8 +14,8 @@ class Replay(Protocol):
 
     @property
     def requires(self) -> dict[str, str]:
-        """A step size a step; `blocks`: the block of each example, where steps go through several of them in turn."""
-        return {"lr": "T", "blocks?": "V"}
+        """A step size a step, and a momentum where there is one; the block of each example, where there are several."""
+        return {"lr": "T", "momentum?": "T", "blocks?": "V"}
 
     @property
     def scales(self) -> tuple[Scale, ...]:
