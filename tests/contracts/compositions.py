@@ -58,6 +58,7 @@ STUDENTS = variants(
             "augmented": {"outer_loop": 2, "inner_loop": 1, "augment": STRATEGY},
         },
         "experts": {"": {"starts": 2, "span": 2}},
+        "restarted": {"": {"lr": 0.01, "patience": 1}},
     },
 )
 EXPERTS, SNAPSHOTS = 2, 43  # of the buffer: enough for every recipe
