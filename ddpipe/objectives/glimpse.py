@@ -25,11 +25,20 @@ class Glimpse(NamedTuple):
     images: Tensor  # (r, c, h, w)
     labels: Tensor  # (r,)
 
-    def loss(self, value: Tensor) -> Loss:
-        """The loss `value`, (), with its gradient taken up to what was decoded; the graph behind it is kept."""
+    @property
+    def moves(self) -> bool:
+        """Whether anything is learned behind what is shown."""
+        return any(leaf.requires_grad for leaf in self.shown)
+
+    def loss(self, value: Tensor, outputs: Sequence[Tensor], pulls: Sequence[Tensor]) -> Loss:
+        """The loss `value`, (), with its gradient taken up to what was decoded; the graph behind it is kept.
+
+        Args:
+            outputs: what it depends on, with the graph of what is shown; pulls: its derivatives by them.
+        """
         inputs = [(whole, leaf) for whole, leaf in zip(self.decoded, self.shown, strict=True) if leaf.requires_grad]
         wholes, leaves = [whole for whole, _ in inputs], [leaf for _, leaf in inputs]
-        gradients: Sequence[Tensor] = torch.autograd.grad(value, leaves, retain_graph=True) if leaves else ()
+        gradients = torch.autograd.grad(outputs, leaves, pulls, retain_graph=True) if leaves else ()
         return Loss(value.detach(), wholes, gradients)
 
 

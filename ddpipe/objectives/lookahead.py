@@ -20,7 +20,7 @@ from ddpipe.augmentation import Policy
 from ddpipe.context import Context
 from ddpipe.datasets.passes import Passes
 from ddpipe.datasets.resident import Resident
-from ddpipe.networks import Classifier
+from ddpipe.networks import Classifier, has_batch_norm
 from ddpipe.objectives.glimpse import glimpse, percent_wrong
 from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
@@ -38,6 +38,28 @@ def step_ahead(network: Classifier, batch: Batch, lr: float) -> tuple[list[Tenso
     return list(slopes), {name: p - lr * slope for (name, p), slope in zip(named.items(), slopes, strict=True)}
 
 
+def look(
+    network: Classifier, weights: dict[str, Tensor], images: Tensor, labels: Tensor, chunk: int, pulls: bool = True
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """The logits (r, K) of the network with the given parameters, their mean cross-entropy, and its derivatives.
+
+    Args:
+        chunk: images at once.
+        pulls: whether to take the derivatives by the parameters.
+    """
+    leaves = {name: weight.detach().requires_grad_(pulls) for name, weight in weights.items()}
+    found, total = [], [torch.zeros_like(leaf) for leaf in leaves.values() if pulls]
+    for part, own in zip(images.split(chunk), labels.split(chunk), strict=True):
+        with torch.set_grad_enabled(pulls):
+            logits = functional_call(network, leaves, (part,))
+        found.append(logits.detach())
+        if pulls:
+            share = F.cross_entropy(logits, own, reduction="sum") / len(images)
+            torch._foreach_add_(total, torch.autograd.grad(share, list(leaves.values())))
+    together = torch.cat(found)
+    return together, F.cross_entropy(together, labels), total
+
+
 class Lookahead(Objective):
     """The objective of LD, second order."""
 
@@ -50,8 +72,9 @@ class Lookahead(Objective):
         assert student.network is not None, "the record accepts learners only"
         seen = glimpse(synthetic, self.config.subset, self.passes, augment, rng)
         slopes, ahead = step_ahead(student.network, seen.shown, self.config.lr)
-        logits = functional_call(student.network, ahead, (seen.images,))
-        yield seen.loss(F.cross_entropy(logits, seen.labels))
+        chunk = len(seen.images) if has_batch_norm(student.network) else self.config.chunk
+        logits, value, pulls = look(student.network, ahead, seen.images, seen.labels, chunk, seen.moves)
+        yield seen.loss(value, list(ahead.values()), pulls)
         assert student.learn is not None
         student.learn([slope.detach() for slope in slopes], percent_wrong(logits, seen.labels))
 

@@ -88,7 +88,8 @@ class Regression(Objective):
         with torch.no_grad():
             theirs = with_one(network.embed(seen.images))
         logits = theirs @ (head.scale.detach() * weights)
-        yield seen.loss(F.cross_entropy(logits, seen.labels))
+        value = F.cross_entropy(logits, seen.labels)
+        yield seen.loss(value, [value], [torch.ones_like(value)])
         assert student.learn is not None
         targets = synthetic.decode(seen.rows).targets.detach()
         loss = F.cross_entropy(features @ (head.scale * weights), targets)

@@ -41,6 +41,7 @@ OBJECTIVE = variants(
     {
         "gradient": {metric: {"metric": metric} for metric in ("ours", "mse", "cos")},
         "distribution": {"": {}, "chunks": {"chunk": 6}},
+        "lookahead": {"": {}, "chunks": {"chunk": 5}},
         "trajectory": {
             "": {"steps": 3, "lr": 0.05},
             "full": {"steps": 3, "lr": 0.05, "gradient": "full"},

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from ddpipe.settings.base import needed
 from ddpipe.settings.bounds import Positive, PositiveInt
 from ddpipe.settings.part import Objective, halved
-from ddpipe.settings.work import Cell, Operation, Work, times
+from ddpipe.settings.work import Cell, Operation, Work, parts, times
 
 
 class Lookahead(Objective):
@@ -19,12 +19,15 @@ class Lookahead(Objective):
     batch: PositiveInt = 1024  # real images of an iteration, in passes over all of them
     subset: PositiveInt = 50  # random examples of the set that a step sees; all of a smaller set
     lr: Positive = 0.01  # of the step ahead
+    chunk: PositiveInt = (
+        256  # real images at once; only memory and rounding depend on it (batch-norm networks take all)
+    )
 
     def stated(self) -> dict[str, str]:
         return needed("batch", "subset", "lr")
 
     def lighter(self, shown: int) -> dict[str, Any]:
-        return halved(batch=self.batch)
+        return halved(chunk=min(self.chunk, self.batch), batch=self.batch)
 
     def trainings(self, shown: int, decoded: int) -> Iterator[tuple[int, int]]:
         yield min(self.subset, decoded), self.subset
@@ -38,7 +41,8 @@ class Lookahead(Objective):
         images, real = min(self.subset, cell.classes * cell.decoded), min(self.batch, cell.data.train)
         work = cell.decode(images, 1)
         work[Operation("gather", cell.data.shape), real] += 1
-        work[cell.operation("weight gradient"), real] += 1
+        for size, calls in parts(real, self.chunk).items():
+            work[cell.operation("weight gradient"), size] += calls
         work[cell.operation("pull back"), images] += 1
         if cell.chosen.augment != "none":
             for name, count in (("augment", real), ("augment gradient", images)):
