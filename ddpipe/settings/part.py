@@ -109,6 +109,11 @@ class Students(Part):
     hints: ClassVar[dict[str, str]] = {}  # as of an objective
 
     @property
+    def guessed(self) -> dict[str, int]:
+        """What numbers among its hints will be, about: for `ddpipe plan` alone."""
+        return {}
+
+    @property
     def epochs(self) -> int | None:
         """Epochs that the buffer of experts must hold, whole; None: they need no buffer."""
         return None

@@ -1,6 +1,8 @@
 """How one network is trained on real or synthetic images: protocols and experts say it in the same words."""
 
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, Self
 
 from pydantic import field_validator, model_validator
@@ -107,14 +109,19 @@ class SetTraining(Training):
         """The same with an epoch for each step, where it counts steps: so `training/loop.py` goes through them."""
         return self.model_copy(update={"epochs": self.steps, "steps": 0}) if self.steps else self
 
-    def taken(self, n: int) -> Counter[int] | None:
-        """Images in a step -> how many such steps it takes on n images; None where that is learned with the set."""
-        if self.learned_steps:
+    def taken(self, n: int, known: Mapping[str, int] = MappingProxyType({})) -> Counter[int] | None:
+        """Images in a step -> how many such steps it takes on n images; None where that is learned with the set.
+
+        Args:
+            known: `steps` of the set, if that is known.
+        """
+        steps = known.get("steps") if self.learned_steps else self.steps
+        if steps is None:
             return None
         if self.subsets:
-            return Counter({min(n, self.batch): self.steps})
+            return Counter({min(n, self.batch): steps})
         first, last = divmod(n, self.batch)
-        rounds, left = divmod(self.steps, first + bool(last)) if self.steps else (self.epochs + self.extra_epoch, 0)
+        rounds, left = divmod(steps, first + bool(last)) if steps else (self.epochs + self.extra_epoch, 0)
         found = Counter({self.batch: rounds * first + min(left, first)})
         found[last] += rounds * bool(last) + max(0, left - first)
         return +Counter({images: steps for images, steps in found.items() if images})

@@ -22,6 +22,11 @@ class RestartedStudents(Students, Optimizer):
     def stated(self) -> dict[str, str]:
         return needed("lr", *Optimizer.stated(self), "patience")
 
+    @property
+    def guessed(self) -> dict[str, int]:
+        """On digits it was six to twelve times the patience."""
+        return {"steps": 10 * self.patience}
+
     def work(self, cell: Cell) -> Work:
         """As often replaced as at the very most: nobody knows before."""
         return Counter({(cell.operation("initialise"), 1): 1 + cell.chosen.iterations // (2 * self.patience + 1)})
