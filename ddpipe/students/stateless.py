@@ -2,11 +2,17 @@
 
 from torch import Tensor
 
+from ddpipe.synthetic import Synthetic
+
 
 class Stateless:
     """A part with an empty state: checkpoints hold nothing of it."""
 
     def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+    def hints(self, synthetic: Synthetic) -> dict[str, Tensor]:
+        """What users of the finished set have to know."""
         return {}
 
     def carried(self) -> dict[str, list[Tensor]]:

@@ -46,6 +46,7 @@ OBJECTIVE = variants(
             "both": {"metric": "magnitude", "scope": "both", "warmup": None},
         },
         "distribution": {"": {}, "chunks": {"chunk": 6}},
+        "lookahead": {"": {}, "chunks": {"chunk": 5}},
         "trajectory": {
             "": {"steps": 3, "lr": 0.05},
             "full": {"steps": 3, "lr": 0.05, "gradient": "full"},
@@ -79,6 +80,7 @@ STUDENTS = variants(
             "augmented": {"outer_loop": 3, "inner_loop": [2, 1], "augment": STRATEGY},
         },
         "experts": {"": {"starts": 2, "span": 2}},
+        "restarted": {"": {"lr": 0.01, "patience": 1}},
     },
 )
 EXPERTS, SNAPSHOTS = 2, 43  # of the buffer: enough for every recipe
