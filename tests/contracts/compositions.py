@@ -34,6 +34,7 @@ SYNTHETIC = variants(
     {
         "pixels": {"real": {"init": "real"}, "noise": {"init": "noise"}},
         "hallucinator": {"": {"hallucinators": 3}, "grey": {"hallucinators": 2, "channels": 1}},
+        "memory": {"": {"bases": 10, "downsampling": 2}, "whole": {"bases": 2, "downsampling": 1}},
     },
 )
 OBJECTIVE = variants(
@@ -83,7 +84,12 @@ def partner(objective: str) -> str:
 PAIRS = [pair for pair in itertools.product(OBJECTIVE, STUDENTS) if fits(*pair)]
 FIRST = {spec["name"]: name for name, spec in reversed(OBJECTIVE.items())}  # one variant of each objective
 SOME = [(objective, pool) for objective, pool in PAIRS if objective in FIRST.values()]
-SETS = [("pixels-real", "none"), ("hallucinator", "none"), ("hallucinator", "contrast")]  # and what is beside them
+SETS = [
+    ("pixels-real", "none"),
+    ("hallucinator", "none"),
+    ("hallucinator", "contrast"),
+    ("memory", "none"),
+]  # and what is beside them
 
 every_start = pytest.mark.parametrize("start", SYNTHETIC)
 every_objective = pytest.mark.parametrize("objective", OBJECTIVE)
