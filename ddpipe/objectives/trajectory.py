@@ -103,7 +103,7 @@ class TrajectoryMatching(Objective):
         """Left alone the step size may become negative or explode, and the images with it."""
         self.lr.clamp_(min=self.config.smallest_lr)
 
-    def hints(self) -> dict[str, Tensor]:
+    def hints(self, synthetic: Synthetic) -> dict[str, Tensor]:
         soft = {"agreement": self.agreement} if self.config.soft_labels else {}
         return {"lr": self.lr.detach()} | soft
 

@@ -102,8 +102,8 @@ class Contrast(Objective):
     def project_(self) -> None:
         self.objective.project_()
 
-    def hints(self) -> dict[str, Tensor]:
-        return self.objective.hints()
+    def hints(self, synthetic: Synthetic) -> dict[str, Tensor]:
+        return self.objective.hints(synthetic)
 
     def carried(self) -> dict[str, list[Tensor]]:
         own: list[Tensor] = list(self.extractor.parameters())

@@ -48,6 +48,11 @@ OBJECTIVE = variants(
             "chunks": {"steps": 4, "lr": 0.05, "batch": 4, "gradient": "truncated"},
             "soft": {"steps": 2, "lr": 0.05, "soft_labels": True},
         },
+        "unroll": {
+            "": {"steps": 4, "blocks": 2, "lr": 0.05, "rates": "softplus", "batch": 64},
+            "full": {"steps": 3, "blocks": 1, "lr": 0.05, "rates": "log", "gradient": "full"},
+            "balanced": {"steps": 3, "examples": 4, "lr": 0.05, "momentum": 0.9, "classes": 2},
+        },
     },
 )
 REGULARISER = {"none": None} | variants("regularisers", {})

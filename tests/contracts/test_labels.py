@@ -23,19 +23,20 @@ from tests.contracts.compositions import (
     every_start,
     of,
     partner,
-    record,
     resident,
     run_of,
     settings_of,
 )
 
 LEARNED = {"scale": "one-hot", "learned": True, "init": "hard"}
-RATES = {"images": 0.1, "bases": 0.1, "hallucinators": 0.01, "lr": 1e-5, "targets": 0.05}
+RATES = {"images": 0.1, "bases": 0.1, "hallucinators": 0.01, "lr": 1e-5, "rates": 0.05, "targets": 0.05}
 MOVING = [name for name in OBJECTIVE if settings_of("objectives", OBJECTIVE[name]).moves_targets]
 
 
 def chosen(objective="trajectory", start="pixels-real", labels=LEARNED, **more):
-    groups = record("objectives", OBJECTIVE[objective]).learned | record("synthetic", SYNTHETIC[start]).learned
+    groups = (
+        settings_of("objectives", OBJECTIVE[objective]).learned | settings_of("synthetic", SYNTHETIC[start]).learned
+    )
     groups |= {"targets"} if labels["learned"] else set()
     outer = {group: {"lr": RATES[group], "momentum": 0.5} for group in groups}
     return of(objective, partner(objective), start=start, labels=labels, outer=outer, **more)

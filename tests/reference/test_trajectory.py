@@ -90,7 +90,7 @@ def test_soft_labels_are_those_of_the_target_and_their_agreement_is_told():
     expected = student.network(synthetic.images).softmax(1)
     torch.testing.assert_close(synthetic.targets, expected)
     share = (expected.argmax(1) == synthetic.classes).float().mean()
-    assert made.hints()["agreement"] == share
+    assert made.hints(synthetic)["agreement"] == share
 
 
 def test_the_step_size_stays_above_its_floor():
@@ -100,4 +100,4 @@ def test_the_step_size_stays_above_its_floor():
     with torch.no_grad():
         made.lr.fill_(-3.0)
     made.project_()
-    assert float(made.hints()["lr"]) == pytest.approx(0.001)
+    assert float(made.hints(scene()[1])["lr"]) == pytest.approx(0.001)

@@ -38,7 +38,7 @@ def give(project: Project, monkeypatch: pytest.MonkeyPatch, given: dict[str, Ten
     record = type(load(project.root).resolved(CELL).objective)  # type: ignore[union-attr]
     monkeypatch.setattr(record, "hints", declared)
     monkeypatch.setattr(record, "known", {"T": 4})
-    monkeypatch.setattr(DistributionMatching, "hints", lambda self: given)
+    monkeypatch.setattr(DistributionMatching, "hints", lambda self, synthetic: given)
 
 
 @pytest.fixture

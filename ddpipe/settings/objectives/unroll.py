@@ -1,0 +1,89 @@
+"""A student's whole training on the set, unrolled and differentiated through."""
+
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from ddpipe.settings.base import needed
+from ddpipe.settings.bounds import Few, Fraction, Positive, PositiveInt
+from ddpipe.settings.part import Objective, halved
+from ddpipe.settings.work import Cell, Operation, Work, times
+
+
+class Unroll(Objective):
+    reference = "DD (Wang et al., 2018), SLDD (Sucholutsky and Schonlau, 2019), RTP, GTN; survey Eq. 8-13"
+    scales = ("one-hot",)
+
+    name: Literal["unroll"]
+    steps: Few  # T: SGD steps of the student on the set
+    # what a step sees: the next of so many ordered blocks of the set, or so many random examples of each class
+    blocks: Few | None = None
+    examples: PositiveInt | None = None
+    lr: Positive = 0.01  # of every step, or where a learned one starts
+    rates: Literal["fixed", "softplus", "log"] = (
+        "fixed"  # how learned step sizes are kept positive: function or inverse
+    )
+    momentum: Fraction | None = None  # left out: plain SGD
+    batch: PositiveInt | None = None  # real images of any class, in passes; left out: `real_batch` of each class
+    classes: Few | None = None  # random classes that an iteration is about; left out: all
+    gradient: Literal["exact", "full"] = "exact"  # by reverse sweep, through one graph
+
+    @model_validator(mode="after")
+    def shows_one_thing(self) -> "Unroll":
+        if (self.blocks is None) == (self.examples is None):
+            raise ValueError("blocks or examples must be set, and not both; leave one of them out (null takes one out)")
+        if self.blocks is not None and self.blocks > self.steps:
+            raise ValueError(f"steps: {self.steps} steps never see all of {self.blocks} blocks; take as many or more")
+        if self.rates != "fixed" and self.blocks is None:
+            raise ValueError("rates: only steps on ordered blocks can learn step sizes; set it to fixed, or set blocks")
+        if self.classes is not None and self.batch is not None:
+            raise ValueError("classes: a batch in passes has images of all; leave out classes or batch")
+        return self
+
+    def stated(self) -> dict[str, str]:
+        return needed("lr", "rates", "momentum", "gradient")
+
+    @property
+    def learned(self) -> frozenset[str]:  # type: ignore[override]
+        return frozenset() if self.rates == "fixed" else frozenset({"rates"})
+
+    @property
+    def draws_real(self) -> bool:  # type: ignore[override]
+        return self.batch is None
+
+    @property
+    def replayed(self) -> bool:
+        """Whether the steps can be taken again by who has the set: plain ones, on blocks in their order."""
+        return self.blocks is not None and self.momentum is None
+
+    @property
+    def hints(self) -> dict[str, str]:  # type: ignore[override]
+        return {"lr": "T", "blocks?": "V"} if self.replayed else {}
+
+    @property
+    def known(self) -> dict[str, int]:  # type: ignore[override]
+        return {"T": self.steps, "S": self.blocks or 1} if self.replayed else {}
+
+    @property
+    def moves_targets(self) -> bool:
+        return True
+
+    def lighter(self, shown: int) -> dict[str, Any]:
+        if self.gradient == "full":
+            return {"gradient": "exact"}  # holds one step instead of all
+        return halved(**({"batch": self.batch} if self.batch else {}), steps=self.steps)
+
+    def work(self, cell: Cell) -> Work:
+        """The set decoded once, the student's steps, each pulled back through once, and one gradient on real images."""
+        classes = min(self.classes or cell.classes, cell.classes)
+        own = -(-cell.decoded // self.blocks) if self.blocks else min(self.examples or 1, cell.decoded)
+        seen, real, whole = classes * own, self.batch or classes * cell.real, cell.classes * cell.decoded
+        work = cell.decode(cell.classes * cell.bases, cell.styles)
+        work[cell.operation("flat gradient"), seen] += self.steps
+        work[cell.operation("pull back"), seen] += self.steps
+        work[cell.operation("flat gradient"), real] += 1
+        work[Operation("gather", cell.data.shape), real] += 1
+        if cell.chosen.augment != "none":
+            work[Operation("siamese gradient", cell.data.shape, option=cell.chosen.augment), whole] += 1
+            work[Operation("siamese", cell.data.shape, option=cell.chosen.augment), real] += 1
+        return times(cell.chosen.iterations, work)
