@@ -128,7 +128,7 @@ def test_meta_gradient_with_one_operation_for_all_steps_and_the_real_batch(itera
 def test_recall_and_the_outer_step(iteration, variant):
     made = iteration("f32")
     if made.spec["kind"] != "bases":
-        return
+        pytest.skip("without a memory")
     golden, rules = made.golden, made.golden.config
     with torch.no_grad():
         golden.check(made.synthetic.decode().images, golden[f"{variant}/f32/all_images"], "all_images")
