@@ -1,4 +1,4 @@
-"""That what a cell stores is worth no more than its IPC in images: known before anything runs where the shape is.
+"""That there is a set of the cell's IPC, worth no more than so many images: known before anything runs.
 
 Part of `ddpipe check`, so without torch: `stages.distill` counts the tensors themselves (a test compares).
 """
@@ -17,7 +17,12 @@ def budget(config: Config) -> Iterator[str]:
             known = data_of(config, row.data)
         except UserError:
             continue
-        if known is None or row.ipc == "all" or getattr(resolved, "excess", False):
+        if known is None or row.ipc == "all":
+            continue
+        if resolved.kind == "distillation" and (why := resolved.synthetic.refusal(known.shape, row.ipc)):
+            yield f"methods.{row.method}.synthetic.{why} (for {cell})"
+            continue
+        if getattr(resolved, "excess", False):
             continue
         floats = resolved.floats(known.shape, row.ipc)
         worth = floats / known.shape.values / known.shape.classes

@@ -10,8 +10,8 @@ from ddpipe import settings
 from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.memory import oversized_whitening
-from ddpipe.planning.shapes import data_of
-from ddpipe.settings.shapes import Shape
+from ddpipe.planning.shapes import PUBLISHED, data_of
+from ddpipe.settings.shapes import Shape, indivisible
 
 
 class Size(NamedTuple):
@@ -47,6 +47,10 @@ def data(config: Config) -> Iterator[str]:
     params = config.params
     for name, chosen in params.datasets.items():
         users = [row for row in config.rows.values() if row.data == name]
+        published = PUBLISHED.get(chosen.source)
+        if published and chosen.resolution and (why := indivisible(published.shape.resolution, chosen.resolution)):
+            yield f"{chosen.table}.{name}.{why}"
+            continue
         shape = unprepared(config, name) if chosen.whitening else None
         if shape and (why := oversized_whitening(shape)):
             yield f"{chosen.table}.{name}.{why}"

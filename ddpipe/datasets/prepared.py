@@ -20,7 +20,7 @@ from ddpipe.datasets.preprocessing import (
     tensors_digest,
 )
 from ddpipe.datasets.readers import READERS
-from ddpipe.datasets.source import Part, Source, check, subset
+from ddpipe.datasets.source import Part, Source, check, shrunk, subset
 from ddpipe.datasets.storage import TensorFile
 from ddpipe.errors import UserError
 from ddpipe.files import artifacts, layout
@@ -140,6 +140,8 @@ def prepare(name: str, settings: Dataset, raw: Path, folder: Path) -> dict[str, 
     if settings.classes is not None:
         source = subset(where, source, settings.classes)
     check(where, source)
+    if settings.resolution is not None:
+        source = shrunk(where, source, settings.resolution)
     channels = source.train.shape[0]
     for key, values in (("mean", settings.mean), ("std", settings.std)):
         if values is not None and len(values) != channels:

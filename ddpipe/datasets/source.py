@@ -7,12 +7,14 @@ from typing import Any
 from unicodedata import category
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ddpipe.config import did_you_mean
 from ddpipe.errors import UserError
 from ddpipe.memory import images_at_once
 from ddpipe.randomness import generator
+from ddpipe.settings.shapes import indivisible
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,26 @@ def subset(where: str, source: Source, classes: tuple[str, ...]) -> Source:
 
     provenance = source.provenance | {"classes": f"{len(classes)} of {len(source.classes)}"}
     return Source(renumbered(source.train), renumbered(source.test), classes, provenance)
+
+
+def shrunk(where: str, source: Source, resolution: int) -> Source:
+    """Images of this side, each pixel the mean of a square of pixels, rounded to 8 bits."""
+    side = source.train.shape[1]
+    if why := indivisible(side, resolution):
+        raise UserError(f"{where}.{why}")
+    if side == resolution:
+        return source
+    square = side // resolution
+
+    def small(part: Part) -> Part:
+        def load(rows: Tensor) -> Iterator[Tensor]:
+            for images in part.load(rows):
+                yield F.avg_pool2d(images.float(), square).round().byte()
+
+        return replace(part, shape=(part.shape[0], resolution, resolution), load=load)
+
+    provenance = source.provenance | {"resolution": f"{resolution}, of {side}"}
+    return Source(small(source.train), small(source.test), source.classes, provenance)
 
 
 def check(where: str, source: Source) -> None:

@@ -24,6 +24,7 @@ from ddpipe.settings.shapes import Shape
 from ddpipe.settings.work import Operation
 from ddpipe.synthetic import Batch
 from ddpipe.synthetic.hallucinator import Hallucinator, initial
+from ddpipe.synthetic.memory import recall
 from ddpipe.training.loop import descend
 from ddpipe.training.sweep import Gradient
 from ddpipe.training.together import together
@@ -190,6 +191,20 @@ def hallucinated(bench: Bench, operation: Operation, n: int) -> Call:
     def call() -> None:
         decoded = synthetic.decode(index).images
         torch.autograd.grad(decoded, learned, torch.ones_like(decoded))
+
+    return call
+
+
+def recalled(bench: Bench, operation: Operation, n: int) -> Call:
+    """Images at n addresses of a memory, and the gradient back to both."""
+    assert operation.shape is not None
+    count, downsampling = map(int, operation.option.split(" / "))
+    bases = bench.images(operation, count)[..., ::downsampling, ::downsampling].contiguous().requires_grad_()
+    addresses = torch.randn(n, count, generator=bench.rng).to(bench.device).requires_grad_()
+
+    def call() -> None:
+        images = recall(bases, addresses, downsampling)
+        torch.autograd.grad(images, [bases, addresses], torch.ones_like(images))
 
     return call
 

@@ -42,6 +42,8 @@ def data_of(config: Config, name: str) -> Data | None:
             share = len(settings.classes) / found.shape.classes
             shape = replace(found.shape, classes=len(settings.classes))
             found = Data(shape, round(found.train * share), round(found.test * share))
+        if settings.resolution is not None:
+            found = replace(found, shape=replace(found.shape, resolution=settings.resolution))
     return replace(found, whitened=settings.whitening is not None)
 
 

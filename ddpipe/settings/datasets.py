@@ -10,7 +10,6 @@ from ddpipe.settings.bounds import Few, Grey, Positive, Share, Spread, Switch
 HANDWRITTEN = ("digits", "mnist", "svhn")  # sources of digits, where a mirrored image is another class
 OWN_KEYS = {
     "test_fraction": ("folder", "npz"),
-    "resolution": ("folder",),
     "grey": ("folder", "npz"),
 }
 CHANNELS = {"digits": 1, "mnist": 1, "fashionmnist": 1}  # of published sources; all others have 3
@@ -46,7 +45,8 @@ class Dataset(Settings):
     whitening: Whitening | None = None
     # False: a mirrored image is another class; augmentations then never flip. Sources of digits: False unless stated
     flip: Switch = True
-    resolution: Few | None = None  # folder: resize once to this side; left out: all images must agree
+    # folder: resize once to this side; left out: all images must agree. Published sources: means of squares of pixels
+    resolution: Few | None = None
     grey: Switch = False  # folder and JPEG containers: read as one channel
     test_fraction: Share | None = None  # folder, npz without a test part: a stated split
 
@@ -79,6 +79,8 @@ class Dataset(Settings):
         for key, sources in OWN_KEYS.items():
             if getattr(self, key) and self.source not in sources:
                 raise ValueError(f"{key} is for source {' and '.join(sources)} only; leave it out")
+        if self.resolution and self.source == "npz":
+            raise ValueError("resolution is not for source npz: save images of this side, or leave it out")
         channels = {len(self.mean or ()), len(self.std or ())}
         if self.mean is not None and (len(channels) > 1 or 0 in channels):
             raise ValueError("mean and std must have one number a channel each")

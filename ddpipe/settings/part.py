@@ -80,6 +80,10 @@ class Synthetic(Part):
         """Real images of a class that it begins with, and its key that says so ("": the row's IPC)."""
         return ipc, ""
 
+    def refusal(self, shape: Shape, ipc: int) -> str | None:
+        """Why there is no such set of so many images per class, beginning with the key to change; None: there is."""
+        return None
+
     def decoding(self, shape: Shape, images: int, calls: int) -> Work:
         """`calls` times so many images decoded, and the gradient back to what they were made of."""
         return Counter()

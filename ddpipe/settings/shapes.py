@@ -42,3 +42,11 @@ class Seen:
     data: Data
     smallest: int  # training images of the smallest class
     which: str  # the name of that class
+
+
+def indivisible(side: int, resolution: int) -> str | None:
+    """Why images of `side` pixels cannot be averaged down to `resolution`, beginning with that key; None: they can."""
+    if side % resolution == 0:
+        return None
+    nearest = min((part for part in range(1, side + 1) if side % part == 0), key=lambda part: abs(part - resolution))
+    return f"resolution: {resolution} does not divide the side of the images, {side} pixels; set it to {nearest}"

@@ -35,6 +35,7 @@ SYNTHETIC = variants(
         "pixels": {"real": {"init": "real"}, "noise": {"init": "noise"}},
         "hallucinator": {"": {"hallucinators": 3}, "grey": {"hallucinators": 2, "channels": 1}},
         "generator": {"": {"batches": 2, "batch": 6, "noise": 4, "hidden": 8, "maps": (6, 4)}},
+        "memory": {"": {"bases": 10, "downsampling": 2}, "whole": {"bases": 2, "downsampling": 1}},
     },
 )
 OBJECTIVE = variants(
@@ -106,7 +107,13 @@ def partner(objective: str) -> str:
 PAIRS = [pair for pair in itertools.product(OBJECTIVE, STUDENTS) if fits(*pair)]
 FIRST = {spec["name"]: name for name, spec in reversed(OBJECTIVE.items())}  # one variant of each objective
 SOME = [(objective, pool) for objective, pool in PAIRS if objective in FIRST.values()]
-SETS = [("pixels-real", "none"), ("generator", "none"), ("hallucinator", "none"), ("hallucinator", "contrast")]
+SETS = [  # and what is beside them
+    ("pixels-real", "none"),
+    ("generator", "none"),
+    ("memory", "none"),
+    ("hallucinator", "none"),
+    ("hallucinator", "contrast"),
+]
 STILL = [name for name, spec in SYNTHETIC.items() if not record("synthetic", spec).learned]  # nothing of them moves
 
 every_start = pytest.mark.parametrize("start", SYNTHETIC)

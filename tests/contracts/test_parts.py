@@ -172,6 +172,11 @@ def test_a_resumed_run_continues_bit_identically(objective, pool, augment, norm,
     continues_bit_identically(of(objective, pool, augment), norm, tmp_path)
 
 
+@every_start
+def test_so_does_one_of_any_set(start, tmp_path):
+    continues_bit_identically(of("distribution", "fresh", STRATEGY, start), "instance", tmp_path)
+
+
 @every_combination
 def test_so_does_one_with_a_second_player_and_an_average(objective, pool, tmp_path):
     chosen = of(objective, pool, STRATEGY, "hallucinator", "contrast", average=0.9)

@@ -72,7 +72,7 @@ def test_batches_go_through_the_set_over_and_over_in_new_orders(synthetic, batch
 
 @pytest.mark.parametrize("n", [1, 2, 100])
 def test_balanced_draws_show_as_many_random_examples_of_every_class(synthetic, n):
-    draws = list(islice(synthetic.balanced(generator("balanced"), n), 150))
+    draws = list(islice(synthetic.balanced(generator("balanced"), n), max(150, 12 * max(synthetic.sizes))))
     shown = [min(n, size) for size in synthetic.sizes]
     for draw in draws:
         assert len(draw.unique()) == len(draw) and torch.bincount(synthetic.classes[draw]).tolist() == shown

@@ -168,7 +168,7 @@ def test_sets_without_a_learned_step_size(cell: str, project: Project, capsys: p
         ("params.yaml", "experts.tiny.epochs", 10**30, "experts.tiny.epochs: must be less than or equal to 1000000000"),
         ("params.yaml", "experts.tiny.lr", 1e-60, "experts.tiny.lr: must be at least 1e-37"),
         ("params.yaml", "networks.small", {"kind": "densenet", "growth": 2, "blocks": []}, "networks.small.blocks"),
-        ("params.yaml", "datasets.tiny.resolution", 8, "datasets.tiny: resolution is for source folder only"),
+        ("params.yaml", "datasets.tiny.resolution", 8, "datasets.tiny: resolution is not for source npz: save images"),
         ("params.yaml", "datasets.d", {"source": "digits", "grey": True}, "grey is for source folder and npz only"),
         ("params.yaml", "datasets.d", {"source": "npz", "path": "x"}, "datasets.d.flip: say whether a mirrored image"),
         ("params.yaml", "datasets.tiny.flip", "no", "datasets.tiny.flip: must be a valid boolean, not 'no'"),

@@ -9,9 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from ddpipe import config
+from ddpipe.checks.data import data
+from ddpipe.datasets.prepared import Prepared, prepare
 from ddpipe.datasets.readers import digits, idx
 from ddpipe.errors import UserError
+from ddpipe.files.yaml import read_yaml
+from ddpipe.planning.shapes import data_of
 from ddpipe.settings import Dataset
+from ddpipe.settings.shapes import Shape
+from tests.tracked import TRACKED
 from tests.unit.original_files import idx_bytes, no_network, noise, refused
 
 
@@ -74,3 +81,36 @@ def test_downloads_are_kept_and_only_the_missing_ones_fetched(tmp_path, monkeypa
     refused("MD5", "mnist", tmp_path, source="mnist")
     assert asked == [(f"{file.name}.gz", file.packed) for file in idx.RELEASES["mnist"].files[1:]]
     assert {path.name for path in tmp_path.iterdir()} == {idx.NAMES[0], *(f"{name}.gz" for name in idx.NAMES[1:])}
+
+
+def test_a_smaller_form_of_published_images_averages_over_squares(tmp_path):
+    whole, small = (tmp_path / name for name in ("whole", "small"))
+    prepare("digits", Dataset(source="digits"), tmp_path, whole)
+    about = prepare("digits4", Dataset(source="digits", resolution=4), tmp_path, small)
+    assert about["shape"] == [1, 4, 4] and about["source"]["resolution"] == "4, of 8"
+    one, other = (Prepared.load(folder) for folder in (whole, small))
+    for part in ("train_images", "test_images"):
+        images = getattr(one, part).double()
+        sums = sum(images[..., row::2, column::2] for row in range(2) for column in range(2))
+        assert (getattr(other, part) - sums / 4).abs().max() <= 0.5
+    assert torch.equal(one.train_labels, other.train_labels) and torch.equal(one.test_labels, other.test_labels)
+    for resolution, nearest in ((3, 2), (16, 8), (7, 8)):
+        said = rf"^datasets\.d\.resolution: {resolution} does not divide .* 8 pixels; set it to {nearest}$"
+        with pytest.raises(UserError, match=said):
+            prepare("d", Dataset(source="digits", resolution=resolution), tmp_path, tmp_path / "none")
+    again = prepare("digits", Dataset(source="digits", resolution=8), tmp_path, tmp_path / "again")
+    assert again["checksum"] == Prepared.load(whole).checksum
+
+
+def test_a_smaller_form_is_known_before_it_is_prepared():
+    said = read_yaml(TRACKED / "params.yaml")
+    said["datasets"] |= {
+        "mnist-half": {"source": "mnist", "resolution": 14},
+        "odd": {"source": "mnist", "resolution": 9},
+    }
+    project = config.load(TRACKED, said)
+    found = data_of(project, "mnist-half")
+    assert found is not None and found.shape == Shape(1, 14, 10) and found.train == 60_000
+    assert list(data(project)) == [
+        "datasets.odd.resolution: 9 does not divide the side of the images, 28 pixels; set it to 7"
+    ]
