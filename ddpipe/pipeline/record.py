@@ -10,6 +10,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Collection, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def outline(content: bytes) -> str | None:
     return None
 
 
+@lru_cache(maxsize=2)
 def fault(content: bytes) -> str | None:
     """What is wrong with a dvc.lock, as its outline or else a parser tells (0.2 s for 100 stages); None if nothing."""
     if reason := outline(content):

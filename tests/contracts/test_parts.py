@@ -38,7 +38,6 @@ from tests.contracts.compositions import (
     equal,
     every_augment,
     every_combination,
-    every_norm,
     every_objective,
     every_pair,
     every_pool,
@@ -52,6 +51,7 @@ from tests.contracts.compositions import (
     settings_of,
 )
 
+every_way = pytest.mark.parametrize(("augment", "norm"), [("none", "batch"), (STRATEGY, "instance")])
 FAMILIES = ("objectives", "synthetic", "students", "regularisers", "selections")
 
 
@@ -94,8 +94,7 @@ def test_the_settings_of_an_objective_name_the_groups_that_it_learns(objective, 
 
 
 @every_pair
-@every_augment
-@every_norm
+@every_way
 def test_every_composition_moves_every_image_and_keeps_its_losses_finite(objective, pool, augment, norm):
     moves_every_image(run_of(of(objective, pool, augment), norm=norm))
 
@@ -166,8 +165,7 @@ def test_students_that_follow_experts_need_a_buffer():
 
 
 @every_combination
-@every_augment
-@every_norm
+@every_way
 def test_a_resumed_run_continues_bit_identically(objective, pool, augment, norm, tmp_path):
     continues_bit_identically(of(objective, pool, augment), norm, tmp_path)
 

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.small_project import Project
 
 CELLS = ("dm-tiny-1", "random-tiny-1")
-FLIPS = 5  # a file
+FLIPS = 3  # a file, of each stage that reads it
 NEXT = {  # folder of data/ -> the stages that read it, {} the cell to which a file belongs
     "prepared": ["distill random-tiny-1", "evaluate dm-tiny-1", "experts tiny"],
     "distilled": ["evaluate {}"],

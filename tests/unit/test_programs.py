@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from ddpipe import config
+from ddpipe import config, settings
 from ddpipe.pipeline import programs, resolved
 from tests.tracked import TRACKED
 from tests.unit.small_project import ROOT, Project
@@ -80,6 +80,7 @@ BY_FILE = {  # what the stages of the grid depend on
     "further": "evaluate/${item.cell}.${item.network}.${item.protocol}",
 }
 PROJECT = config.load(TRACKED)
+CELLS = [(row.method, chosen) for _, row, chosen in PROJECT.cells()]
 ROWS = list({row.method: row for row in PROJECT.rows.values()})
 EXPERTS = {"experts"}
 SELECT = {name for name in ROWS if name.partition("-")[0] in ("random", "herding", "kcenter", "whole")}
@@ -108,20 +109,27 @@ USERS = {
 }
 
 
-def found(project: config.Config) -> dict[str, programs.Digests]:
+def found(cells: list[tuple[str, settings.Cell]]) -> dict[str, programs.Digests]:
     """The mathematics of every method with rows, and of experts."""
     code = {"experts": programs.of_experts()}
-    for _, row, chosen in project.cells():
-        code.setdefault(row.method, {}).update(programs.of_cell(chosen))
+    known = {}  # cells of different numbers may have the same parts
+    for method, chosen in cells:
+        asked = (*programs.implementations(chosen), bool(chosen.steps), chosen.embedded)
+        known[asked] = known[asked] if asked in known else programs.of_cell(chosen)
+        code.setdefault(method, {}).update(known[asked])
     return code
+
+
+def cells_of(project: Project) -> list[tuple[str, settings.Cell]]:
+    return [(row.method, chosen) for _, row, chosen in config.load(project.root).cells()]
 
 
 def changed(sources: Path, file: str, more: str) -> set[str]:
     """The programs in which `more` at the end of `file` shows."""
-    before = found(PROJECT)
+    before = found(CELLS)
     with open(sources / "ddpipe" / file, "a") as stream:
         stream.write(more)
-    after = found(PROJECT)
+    after = found(CELLS)
     return {name for name in before if before[name] != after[name]}
 
 
@@ -133,15 +141,15 @@ def test_a_module_belongs_to_those_who_use_it(file: str, sources: Path) -> None:
 
 def test_a_part_that_settings_name(project: Project) -> None:
     """An augmentation that only params.yaml brings in."""
-    before = found(config.load(project.root))["dm"]
+    before = found(cells_of(project))["dm"]
     project.set("params.yaml", "methods.dm", {"augment": "idc:color_flip"})
-    after = found(config.load(project.root))["dm"]
+    after = found(cells_of(project))["dm"]
     assert after.keys() - before.keys() == {"ddpipe/augmentation/composed.py"} and before.items() <= after.items()
 
 
 def test_every_module_of_the_rooms_belongs_to_somebody() -> None:
     """A part that no method uses yet is read from its settings all the same; an __init__ may only pass names on."""
-    used = {file for digests in found(PROJECT).values() for file in digests}
+    used = {file for digests in found(CELLS).values() for file in digests}
     rooms = [ROOT / "ddpipe" / room for room in programs.ROOMS]
     modules = [path for room in rooms for path in room.rglob("*.py") if path.name != "__init__.py"]
     left = {path.relative_to(ROOT).as_posix() for path in modules} - used

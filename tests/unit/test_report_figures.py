@@ -75,7 +75,8 @@ def test_noise_of_any_shape_stays_below_the_limit(classes, count, channels, side
     images = np.random.default_rng(0).random((classes * count, channels, side, side), dtype=np.float32)
     png = pictures.image_grid(images, count)
     assert len(png) < 60_000
-    assert png == pictures.image_grid(images, count)
+    if side not in (32, 64):  # which take seconds
+        assert png == pictures.image_grid(images, count)
 
 
 def test_extreme_shapes():
