@@ -30,6 +30,14 @@ def at(config: Numbers, hints: Mapping[str, Tensor]) -> Numbers:
     return config.model_copy(update=learned)
 
 
+def check_steps(hints: Mapping[str, Tensor], where: str) -> None:
+    """UserError where the set called `where` says to train for a senseless number of steps."""
+    if not 1 <= (steps := float(hints["steps"])) <= MOST:
+        raise UserError(
+            f"learned_steps: {where} says to train for {steps:g} steps; distil it again, or state steps instead"
+        )
+
+
 def make(protocol: settings.Trained, flip: bool) -> "Training":
     return Training(protocol, flip)
 
@@ -77,10 +85,8 @@ class Training(Rule):
             lr = float(hints["lr"])
             if not (math.isfinite(lr) and lr > 0):
                 raise UserError(f"learned_lr: the step size learned with {where} is {lr:g}; {SLOWER}")
-        if self.config.learned_steps and not 1 <= (steps := float(hints["steps"])) <= MOST:
-            raise UserError(
-                f"learned_steps: {where} says to train for {steps:g} steps; distil it again, or state steps instead"
-            )
+        if self.config.learned_steps:
+            check_steps(hints, where)
 
     def diverged(self, error: UserError, data: TrainingSet, where: str) -> str:
         if not self.config.learned_lr:

@@ -55,6 +55,17 @@ class Head:
         self.scale = torch.ones_like(self.weights[:1, 0]).requires_grad_()
         self.adam = Adam([self.scale], scale_lr, BETAS, EPS)
 
+    def mixed(self, features: Tensor, targets: Tensor, regularisation: float, mixing: float) -> Tensor:
+        """The weights with the regression of `targets` (n, K) on `features` (n, F + 1) in them, with its graph."""
+        return (1 - mixing) * self.weights + mixing * ridge(features, targets, regularisation)
+
+    def learn(self, loss: Tensor, weights: Tensor, network: Classifier) -> list[Tensor]:
+        """The gradient of `loss` by the network's parameters; the head takes its own step, and its new `weights`."""
+        slope, *slopes = torch.autograd.grad(loss, [self.scale, *network.parameters()], materialize_grads=True)
+        self.weights = weights.detach()
+        self.adam.step([slope])
+        return slopes
+
     def state_dict(self) -> dict[str, Tensor]:
         return {"weights": self.weights, "scale": self.scale.detach()} | self.adam.state_dict()
 
@@ -82,9 +93,7 @@ class Regression(Objective):
         head = self.head
         seen = glimpse(synthetic, config.subset, self.passes, augment, rng)
         features = with_one(network.embed(seen.shown.images))
-        weights = (1 - config.mixing) * head.weights + config.mixing * ridge(
-            features, seen.shown.targets, config.regularisation
-        )
+        weights = head.mixed(features, seen.shown.targets, config.regularisation, config.mixing)
         with torch.no_grad():
             theirs = with_one(network.embed(seen.images))
         logits = theirs @ (head.scale.detach() * weights)
@@ -93,10 +102,7 @@ class Regression(Objective):
         assert student.learn is not None
         targets = synthetic.decode(seen.rows).targets.detach()
         loss = F.cross_entropy(features @ (head.scale * weights), targets)
-        slope, *slopes = torch.autograd.grad(loss, [head.scale, *network.parameters()], materialize_grads=True)
-        head.weights = weights.detach()
-        head.adam.step([slope])
-        student.learn(slopes, percent_wrong(logits, seen.labels))
+        student.learn(head.learn(loss, weights, network), percent_wrong(logits, seen.labels))
 
     def carried(self) -> dict[str, list[Tensor]]:
         return {"objective": [self.head.weights, self.head.scale]}

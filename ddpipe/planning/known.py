@@ -6,7 +6,7 @@ from ddpipe.config import Config
 
 
 def known(config: Config, cell: str) -> dict[str, int]:
-    """Sizes of the letters in the shapes of its hints, and `steps`: how long its sets say to train, or about how long."""
+    """Sizes of the letters in the shapes of its hints, and `steps`: how long its sets say to train, or about that."""
     from safetensors import SafetensorError, safe_open
 
     from ddpipe.files.regular import regular

@@ -1,7 +1,7 @@
 """LD in both variants as one straight loop, for comparison with the composed pipeline.
 
-Bohdal, Yang and Hospedales (2020). Nothing of the pipeline is used; torch.optim.Adam takes all steps. The network offers
-`embed(images) -> (n, F)` and a last layer `classifier`.
+Bohdal, Yang and Hospedales (2020). Nothing of the pipeline is used; torch.optim.Adam takes all steps. The network
+offers `embed(images) -> (n, F)` and a last layer `classifier`.
 """
 
 from collections.abc import Callable, Iterator

@@ -105,6 +105,7 @@ ADAM = {key: value for key, value in NUMBERS.items() if key != "momentum"} | {
     "optimizer": "adam",
     "betas": [0.9, 0.999],
 }
+REGRESSED = settings.Regressed(kind="regressed", learned_steps=True, batch=5)
 LEARNED = ADAM | {"learned_steps": True, "subsets": True}
 
 
@@ -139,8 +140,9 @@ def test_a_senseless_number_of_steps_is_refused(steps: float) -> None:
         rule.check({"steps": torch.tensor(steps)}, V, "set 0")
 
 
-def test_a_set_without_a_number_of_steps_is_refused() -> None:
-    rules = settings.Trained.model_validate(LEARNED)
+@pytest.mark.parametrize("rules", [settings.Trained.model_validate(LEARNED), REGRESSED])
+def test_a_set_without_a_number_of_steps_is_refused(rules: settings.Protocol) -> None:
+    assert rules.counted(V, {}) is None and rules.counted(V, {"steps": 7}) == Counter({5: 7})
     assert rules.requires == {"steps": ""} and rules.refusal("it", {"steps": ""}, "one-hot") is None
     assert (
         rules.refusal("it", {"lr": ""}, "one-hot") == "needs the hint steps (one number) of the set, but it leaves none"
@@ -158,7 +160,7 @@ def test_the_exported_program_draws_subsets_anew() -> None:
             self.layer = nn.Linear(SIDE**2, CLASSES)
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            seen.append([int((IMAGES == image).flatten(1).all(1).nonzero()) for image in images])
+            seen.append([int((image == IMAGES).flatten(1).all(1).nonzero()) for image in images])
             return self.layer(images.flatten(1))
 
     about = {"training": told, "classes": ["a", "b", "c"], "targets": "one-hot"}
@@ -202,6 +204,7 @@ PROTOCOLS: dict[str, settings.Protocol] = {
     "trained": settings.Trained.model_validate(NUMBERS | {"epochs": 3, "batch": 20}),
     "steps": settings.Trained.model_validate(NUMBERS | {"steps": 4, "batch": 20, "drop": "staged"}),
     "learned steps": settings.Trained.model_validate(LEARNED | {"batch": 20}),
+    "regressed": settings.Regressed(kind="regressed", learned_steps=True, batch=20, lr=0.01, mixing=0.1),
     "squared": settings.Trained.model_validate(NUMBERS | {"epochs": 2, "batch": 20, "criterion": "squared-error"}),
     "replay": settings.Replay(kind="replay"),
     "squared replay": settings.Replay(kind="replay", criterion="squared-error"),
