@@ -120,7 +120,7 @@ def main(
 
 def smaller(row: Row, settings: Cell, shape: Shape) -> str:
     """What takes less memory, by keys that the cell has."""
-    lighter = {} if row.ipc == "all" else settings.lighter(shape.classes * settings.shown(shape, row.ipc))
+    lighter = {} if row.ipc == "all" else settings.lighter(settings.shown(shape, row.ipc))
     keys = [f"methods.{row.method}.{key} to {value}" for key, value in lighter.items()]
     return f"set {' or '.join(keys)}" if keys else "use a smaller network"
 
@@ -140,7 +140,7 @@ def learn(run: loop.Distillation, name: str, store: Checkpoints, number: int, ho
     tensors |= {f"code.{code}": value for code, value in codes.items() if code not in tensors}
     if run.synthetic.contents is not None:
         tensors["contents"] = run.synthetic.contents
-    return {key: value.cpu() for key, value in tensors.items()}, {
+    return {key: value.detach().cpu() for key, value in tensors.items()}, {
         "cost": cost | {"iterations": run.iterations},
         "floats": run.synthetic.stored_floats(),
     }
