@@ -80,6 +80,11 @@ class Method(Settings):
         return {}
 
     @property
+    def guessed(self) -> dict[str, int]:
+        """What numbers among them will be, about, where the settings cannot tell."""
+        return {}
+
+    @property
     def floors(self) -> dict[str, tuple[str, float]]:
         """Hints that are kept from falling further: name -> the key that says so, and its value."""
         return {}
@@ -203,11 +208,15 @@ class Distillation(Method):
 
     @property
     def hints(self) -> dict[str, str]:
-        return self.objective.hints
+        return self.objective.hints | self.students.hints
 
     @property
     def known(self) -> dict[str, int]:
         return self.objective.known
+
+    @property
+    def guessed(self) -> dict[str, int]:
+        return self.students.guessed
 
     @property
     def floors(self) -> dict[str, tuple[str, float]]:

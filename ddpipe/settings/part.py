@@ -115,6 +115,12 @@ class Students(Part):
 
     name: str
     gives: ClassVar[frozenset[str]] = frozenset({"network"})
+    hints: ClassVar[dict[str, str]] = {}  # as of an objective
+
+    @property
+    def guessed(self) -> dict[str, int]:
+        """What numbers among its hints will be, about: for `ddpipe plan` alone."""
+        return {}
 
     @property
     def epochs(self) -> int | None:

@@ -55,7 +55,7 @@ class Protocol(Settings):
         """Images in a step -> how many such steps a network is trained on a set of n; None where nobody knows yet.
 
         Args:
-            known: T steps and S blocks of the set, as far as the settings of its cell say.
+            known: T steps and S blocks of the set, and `steps` that were learned with it, as far as they are known.
         """
         return Counter()
 

@@ -41,6 +41,7 @@ OBJECTIVE = variants(
     {
         "gradient": {metric: {"metric": metric} for metric in ("ours", "mse", "cos")},
         "distribution": {"": {}, "chunks": {"chunk": 6}},
+        "lookahead": {"": {}, "chunks": {"chunk": 5}},
         "trajectory": {
             "": {"steps": 3, "lr": 0.05},
             "full": {"steps": 3, "lr": 0.05, "gradient": "full"},
@@ -70,6 +71,7 @@ STUDENTS = variants(
             "augmented": {"outer_loop": 2, "inner_loop": 1, "augment": STRATEGY},
         },
         "experts": {"": {"starts": 2, "span": 2}},
+        "restarted": {"": {"lr": 0.01, "patience": 1}},
     },
 )
 EXPERTS, SNAPSHOTS = 2, 43  # of the buffer: enough for every recipe
@@ -96,6 +98,7 @@ PAIRS = [pair for pair in itertools.product(OBJECTIVE, STUDENTS) if fits(*pair)]
 FIRST = {spec["name"]: name for name, spec in reversed(OBJECTIVE.items())}  # one variant of each objective
 SOME = [(objective, pool) for objective, pool in PAIRS if objective in FIRST.values()]
 SETS = [("pixels-real", "none"), ("hallucinator", "none"), ("hallucinator", "contrast")]  # and what is beside them
+STILL = [name for name, spec in SYNTHETIC.items() if not record("synthetic", spec).learned]  # nothing of them moves
 
 every_start = pytest.mark.parametrize("start", SYNTHETIC)
 every_objective = pytest.mark.parametrize("objective", OBJECTIVE)

@@ -43,4 +43,4 @@ class Ridge(Protocol):
         return self.training.precision if self.training else "float32"
 
     def counted(self, n: int, known: Mapping[str, int]) -> Counter[int] | None:
-        return self.training.taken(n) if self.training else Counter()
+        return self.training.taken(n, known) if self.training else Counter()
