@@ -120,7 +120,7 @@ def main(
 
 def smaller(row: Row, settings: Cell, shape: Shape) -> str:
     """What takes less memory, by keys that the cell has."""
-    lighter = {} if row.ipc == "all" else settings.lighter(shape.classes * settings.shown(shape, row.ipc))
+    lighter = {} if row.ipc == "all" else settings.lighter(settings.shown(shape, row.ipc))
     keys = [f"methods.{row.method}.{key} to {value}" for key, value in lighter.items()]
     return f"set {' or '.join(keys)}" if keys else "use a smaller network"
 

@@ -125,7 +125,7 @@ def length(config: Config, cell: str, data: Data) -> int:
     row, chosen = config.row(cell), config.resolved(cell)
     if row.ipc == "all":
         return data.train
-    return data.shape.classes * chosen.shown(data.shape, row.ipc)
+    return chosen.shown(data.shape, row.ipc)
 
 
 STAGES: dict[str, Callable[[Config, Step, str, bool], Demand | str]] = {

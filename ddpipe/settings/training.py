@@ -12,7 +12,7 @@ from ddpipe.settings.base import Augmentation, Settings, needed
 from ddpipe.settings.bounds import Few, Fraction, Natural, NonNegative, Positive, PositiveInt, Probability, Switch
 from ddpipe.settings.names import Name
 from ddpipe.settings.optimizers import Drop, Optimizer, Schedule
-from ddpipe.settings.protocol import SCALES, Scale
+from ddpipe.settings.protocol import FITTING, Scale
 
 # cross-entropy with distributions; squared-error: half the squared distance from scores, summed over the classes
 Criterion = Literal["cross-entropy", "squared-error"]
@@ -103,7 +103,7 @@ class SetTraining(Training):
     @property
     def fits(self) -> tuple[Scale, ...]:
         """The scales of targets that its criterion is for."""
-        return ("one-hot",) if self.criterion == "cross-entropy" else SCALES
+        return FITTING[self.criterion]
 
     def paced(self) -> Self:
         """The same with an epoch for each step, where it counts steps: so `training/loop.py` goes through them."""

@@ -9,13 +9,14 @@ from ddpipe.settings.base import Augmentation, needed
 from ddpipe.settings.bounds import Positive, PositiveInt
 from ddpipe.settings.optimizers import Optimizer
 from ddpipe.settings.part import Students, halved
+from ddpipe.settings.protocol import FITTING
 from ddpipe.settings.work import Cell, Work, one_pass, times
 
 
 class TrainedStudents(Students, Optimizer):
     reference = "DC and DSA; survey Eq. 20; several numbers as inner_loop: Jiang et al. (2022)"
 
-    scales = ("one-hot",)
+    scales = FITTING["cross-entropy"]
 
     name: Literal["trained"]
     outer_loop: PositiveInt = 1
@@ -44,6 +45,6 @@ class TrainedStudents(Students, Optimizer):
         """A network is trained between two of its iterations, not before the first and not after the last."""
         whole, left = divmod(cell.chosen.iterations, self.outer_loop)
         epochs = whole * self.passes(self.outer_loop - 1) + self.passes(max(0, left - 1))
-        work = times(epochs, one_pass(cell.classes * cell.decoded, self, cell.data.shape, cell.network, 1))
+        work = times(epochs, one_pass(cell.shown * cell.styles, self, cell.data.shape, cell.network, 1))
         work[cell.operation("initialise"), 1] += whole + bool(left)
         return work
