@@ -41,9 +41,9 @@ class Real(Synthetic):
 
 
 def make(config: record.Real, context: Context) -> Real:
-    """IPC random images of each class: those that `pixels` would begin with."""
+    """IPC random images of each class, the same in every cell of a dataset: what is learned for them is compared."""
     real, ipc = context.real, context.ipc
     check_ipc(ipc, real)
-    draw, classes = context.rng("synthetic.init"), torch.arange(len(real.class_index))
+    draw, classes = (context.common or context.rng)("synthetic.real"), torch.arange(len(real.class_index))
     images = torch.cat([real.sample(label, ipc, draw) for label in classes.tolist()])
     return Real(images, classes.repeat_interleave(ipc), len(classes))

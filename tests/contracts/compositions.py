@@ -42,6 +42,7 @@ OBJECTIVE = variants(
     {
         "gradient": {metric: {"metric": metric} for metric in ("ours", "mse", "cos")},
         "distribution": {"": {}, "chunks": {"chunk": 6}},
+        "lookahead": {"": {}, "chunks": {"chunk": 5}},
         "trajectory": {
             "": {"steps": 3, "lr": 0.05},
             "full": {"steps": 3, "lr": 0.05, "gradient": "full"},
@@ -75,6 +76,7 @@ STUDENTS = variants(
             "augmented": {"outer_loop": 2, "inner_loop": 1, "augment": STRATEGY},
         },
         "experts": {"": {"starts": 2, "span": 2}},
+        "restarted": {"": {"lr": 0.01, "patience": 1}},
     },
 )
 EXPERTS, SNAPSHOTS = 2, 43  # of the buffer: enough for every recipe

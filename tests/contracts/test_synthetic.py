@@ -129,7 +129,7 @@ def test_every_learned_tensor_gets_a_gradient_from_every_image(synthetic):
 def test_the_record_counts_examples_and_floats_as_the_set_does(start, ipc):
     record, made = settings_of("synthetic", SYNTHETIC[start]), started(start, ipc)
     shape = Shape(2, SIDE, len(SIZES))
-    assert len(made) == len(SIZES) * record.examples(shape, ipc) * record.styles
+    assert len(made) == record.peopled(shape) * record.examples(shape, ipc) * record.styles
     assert made.stored_floats() == record.floats(shape, ipc)
 
 

@@ -1,5 +1,6 @@
 """A student's whole training on the set, unrolled and differentiated through."""
 
+import math
 from typing import Any, Literal
 
 from pydantic import model_validator
@@ -7,12 +8,13 @@ from pydantic import model_validator
 from ddpipe.settings.base import RealAugmentation, needed
 from ddpipe.settings.bounds import Few, Fraction, Positive, PositiveInt
 from ddpipe.settings.part import Objective, halved
+from ddpipe.settings.protocol import FITTING
 from ddpipe.settings.work import Cell, Operation, Work, times
 
 
 class Unroll(Objective):
     reference = "DD (Wang et al., 2018), SLDD (Sucholutsky and Schonlau, 2019), RTP, GTN; survey Eq. 8-13"
-    scales = ("one-hot",)
+    scales = FITTING["cross-entropy"]
 
     name: Literal["unroll"]
     steps: Few  # T: SGD steps of the student on the set
@@ -88,9 +90,10 @@ class Unroll(Objective):
     def work(self, cell: Cell) -> Work:
         """The set decoded once, the student's steps, each pulled back through once, and gradients on real images."""
         classes = min(self.classes or cell.classes, cell.classes)
-        own = -(-cell.decoded // self.blocks) if self.blocks else min(self.examples or 1, cell.decoded)
-        seen, real, whole = classes * own, self.batch or classes * cell.real, cell.classes * cell.decoded
-        work = cell.decode(cell.classes * cell.bases, cell.styles)
+        whole, share = cell.shown * cell.styles, classes / cell.classes
+        own = whole / self.blocks if self.blocks else whole * min(1, (self.examples or 1) / cell.decoded)
+        seen, real = math.ceil(share * own), self.batch or classes * cell.real
+        work = cell.decode(cell.shown, cell.styles)
         work[cell.operation("flat gradient"), seen] += self.steps
         work[cell.operation("pull back"), seen] += self.steps
         work[cell.operation("flat gradient"), real] += len(self.looks)
