@@ -9,7 +9,10 @@ from ddpipe.synthetic.generator import Generator, Network
 
 
 def generated(bench: Bench, operation: Operation, n: int) -> Call:
-    """A batch of GTN's generator, and the gradient back to it and its noise; the option has its sizes."""
+    """A batch of GTN's generator, and the gradient back to it and its noise; the option has its sizes.
+
+    As `decode` does it, twice: but its first call would take the time of what torch then imports for recomputing.
+    """
     assert operation.shape is not None
     shape = operation.shape
     noise, hidden, *maps = map(int, operation.option.split(":"))
@@ -19,7 +22,9 @@ def generated(bench: Bench, operation: Operation, n: int) -> Call:
     learned = list(synthetic.parameters())
 
     def call() -> None:
-        decoded = synthetic.decode().images
+        with torch.no_grad():
+            synthetic.generate(0)
+        decoded = synthetic.generate(0)
         torch.autograd.grad(decoded, learned, torch.ones_like(decoded))
 
     return call
