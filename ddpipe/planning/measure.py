@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ddpipe.planning import calls
+from ddpipe.planning import calls, generating
 from ddpipe.settings.work import Operation
 
 ENOUGH = 0.12  # seconds of repeated calls, after which their median is taken
@@ -35,6 +35,7 @@ MEASURES = {
     "pull back": Measure(calls.pull_back),
     "hallucinate": Measure(calls.hallucinated),
     "recall": Measure(calls.recalled),
+    "generate": Measure(generating.generated),
     "augment": Measure(calls.augmented, repeats=calls.DRAWS),
     "augment gradient": Measure(calls.augmented_gradient, repeats=calls.DRAWS),
     "siamese": Measure(calls.siamese, repeats=calls.DRAWS),

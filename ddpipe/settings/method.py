@@ -170,6 +170,12 @@ class Distillation(Method):
                 f"labels.learned: objective {self.objective.name!r} as it is set gives the targets no gradient, so "
                 "they would stay as they are; set it to false"
             )
+        course, blocks = self.synthetic.course, getattr(self.objective, "blocks", None)
+        if course and blocks and course % blocks:
+            yield (
+                f"objective.blocks: the {course} batches of synthetic {self.synthetic.name!r} do not divide into "
+                f"{blocks} blocks; set it to {max(n for n in range(1, blocks) if course % n == 0)}"
+            )
         if self.synthetic.partial and not self.labels.learned:
             yield (
                 f"labels.learned: synthetic {self.synthetic.name!r} as it is set has classes without examples, which "

@@ -64,6 +64,11 @@ class Synthetic(Part):
     factorised: ClassVar[bool] = False  # bases, each shown in several `styles`: `ddpipe.synthetic.Factorised`
 
     @property
+    def course(self) -> int | None:
+        """Parts of which a block of the set is made, where these are its own and not its images; None: it has none."""
+        return None
+
+    @property
     def styles(self) -> int:
         """Examples that are decoded from each base."""
         return 1

@@ -110,7 +110,11 @@ class Generator(Synthetic):
     def divided(self, count: int) -> Iterator[Tensor]:
         """Addresses of the course in `count` equal parts, over and over: one batch a block where there are T."""
         if self.steps % count:
-            raise UserError(f"objective.blocks: {self.steps} generated batches do not divide into {count} blocks")
+            better = max(n for n in range(1, count) if self.steps % n == 0)
+            raise UserError(
+                f"objective.blocks: {self.steps} generated batches do not divide into {count} blocks; "
+                f"set it to {better}"
+            )
         blocks = self.order.cpu() // self.batch // (self.steps // count)
         return cycle([(blocks == block).nonzero().flatten() for block in range(count)])
 

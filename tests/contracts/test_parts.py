@@ -157,6 +157,17 @@ def test_groups_of_the_outer_optimiser_are_refused_by_compose_as_by_check():
         run_of(chosen)
 
 
+def test_a_course_that_does_not_divide_into_the_blocks_is_refused_by_compose_as_by_check():
+    spec = OBJECTIVE["unroll"] | {"blocks": 3}
+    chosen = of("unroll", start="generator").model_copy(update={"objective": settings_of("objectives", spec)})
+    (mistake,) = chosen.misfits()
+    assert mistake == (
+        "objective.blocks: the 2 batches of synthetic 'generator' do not divide into 3 blocks; set it to 2"
+    )
+    with pytest.raises(UserError, match=r"^objective\.blocks: "):
+        run_of(chosen)
+
+
 def test_students_that_follow_experts_need_a_buffer():
     chosen, real = of("trajectory", "experts"), resident()
     network = networks.build(ARCHITECTURE, 2, SIDE, len(SIZES))

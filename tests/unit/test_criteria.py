@@ -207,6 +207,7 @@ PROTOCOLS: dict[str, settings.Protocol] = {
     "regressed": settings.Regressed(kind="regressed", learned_steps=True, batch=20, lr=0.01, mixing=0.1),
     "squared": settings.Trained.model_validate(NUMBERS | {"epochs": 2, "batch": 20, "criterion": "squared-error"}),
     "replay": settings.Replay(kind="replay"),
+    "replay with momenta": settings.Replay(kind="replay"),
     "squared replay": settings.Replay(kind="replay", criterion="squared-error"),
     "ridge": settings.Ridge(kind="ridge", regularisation=0.01),
     "trained ridge": settings.Ridge(
@@ -223,6 +224,8 @@ def test_the_exported_program_does_the_same(name: str, scale: settings.Scale, mo
     protocol = PROTOCOLS[name]
     hints = {"lr": torch.tensor([0.3, 0.1, 0.2]), "blocks": torch.tensor([0.0, 1.0] * (V // 2))}
     hints |= {"steps": torch.tensor(5.0)}
+    if name == "replay with momenta":
+        hints["momentum"] = torch.tensor([0.5, 0.9, 1.1])
     data = learned(scale, **hints)
     about = {
         **{"network": SMALL.model_dump(), "shape": [1, SIDE, SIDE], "classes": ["a", "b", "c"], "targets": scale},

@@ -20,6 +20,7 @@ SMALL = settings.ConvNet(kind="convnet", depth=1, width=4)
 IMAGES = torch.randn(V, 1, SIDE, SIDE, generator=generator("replay"), dtype=torch.float64)
 TARGETS = F.one_hot(torch.arange(V) // 4, CLASSES).double()
 RATES = torch.tensor([0.3, 0.1, 0.2, 0.05, 0.4, 0.15])
+MOMENTA = torch.tensor([0.5, 0.9, 0.3, 1.2, 0.0, 0.8])
 TWO = torch.tensor([0, 0, 1, 1] * CLASSES).float()  # half of each class in a block
 
 
@@ -39,8 +40,11 @@ def streams(count: int) -> list[Streams]:
     return [Streams("replay", number) for number in range(count)]
 
 
-def by_hand(rng: Streams, parts: list[list[int]], criterion: settings.Criterion) -> list[torch.Tensor]:
+def by_hand(
+    rng: Streams, parts: list[list[int]], criterion: settings.Criterion, momenta: torch.Tensor
+) -> list[torch.Tensor]:
     """The weights after the steps."""
+    velocities: dict[int, torch.Tensor] = {}
     network = networks.initialise_(networks.build(SMALL, 1, SIDE, CLASSES).double(), rng("init"))
     for step in range(len(RATES)):
         rows = parts[step % len(parts)]
@@ -51,9 +55,10 @@ def by_hand(rng: Streams, parts: list[list[int]], criterion: settings.Criterion)
             loss = 0.5 * ((logits - (TARGETS[rows] - 1 / CLASSES)) ** 2).sum(1).mean()
         network.zero_grad()
         loss.backward()
-        for p in network.parameters():
+        for number, p in enumerate(network.parameters()):
             assert p.grad is not None
-            p.data -= float(RATES[step]) * p.grad
+            velocities[number] = float(momenta[step]) * velocities.get(number, 0) + p.grad
+            p.data -= float(RATES[step]) * velocities[number]
     return [p.detach() for p in network.parameters()]
 
 
@@ -61,13 +66,21 @@ def by_hand(rng: Streams, parts: list[list[int]], criterion: settings.Criterion)
 @pytest.mark.parametrize("criterion", ["cross-entropy", "squared-error"])
 @pytest.mark.parametrize(
     ("hints", "parts"),
-    [({}, [list(range(V))]), ({"blocks": TWO}, [[0, 1, 4, 5, 8, 9], [2, 3, 6, 7, 10, 11]])],
-    ids=["whole", "blocks"],
+    [
+        ({}, [list(range(V))]),
+        ({"blocks": TWO}, [[0, 1, 4, 5, 8, 9], [2, 3, 6, 7, 10, 11]]),
+        ({"blocks": TWO, "momentum": MOMENTA}, [[0, 1, 4, 5, 8, 9], [2, 3, 6, 7, 10, 11]]),
+    ],
+    ids=["whole", "blocks", "momenta"],
 )
 def test_a_replay_is_the_loop_written_by_hand(size, criterion, hints, parts):
     members = rule(criterion).fit(group(size, criterion), learned(**hints), streams(size))
+
+    def expected_by(rng: Streams) -> list[torch.Tensor]:
+        return by_hand(rng, parts, criterion, hints.get("momentum", torch.zeros(len(RATES))))
+
     for network, rng in zip(members, streams(size), strict=True):
-        for found, expected in zip(network.parameters(), by_hand(rng, parts, criterion), strict=True):
+        for found, expected in zip(network.parameters(), expected_by(rng), strict=True):
             torch.testing.assert_close(found.detach(), expected, rtol=1e-9, atol=1e-12)
 
 
@@ -102,6 +115,7 @@ def test_blocks_of_unequal_size():
     ("hints", "told"),
     [
         ({"lr": torch.tensor([0.1, -0.1])}, "kind: replay takes -0.1 from set 0 as the size of step 1"),
+        ({"momentum": torch.tensor([0.1, -0.2] * 3)}, "replay takes -0.2 from set 0 as the momentum of step 1"),
         ({"lr": torch.tensor([0.0])}, "kind: replay takes 0 from set 0 as the size of step 0"),
         (
             {"blocks": torch.tensor([0.0, 2.0] * 6)},
@@ -123,3 +137,28 @@ def test_a_replay_that_diverges_is_refused():
         rule().fit(group(2), learned(lr=torch.tensor([0.1, float("inf"), 0.1])), streams(2))
     told = rule().diverged(error.value, learned(), "set 0")
     assert told.startswith("kind: replay of set 0 diverged; ")
+
+
+LEARNER = settings.Learner(kind="learner", widths=(3, 4), halved=(1, 2), halving="pool", hidden=5)
+
+
+def test_learners_are_judged_with_the_means_of_the_last_block():
+    """Alone, and several at once."""
+    test, data = (
+        torch.randn(9, 1, SIDE, SIDE, generator=generator("test")).double(),
+        learned(blocks=TWO, momentum=MOMENTA),
+    )
+    drawn = streams(3)
+    single = [
+        network.eval()(test)
+        for rng in drawn
+        for network in rule().fit(rule().gather(networks.build(LEARNER, 1, SIDE, CLASSES).double(), 1), data, [rng])
+    ]
+    together = rule().gather(networks.build(LEARNER, 1, SIDE, CLASSES).double(), 3)
+    for alone, network in zip(single, rule().fit(together, data, streams(3)), strict=True):
+        torch.testing.assert_close(network.eval()(test), alone)
+        kept = [buffer.clone() for buffer in network.buffers()]
+        assert all(bool(buffer.ne(0).any()) for buffer in kept)
+        network.train()(IMAGES[TWO == 1])  # where the last step was: at weights that it has moved since
+        for buffer, mean in zip(network.buffers(), kept, strict=True):
+            assert 0 < float((buffer - mean).abs().max()) < 1

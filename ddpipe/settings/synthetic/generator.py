@@ -34,6 +34,10 @@ class Generator(Synthetic):
             raise ValueError("batch must be 2 or more: the generator's batch norm takes the statistics of a batch")
         return self
 
+    @property
+    def course(self) -> int:
+        return self.batches
+
     def examples(self, shape: Shape, ipc: int) -> int:
         """Of an average class, rounded up."""
         return -(-self.batches * self.batch // shape.classes)
