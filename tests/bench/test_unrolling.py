@@ -1,4 +1,4 @@
-"""Trajectory matching's three gradients: time and peak memory against the number of steps N.
+"""Trajectory matching's three gradients, and RTP's: time and peak memory against the number of steps N.
 
 The exact sweep's memory grows with N by the weights of each step alone, its time stays within half as much again of the
 full graph's at the published width.
@@ -8,15 +8,18 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from tests.bench import long_unroll
 from tests.bench.unrolling import gradient_of, scene
 
 pytestmark = [pytest.mark.bench]
 ROOT = Path(__file__).parents[2]
 STEPS = (10, 20, 50, 100)
+LONG = (20, 50, 150, 200)  # RTP's
 WIDTH, WEIGHTS = 128, 320_010
 
 
@@ -70,3 +73,28 @@ def test_memory_is_flat_in_the_number_of_steps(request):
     grown = peaks["exact", STEPS[-1]] - peaks["exact", STEPS[0]]
     assert grown <= 1.5 * a_step * (STEPS[-1] - STEPS[0]) + 50
     assert peaks["full", 50] > 3 * peaks["exact", 50]
+
+
+def test_time_of_an_unroll_with_momentum_against_the_full_graph(request):
+    mine, reference = (long_unroll.gradient_of(how, 20, 10) for how in ("exact", "full"))
+    seconds, times = ratio(mine, reference, 3)
+    say(request, f"\nRTP, width {WIDTH}, T 20, 10 images a step: {seconds:.1f} s, {times:.2f} of the full graph's time")
+    assert times <= 1.3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads a process's peak memory from /proc")
+def test_memory_of_a_long_unroll_grows_by_the_weights_of_its_steps(request):
+    peaks = {}
+    for how, steps in [("full", 20), *(("exact", steps) for steps in LONG)]:
+        command = [sys.executable, "-m", "tests.bench.long_unroll", how, str(steps), "2"]
+        out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        seconds, peaks[how, steps] = map(float, out.split())
+        say(
+            request,
+            f"\nRTP, width {WIDTH}, T {steps}, 2 images a step, {how}: {seconds:.1f} s, {peaks[how, steps]:.0f} MB",
+        )
+    a_step = 4 * WEIGHTS / 2**20  # MB
+    for fewer, more in pairwise(LONG):
+        grown = peaks["exact", more] - peaks["exact", fewer]
+        assert grown <= 1.1 * a_step * (more - fewer) + 30
+    assert peaks["full", 20] > peaks["exact", 20] + 100, "activations of two images and twenty steps"

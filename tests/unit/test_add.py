@@ -117,9 +117,7 @@ def test_what_is_refused_changes_nothing(words: str, sentence: str, project: Pro
         ("--images data/raw/some --flip --test-fraction 2", ("own.birds.test_fraction: must be less than 1",)),
         (
             "--images data/raw/tiny.npz --no-flip --resolution 8",
-            (
-                "resolution is not for source npz: save images of this side, or leave it out; it was said with --resol",
-            ),
+            ("resolution is not for source npz: save images of this side, or leave it out; it was said with --resol",),
         ),
         ("--images data/raw/tiny.npz --no-flip --test-fraction 0.5", ("has a test part",)),
         ("--flip", ("--flip: is for new images; say where they lie: --images data/raw/birds",)),
