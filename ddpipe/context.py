@@ -20,5 +20,6 @@ class Context:
     network: Classifier  # a module of the student's architecture on the device; whoever needs it overwrites its weights
     flip: bool  # False where a mirrored image is another class: augmentations never flip then
     rng: Streams
+    common: Streams | None = None  # the same for all cells of one seed: real images that are compared on equal terms
     buffer: Buffer | None = None  # finished experts, where the row needs any
     compiled: bool = False  # through torch.compile, where the part can

@@ -81,14 +81,14 @@ def main(
                 if settings.kind == "selection":
                     piece = choose_set(settings, row, number, params.seed, real, network, buffer)
                 else:
-                    rng = Streams(params.seed, cell, number)
+                    rng, common = Streams(params.seed, cell, number), Streams(params.seed, number)
                     drawn, flip, compiled = settings.real_batch, prepared.flip, params.run.compile
                     context = Context(
-                        real, int(row.ipc), drawn, architecture, network, flip, rng, buffer, compiled=compiled
+                        real, int(row.ipc), drawn, architecture, network, flip, rng, common, buffer, compiled
                     )
                     run = compose(settings, context)
                     budget(run.synthetic.stored_floats(), prepared, row, settings)  # refused before the work
-                    hints.check(run.objective.hints(run.synthetic), settings, len(run.synthetic))
+                    hints.check(run.hints(), settings, len(run.synthetic))
                     piece = learn(run, f"{cell} set {number}", store, number, params.run, device)
             except UserError as error:
                 raise UserError(f"{cell}, set {number}: {error}") from error
@@ -120,7 +120,7 @@ def main(
 
 def smaller(row: Row, settings: Cell, shape: Shape) -> str:
     """What takes less memory, by keys that the cell has."""
-    lighter = {} if row.ipc == "all" else settings.lighter(shape.classes * settings.shown(shape, row.ipc))
+    lighter = {} if row.ipc == "all" else settings.lighter(settings.shown(shape, row.ipc))
     keys = [f"methods.{row.method}.{key} to {value}" for key, value in lighter.items()]
     return f"set {' or '.join(keys)}" if keys else "use a smaller network"
 
@@ -133,14 +133,14 @@ def learn(run: loop.Distillation, name: str, store: Checkpoints, number: int, ho
     with torch.no_grad():
         images, targets = run.synthetic.decode()
     tensors = {"images": images, "targets": targets, "loss": run.history}
-    if given := run.objective.hints(run.synthetic):
+    if given := run.hints():
         say(f"{name}: {hints.told(given)}")
     tensors |= hints.as_tensors(given)
     codes = run.synthetic.codes()
     tensors |= {f"code.{code}": value for code, value in codes.items() if code not in tensors}
     if run.synthetic.contents is not None:
         tensors["contents"] = run.synthetic.contents
-    return {key: value.cpu() for key, value in tensors.items()}, {
+    return {key: value.detach().cpu() for key, value in tensors.items()}, {
         "cost": cost | {"iterations": run.iterations},
         "floats": run.synthetic.stored_floats(),
     }

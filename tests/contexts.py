@@ -21,4 +21,13 @@ def context(
     architecture: settings.Network = ARCHITECTURE,
 ) -> Context:
     """As the stage makes it; a part that does not use a network may be given none."""
-    return Context(real, ipc, real_batch, architecture, network, flip, rng or Streams("context"), buffer)  # type: ignore[arg-type]
+    return Context(
+        real,
+        ipc,
+        real_batch,
+        architecture,
+        network,  # type: ignore[arg-type]
+        flip,
+        rng or Streams("context"),
+        buffer=buffer,
+    )

@@ -39,7 +39,7 @@ def batches(config: Config) -> Iterator[str]:
             resolved, rules = config.resolved(cell), config.protocol(protocol, judge.dataset)
         except UserError:
             continue
-        shown = known.train if judge.ipc == "all" else resolved.shown(known.shape, judge.ipc) * known.shape.classes
+        shown = known.train if judge.ipc == "all" else resolved.shown(known.shape, judge.ipc)
         together = rules.batched
         if shown and together and (why := lone(params.networks[network], known.shape.resolution, shown, together)):
             yield f"protocols.{protocol}.{why} (for {cell})"

@@ -21,7 +21,7 @@ def idle(config: Config) -> Iterator[str]:
     for cell, row, resolved in config.cells():
         objective = resolved.parts().get("objective")
         if "real_batch" in resolved.model_fields_set and not getattr(objective, "draws_real", True):
-            told = f"objective {resolved.composition()[0]!r} draws no real images; remove it"
+            told = f"objective {resolved.composition()[0]!r} draws no real images of each class; remove it"
             yield f"methods.{row.method}.real_batch ({cell}): {told} (null takes an inherited one out)"
         if row.buffer is not None and resolved.epochs is None and not resolved.embedded:
             key = "students" if objective else "rule"

@@ -99,6 +99,10 @@ class Distillation:
         order = "lower it" if len(named) == 1 else "lower the first, and if that does not help the next"
         raise UserError(f"{' or '.join(named)}: from iteration {when} on {what} not a number; {order}")
 
+    def hints(self) -> dict[str, Tensor]:
+        """What users of the finished set have to know."""
+        return self.objective.hints(self.synthetic) | self.students.hints(self.synthetic)
+
     def looks(self) -> tuple[Tensor, ...]:
         """All rows of the real images, as many a time as memory is meant to hold."""
         return torch.arange(len(self.real.labels)).split(images_at_once(self.real.images[0].numel()))
@@ -157,7 +161,7 @@ def compose(config: settings.Distillation, context: Context) -> Distillation:
         Outer(of_the_set | objective.groups(), config.outer, config.clip),
         context.rng,
         torch.zeros(config.iterations, device=context.real.labels.device),
-        average=None if config.average is None else Average(learned, config.average),
+        average=Average(learned, config.average) if config.average is not None and learned else None,
         rates={f"{key}.lr": part.lr for key, part in config.parts().items() if hasattr(part, "lr")},
     )
 

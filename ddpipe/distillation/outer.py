@@ -33,6 +33,8 @@ class Outer:
 
     def step(self, loss: Loss) -> None:
         learned = [p for optimizer in self.optimizers.values() for p in optimizer.parameters]
+        if not learned:
+            return
         gradients = iter(self.clip(list(loss.gradients(learned))))
         for optimizer in self.optimizers.values():
             optimizer.step([next(gradients) for _ in optimizer.parameters])

@@ -62,7 +62,7 @@ class DistilledSet(Dataset):
 
     @cached_property
     def protocol(self) -> settings.Protocol:
-        """The numbers of the row's protocol; where it asks for the learned step size, that is `lr`."""
+        """The numbers of the row's protocol; where it asks for what was learned, that is `lr`, `steps`."""
         rules = self.home.protocol()[1]
         if why := rules.refusal("the set", hints.shapes(self.hints), self.scale):
             raise UserError(f"grid.{self.info['cell']}.protocol: it {why}; name another protocol")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, count
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -13,6 +13,7 @@ from ddpipe.evaluation.data import TrainingSet
 from ddpipe.evaluation.rule import Rule
 from ddpipe.networks import Classifier
 from ddpipe.randomness import Streams
+from ddpipe.settings.bounds import MOST
 from ddpipe.settings.strategy import IDC, OLDER, operations
 from ddpipe.training.batch import Batch
 from ddpipe.training.loop import batches, descend, passes, rate
@@ -23,8 +24,18 @@ SLOWER = "distil the set again with a smaller learning rate of its step size"
 
 
 def at(config: Numbers, hints: Mapping[str, Tensor]) -> Numbers:
-    """`config` with the step size that was learned with a set, where it asks for that."""
-    return config.model_copy(update={"lr": float(hints["lr"])}) if config.learned_lr else config
+    """`config` with the step size and the number of steps that were learned with a set, where it asks for them."""
+    learned: dict[str, float] = {"lr": float(hints["lr"])} if config.learned_lr else {}
+    learned |= {"steps": int(hints["steps"])} if config.learned_steps else {}
+    return config.model_copy(update=learned)
+
+
+def check_steps(hints: Mapping[str, Tensor], where: str) -> None:
+    """UserError where the set called `where` says to train for a senseless number of steps."""
+    if not 1 <= (steps := float(hints["steps"])) <= MOST:
+        raise UserError(
+            f"learned_steps: {where} says to train for {steps:g} steps; distil it again, or state steps instead"
+        )
 
 
 def make(protocol: settings.Trained, flip: bool) -> "Training":
@@ -36,7 +47,7 @@ class Training(Rule):
 
     def __init__(self, config: settings.SetTraining, flip: bool):
         self.config, self.policy = config, augmentation.make(config.augment, flip)
-        self.ticks = passes(config.paced())
+        self.ticks = 1 if config.learned_steps else passes(config.paced())
 
     def gather(self, network: Classifier, size: int) -> Group:
         return together(network, size, self.config.precision, self.config.criterion)
@@ -47,7 +58,7 @@ class Training(Rule):
     def fit(
         self, group: Group, data: TrainingSet, streams: Sequence[Streams], passed: Callable[[], None] = lambda: None
     ) -> Iterator[Classifier]:
-        config = at(self.config.paced(), data.hints)
+        config = at(self.config, data.hints).paced()
         seen = data.scores() if config.criterion == "squared-error" else data
 
         def feed() -> Iterator[Batch]:
@@ -58,13 +69,15 @@ class Training(Rule):
                 ]
             )
 
-        unending = chain.from_iterable(iter(feed, None))  # pass after pass
+        # the first batch of every pass, or pass after pass
+        unending = (next(feed()) for _ in count()) if config.subsets else chain.from_iterable(iter(feed, None))
         group.network.train()
         group.initialise_([rng("init") for rng in streams])
-        one = (lambda: [next(unending)]) if self.config.steps else feed
-        for _ in descend(group.parameters(), group.loss, config, one, group.each):
-            for _ in streams:
-                passed()
+        one = (lambda: [next(unending)]) if self.config.stepwise else feed
+        for number in descend(group.parameters(), group.loss, config, one, group.each):
+            if number == config.epochs - 1 or not config.learned_steps:
+                for _ in streams:
+                    passed()
         return group.members()
 
     def check(self, hints: Mapping[str, Tensor], examples: int, where: str) -> None:
@@ -72,6 +85,8 @@ class Training(Rule):
             lr = float(hints["lr"])
             if not (math.isfinite(lr) and lr > 0):
                 raise UserError(f"learned_lr: the step size learned with {where} is {lr:g}; {SLOWER}")
+        if self.config.learned_steps:
+            check_steps(hints, where)
 
     def diverged(self, error: UserError, data: TrainingSet, where: str) -> str:
         if not self.config.learned_lr:
@@ -84,6 +99,7 @@ class Training(Rule):
 
 POLICIES = {OLDER: "older", IDC: "composed"}
 NUMBERS = {"optimizer", "weight_decay", "batch", "cutmix", "precision", "networks", "learned_lr", "criterion"}
+NUMBERS |= {"subsets", "learned_steps"}
 
 
 def exported(protocol: settings.SetTraining, flip: bool, hints: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -91,7 +107,7 @@ def exported(protocol: settings.SetTraining, flip: bool, hints: Mapping[str, Ten
 
     rates: the number of a pass, counted from 0 -> the learning rate from there on. With `steps` a pass is one batch.
     """
-    paced = at(protocol.paced(), hints)
+    paced = at(protocol, hints).paced()
     rates = [rate(paced, number) for number in range(passes(paced))]
     changes = {str(n): lr for n, lr in enumerate(rates) if n == 0 or lr != rates[n - 1]}
     policy = next((name for prefix, name in POLICIES.items() if protocol.augment.startswith(prefix)), "one")
@@ -101,7 +117,7 @@ def exported(protocol: settings.SetTraining, flip: bool, hints: Mapping[str, Ten
     numbers |= {"momentum": protocol.momentum} if sgd else {"betas": protocol.betas, "eps": protocol.epsilon}
     numbers |= {"clip": None if protocol.clip is None else protocol.clip.model_dump()}
     numbers |= {"drop_resets_momentum": protocol.resets}
-    counted = {"passes": len(rates), "single": bool(protocol.steps)}
+    counted = {"passes": len(rates), "single": protocol.stepwise}
     return counted | {"rates": changes, "augment": {"policy": policy, "operations": names}} | numbers
 
 
@@ -112,6 +128,10 @@ OPTIMIZERS = {
     "adamw": "AdamW with betas {betas[0]:g} and {betas[1]:g}, eps {eps:g}",
 }
 BOUNDS = {"norm": "the norm of the gradient", "value": "each number of the gradient"}
+ORDERS = {
+    False: "in a new order each pass, or, where all fits into one batch, as it is.",
+    True: "random examples drawn anew for each, or, where all fits into one batch, as it is.",
+}
 DRAWN = {
     "one": "of {names}, one drawn at random for each batch and applied to each image with numbers of its own (DSA)",
     "composed": "of {names}: flip and color always, one of crop, scale and rotate, cutout always (IDC)",
@@ -133,12 +153,13 @@ def words(rules: dict[str, Any], factorised: bool) -> list[str]:
         rates = f"{first[1]:.6g} at first, then as `rates` says for each {counted} from which on it is another"
     bounds = [f" Clipped: {BOUNDS[key]} is at most {most:g}." for key, most in (rules["clip"] or {}).items() if most]
     reset = " (the momentum starts at zero again there)" if later and rules["drop_resets_momentum"] else ""
+    order = ORDERS[rules["subsets"]]
     names = ", ".join(rules["augment"]["operations"])
     augment = "Augmentation: " + (DRAWN[rules["augment"]["policy"]].format(names=names) if names else "none") + "."
     mixing = f" CutMix with probability {rules['cutmix']:g} a batch." if rules["cutmix"] else ""
     lines = [
-        f"{rules['passes']} {'steps' if rules['single'] else 'passes'} in batches of {rules['batch']}: in a new order "
-        "each pass, or, where all fits into one batch, as it is.",
+        f"{rules['passes']} {'steps' if rules['single'] else 'passes'} in batches of {rules['batch']}: {order}"
+        f"{' How many was learned with the set (`hint_steps`).' if rules['learned_steps'] else ''}",
         f"{MEASURES[rules['criterion']]}, {OPTIMIZERS[rules['optimizer']].format(**rules)} and weight decay "
         f"{rules['weight_decay']:g}.{''.join(bounds)}",
         f"Learning rate {rates}{reset}.{' It was learned with the set (`hint_lr`).' if rules['learned_lr'] else ''}",

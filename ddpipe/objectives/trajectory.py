@@ -78,13 +78,14 @@ class TrajectoryMatching(Objective):
     def match(self, gradient: Gradient, start: Tensor, target: Tensor, batches: list[Batch]) -> Loss:
         """The loss of one student on the given augmented batches, its gradient taken up to their images and targets."""
         lr = self.lr.to(start)  # with its graph: the step size itself stays where the outer optimiser has it
-        images = [batch.images for batch in batches]
-        targets = [batch.targets for batch in batches if batch.targets.requires_grad]  # all of them are learned or none
+        # all of them are learned or none
+        images = [batch.images for batch in batches if batch.images.requires_grad]
+        targets = [batch.targets for batch in batches if batch.targets.requires_grad]
         if self.config.gradient == "full":
             alone = [Batch(*(part.detach().requires_grad_(part.requires_grad) for part in batch)) for batch in batches]
             rate = lr.detach().requires_grad_()
             value = distance(through_graph(gradient, start, alone, rate)[-1], start, target)
-            inputs = [batch.images for batch in alone] + [batch.targets for batch in alone if targets]
+            inputs = [batch.images for batch in alone if images] + [batch.targets for batch in alone if targets]
             *moved, by_lr = torch.autograd.grad(value, (*inputs, rate))
         else:
             taken = walk(gradient, start, batches, lr)
@@ -92,7 +93,7 @@ class TrajectoryMatching(Objective):
             value = distance(end, start, target)
             pull = 2 * (end - target) / (start - target).square().sum()
             slopes = sweep(taken, {len(batches): pull}, self.config.gradient == "truncated")
-            moved, [by_lr] = slopes["images"] + slopes.get("targets", []), slopes["lr"]
+            moved, [by_lr] = slopes.get("images", []) + slopes.get("targets", []), slopes["lr"]
         return Loss(value.detach(), (*images, *targets, lr), (*(self.config.factor * move for move in moved), by_lr))
 
     def groups(self) -> dict[str, list[Tensor]]:

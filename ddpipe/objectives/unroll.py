@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ddpipe import augmentation
 from ddpipe.augmentation import Policy
 from ddpipe.context import Context
 from ddpipe.datasets.passes import Passes
@@ -59,10 +60,11 @@ class Unroll(Objective):
 
     Args:
         real_batch: real images of each class; not asked for where they come in passes.
+        varied: augments the real batch alone.
     """
 
-    def __init__(self, config: record.Unroll, real: Resident, real_batch: int, compiled: bool = False):
-        self.config, self.real_batch, self.compiled = config, real_batch, compiled
+    def __init__(self, config: record.Unroll, real: Resident, real_batch: int, varied: Policy, compiled: bool = False):
+        self.config, self.real_batch, self.varied, self.compiled = config, real_batch, varied, compiled
         self.rate, inverse = RATES[config.rates]
         learned = config.rates != "fixed"
         self.raw = torch.full((config.steps,), inverse(config.lr), requires_grad=learned)
@@ -78,6 +80,7 @@ class Unroll(Objective):
         whole = synthetic.decode()
         draw = augment.draw(rng("augment"), 1, *whole.images.shape[-2:])
         images, labels = self.sample(real, classes, rng)
+        images = self.varied(images, self.varied.draw(rng("real.augment"), len(images), *images.shape[-2:]))
         start = torch.cat([p.detach().flatten() for p in student.network.parameters()])
         whole = Batch(augment(whole.images, draw), whole.targets)
         yield self.match(self.gradient(student.network), start, whole, rows, Batch(augment(images, draw), labels))
@@ -188,4 +191,5 @@ class Unroll(Objective):
 
 
 def make(config: record.Unroll, context: Context) -> Unroll:
-    return Unroll(config, context.real, context.real_batch, context.compiled)
+    varied = augmentation.make(config.augment, context.flip)
+    return Unroll(config, context.real, context.real_batch, varied, context.compiled)

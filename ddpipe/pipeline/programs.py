@@ -58,6 +58,8 @@ def implementations(chosen: settings.Cell) -> Iterator[str]:
             yield "ddpipe.augmentation.composed"
         elif augment.startswith(strategy.OLDER):
             yield "ddpipe.augmentation.older"
+        elif augment.startswith(strategy.REFLECT):
+            yield "ddpipe.augmentation.reflected"
 
 
 def digests(modules: Iterable[str], texts: Iterable[str] = ()) -> Digests:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ddpipe.config import Config
 from ddpipe.planning import disk, work
 from ddpipe.planning.calibration import Calibration
+from ddpipe.planning.known import known
 from ddpipe.planning.shapes import data_of
 from ddpipe.planning.steps import AFTER, RUNS, Step
 from ddpipe.settings.shapes import Data
@@ -109,9 +110,9 @@ def measured(config: Config, step: Step, cell: str, network: str, protocol: str,
         return unprepared(config, row.data)
     n = length(config, cell, data)
     together = min(rules.networks, config.params.run.together or (rules.networks if stacked else 1))
-    own = work.evaluation(rules, chosen.sets, n, data, config.network(network), together, chosen.known)
+    own = work.evaluation(rules, chosen.sets, n, data, config.network(network), together, known(config, cell))
     if own is None:
-        return f"the steps that {protocol} replays are not known from the settings of {row.method}"
+        return f"the steps that {protocol} takes are not known from the settings of {row.method}, only from its sets"
     done = own + work.process(data)
     size = disk.results(rules.networks * min(chosen.sets, rules.sets or chosen.sets))
     if step.group == "evaluate":
@@ -124,7 +125,7 @@ def length(config: Config, cell: str, data: Data) -> int:
     row, chosen = config.row(cell), config.resolved(cell)
     if row.ipc == "all":
         return data.train
-    return data.shape.classes * chosen.shown(data.shape, row.ipc)
+    return chosen.shown(data.shape, row.ipc)
 
 
 STAGES: dict[str, Callable[[Config, Step, str, bool], Demand | str]] = {

@@ -27,13 +27,16 @@ def whole(project: Config, method: str) -> bool:
 def rival(growing: Growing, method: str, row: settings.Row) -> None:
     """`method` at the row's size, measured as the row is: by a row, or by an evaluation of the row that there is.
 
-    All images have the protocol of their recipe: at as many passes as a small set they would take ages.
+    All images have the protocol of their recipe: at as many passes as a small set they would take ages. So have others
+    where real images lack what was learned with the row's sets; these are then measured under that protocol too.
     """
     everything = whole(growing.config, method)
     ipc = "all" if everything else row.ipc
-    protocol = (
-        growing.config.recipe(method).protocol if everything else counterpart(growing, row.protocol, learned=False)
-    )
+    usual, protocol = growing.config.recipe(method).protocol, counterpart(growing, row.protocol, learned=False)
+    if everything or growing.config.protocol(protocol, row.dataset).refusal("it", {}, "one-hot"):
+        protocol = usual
+        if not everything:
+            growing.put(further(growing.config, row, row.network, protocol))
     project = growing.config
     found = [there for there in project.rows.values() if same(there, method, row.dataset, ipc)]
     if not found:

@@ -43,7 +43,7 @@ def process(data: Data) -> Work:
 def distillation(cell: Cell, checkpoint_every: int) -> Work:
     """All sets of a cell that learns them."""
     chosen, shape = cell.chosen, cell.data.shape
-    learned = cell.classes * cell.decoded
+    learned = cell.shown * cell.styles
     one = chosen.work(cell)
     one[Operation("outer step", shape), learned] += chosen.iterations
     written = 1 + (chosen.iterations - 1) // checkpoint_every

@@ -8,6 +8,7 @@ from ddpipe.settings.optimizers import Clip, Cosine, Drop, Optimizer, Schedule, 
 from ddpipe.settings.params import Evaluation, Params, Report, ReportSettings, Row, Run
 from ddpipe.settings.protocol import Protocol, Scale
 from ddpipe.settings.protocols import AnyProtocol
+from ddpipe.settings.protocols.regressed import Regressed
 from ddpipe.settings.protocols.replay import Replay
 from ddpipe.settings.protocols.ridge import Ridge
 from ddpipe.settings.protocols.trained import Trained
@@ -42,6 +43,7 @@ __all__ = [
     "Params",
     "Protocol",
     "Recipe",
+    "Regressed",
     "Replay",
     "Report",
     "ReportSettings",

@@ -30,6 +30,12 @@ def _known_operations(augment: str) -> str:
     return augment
 
 
+def _everywhere(augment: str) -> str:
+    if augment.startswith(strategy.REFLECT):
+        raise ValueError(f"{strategy.REFLECT} is for an objective's real images only: exported programs do not know it")
+    return augment
+
+
 def _differentiable(augment: str) -> str:
     if augment.startswith(strategy.OLDER):
         raise ValueError(f"{strategy.OLDER} is for protocols and experts only: no gradient passes through it")
@@ -37,7 +43,8 @@ def _differentiable(augment: str) -> str:
 
 
 Layers = Annotated[tuple[Few, ...], Field(min_length=1)]  # one number a stage of a network
-Augmentation = Annotated[str, AfterValidator(_known_operations)]  # "none", or operations as in strategy.py
+RealAugmentation = Annotated[str, AfterValidator(_known_operations)]  # "none", or operations as in strategy.py
+Augmentation = Annotated[RealAugmentation, AfterValidator(_everywhere)]
 Siamese = Annotated[Augmentation, AfterValidator(_differentiable)]
 
 

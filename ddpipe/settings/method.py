@@ -12,7 +12,7 @@ from ddpipe.settings.bounds import Few, Fraction, PositiveInt, Switch
 from ddpipe.settings.labels import Labels
 from ddpipe.settings.optimizers import Clip, Optimizer
 from ddpipe.settings.part import Objective, Part, Regulariser, Rule, Students, Synthetic, halved, one_of, records
-from ddpipe.settings.protocol import Scale
+from ddpipe.settings.protocol import TOLD, Scale
 from ddpipe.settings.shapes import Shape
 from ddpipe.settings.work import Cell as Scene
 from ddpipe.settings.work import Work
@@ -50,8 +50,8 @@ class Method(Settings):
         return iter(())
 
     def shown(self, shape: Shape, ipc: int) -> int:
-        """Images of a class that a network sees in one pass over the set."""
-        return ipc
+        """Images that a network sees in one pass over the set."""
+        return shape.classes * ipc
 
     def takes(self, ipc: int) -> tuple[int, str]:
         """Real images of a class that are taken, and the key that says so ("": the row's IPC)."""
@@ -77,6 +77,11 @@ class Method(Settings):
     @property
     def known(self) -> dict[str, int]:
         """Sizes of the letters in these shapes, as far as the settings tell them."""
+        return {}
+
+    @property
+    def guessed(self) -> dict[str, int]:
+        """What numbers among them will be, about, where the settings cannot tell."""
         return {}
 
     @property
@@ -165,11 +170,16 @@ class Distillation(Method):
                 f"labels.learned: objective {self.objective.name!r} as it is set gives the targets no gradient, so "
                 "they would stay as they are; set it to false"
             )
+        if self.synthetic.partial and not self.labels.learned:
+            yield (
+                f"labels.learned: synthetic {self.synthetic.name!r} as it is set has classes without examples, which "
+                "only learned targets can teach; set it to true"
+            )
         for key, part in self.parts().items():
             if self.scale not in part.scales:
                 yield (
-                    f"labels.scale: {self.scale!r} targets are scores, but {key} {part.word!r} takes cross-entropies; "
-                    f"set it to {part.scales[0]}"
+                    f"labels.scale: {self.scale!r} targets are {TOLD[self.scale]}, but {key} {part.word!r} takes "
+                    f"cross-entropies with distributions; set it to {part.scales[0]}"
                 )
         if self.outer.keys() != self.learned:
             yield (
@@ -178,7 +188,7 @@ class Distillation(Method):
             )
 
     def shown(self, shape: Shape, ipc: int) -> int:
-        return self.synthetic.examples(shape, ipc)
+        return self.synthetic.peopled(shape) * self.synthetic.examples(shape, ipc)
 
     def takes(self, ipc: int) -> tuple[int, str]:
         return self.synthetic.takes(ipc)
@@ -187,7 +197,7 @@ class Distillation(Method):
         return self.synthetic.floats(shape, ipc)
 
     def trainings(self, shape: Shape, ipc: int) -> Iterator[tuple[str, int, int]]:
-        shown = shape.classes * self.shown(shape, ipc)
+        shown = self.shown(shape, ipc)
         for key, part in self.parts().items():
             for images, batch in part.trainings(shown, shown * self.synthetic.styles):
                 yield key, images, batch
@@ -198,11 +208,15 @@ class Distillation(Method):
 
     @property
     def hints(self) -> dict[str, str]:
-        return self.objective.hints
+        return self.objective.hints | self.students.hints
 
     @property
     def known(self) -> dict[str, int]:
         return self.objective.known
+
+    @property
+    def guessed(self) -> dict[str, int]:
+        return self.students.guessed
 
     @property
     def floors(self) -> dict[str, tuple[str, float]]:

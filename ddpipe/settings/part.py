@@ -68,8 +68,17 @@ class Synthetic(Part):
         """Examples that are decoded from each base."""
         return 1
 
+    @property
+    def partial(self) -> bool:
+        """Whether there may be classes without examples."""
+        return False
+
+    def peopled(self, shape: Shape) -> int:
+        """Classes that have examples."""
+        return shape.classes
+
     def examples(self, shape: Shape, ipc: int) -> int:
-        """Examples of a class that one pass over the set sees."""
+        """Examples of a class, of those that have any, that one pass over the set sees."""
         return ipc
 
     @abstractmethod
@@ -110,6 +119,12 @@ class Students(Part):
 
     name: str
     gives: ClassVar[frozenset[str]] = frozenset({"network"})
+    hints: ClassVar[dict[str, str]] = {}  # as of an objective
+
+    @property
+    def guessed(self) -> dict[str, int]:
+        """What numbers among its hints will be, about: for `ddpipe plan` alone."""
+        return {}
 
     @property
     def epochs(self) -> int | None:

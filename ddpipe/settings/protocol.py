@@ -11,9 +11,12 @@ from typing import Literal
 from ddpipe.settings.base import Settings, needed
 from ddpipe.settings.bounds import Few, PositiveInt
 
-# of targets: distributions over the classes, or scores: a distribution less 1 / K, what is learned for squared errors
-Scale = Literal["one-hot", "centred"]
-SCALES: tuple[Scale, ...] = ("one-hot", "centred")
+# of targets: distributions over the classes; scores: a distribution less 1 / K, what is learned for squared errors; or
+# numbers without bounds by which the cross-entropies of the classes are weighted (SLDD)
+Scale = Literal["one-hot", "centred", "free"]
+SCALES: tuple[Scale, ...] = ("one-hot", "centred", "free")
+FITTING: dict[str, tuple[Scale, ...]] = {"cross-entropy": ("one-hot", "free"), "squared-error": ("one-hot", "centred")}
+TOLD: dict[Scale, str] = {"one-hot": "distributions", "centred": "scores", "free": "weights of cross-entropies"}
 
 
 class Protocol(Settings):
@@ -52,7 +55,7 @@ class Protocol(Settings):
         """Images in a step -> how many such steps a network is trained on a set of n; None where nobody knows yet.
 
         Args:
-            known: T steps and S blocks of the set, as far as the settings of its cell say.
+            known: T steps and S blocks of the set, and `steps` that were learned with it, as far as they are known.
         """
         return Counter()
 
@@ -71,7 +74,8 @@ class Protocol(Settings):
                 left = "leaves none" if there is None else f"leaves {told(there)}"
                 return f"needs the hint {plain} ({told(shape)}) of the set, but {who} {left}"
         if scale not in self.scales:
-            return f"trains by cross-entropy, but {who} leaves scores (targets: centred), no distributions"
+            means = "cross-entropy" if self.scales == FITTING["cross-entropy"] else "squared errors"
+            return f"trains by {means}, but {who} leaves {TOLD[scale]} (targets: {scale}), no distributions"
         return None
 
 

@@ -1,5 +1,5 @@
 """What a setting `augment` may say: "none", DSA's operations joined by "_", "idc:" and the same operations composed as
-IDC does it, or "older:" and DC's older ones.
+IDC does it, or "older:" and DC's older ones; for an objective's real batch "reflect:" and DD's, too.
 
 Without torch, so that a wrong name is refused when the settings are read.
 """
@@ -10,6 +10,7 @@ from ddpipe.errors import UserError
 
 OLDER = "older:"
 IDC = "idc:"
+REFLECT = "reflect:"
 SIAMESE_OPERATIONS = (
     "color",
     "crop",
@@ -18,16 +19,19 @@ SIAMESE_OPERATIONS = (
     "scale",
     "rotate",
 )  # ddpipe/augmentation/siamese.py, composed.py
-OLDER_OPERATIONS = ("crop", "scale", "rotate")  # ddpipe/augmentation/older.py
+OTHERS = {  # prefix -> its operations, where they are not DSA's
+    OLDER: ("crop", "scale", "rotate"),  # ddpipe/augmentation/older.py
+    REFLECT: ("crop", "flip"),  # ddpipe/augmentation/reflected.py
+}
 
 
 def operations(strategy: str) -> tuple[str, ...]:
     """The operations that `strategy` names, in its order, () for "none"; UserError for an unknown one."""
     if strategy == "none":
         return ()
-    older = strategy.startswith(OLDER)
-    known = OLDER_OPERATIONS if older else SIAMESE_OPERATIONS
-    names = tuple(strategy.removeprefix(OLDER if older else IDC).split("_"))
+    prefix = next((prefix for prefix in OTHERS if strategy.startswith(prefix)), IDC)
+    known = OTHERS.get(prefix, SIAMESE_OPERATIONS)
+    names = tuple(strategy.removeprefix(prefix).split("_"))
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

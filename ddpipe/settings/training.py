@@ -1,6 +1,8 @@
 """How one network is trained on real or synthetic images: protocols and experts say it in the same words."""
 
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, Self
 
 from pydantic import field_validator, model_validator
@@ -10,7 +12,7 @@ from ddpipe.settings.base import Augmentation, Settings, needed
 from ddpipe.settings.bounds import Few, Fraction, Natural, NonNegative, Positive, PositiveInt, Probability, Switch
 from ddpipe.settings.names import Name
 from ddpipe.settings.optimizers import Drop, Optimizer, Schedule
-from ddpipe.settings.protocol import SCALES, Scale
+from ddpipe.settings.protocol import FITTING, Scale
 
 # cross-entropy with distributions; squared-error: half the squared distance from scores, summed over the classes
 Criterion = Literal["cross-entropy", "squared-error"]
@@ -51,9 +53,11 @@ class Training(Optimizer):
 class SetTraining(Training):
     """How a network is trained on a distilled set: in passes or in steps, against distributions or against scores."""
 
-    quiet = Training.quiet | {"steps", "criterion"}
+    quiet = Training.quiet | {"steps", "learned_steps", "subsets", "criterion"}
     epochs: Natural = 0
     steps: Natural = 0  # in place of epochs: passes without end until so many; each is a pass to lr's schedule
+    learned_steps: Switch = False  # the number of steps that was learned with the set takes their place (LD)
+    subsets: Switch = False  # each step takes `batch` random examples, drawn anew, in place of its turn in a pass (LD)
     learned_lr: Switch = False  # the step size that was learned with the set takes the place of lr (MTT)
     criterion: Criterion = "cross-entropy"
 
@@ -66,7 +70,9 @@ class SetTraining(Training):
 
     def stated(self) -> dict[str, str]:
         asked = super().stated()
-        if not self.steps:
+        if self.stepwise:
+            asked |= needed("subsets") if self.learned_steps else {}
+        else:
             asked |= {"epochs": "this key is missing; add it, or steps in its place"} | needed("extra_epoch")
         if self.learned_lr:
             return {key: about for key, about in asked.items() if key != "lr"}
@@ -74,30 +80,48 @@ class SetTraining(Training):
 
     @model_validator(mode="after")
     def counts_one_thing(self) -> "SetTraining":
-        if (self.epochs == 0) == (self.steps == 0):
+        if self.learned_steps and (self.epochs or self.steps):
+            raise ValueError("learned_steps takes the place of epochs and steps; leave them out")
+        if not self.learned_steps and (self.epochs == 0) == (self.steps == 0):
             raise ValueError("epochs or steps must be a number above 0, and not both; leave one of them out")
-        if self.steps and self.extra_epoch:
+        if self.stepwise and self.extra_epoch:
             raise ValueError("extra_epoch is of no meaning with steps; leave it out")
+        if self.subsets and not self.stepwise:
+            raise ValueError("subsets are of no meaning with epochs; leave it out, or count steps")
         return self
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether it counts steps in place of passes."""
+        return self.steps > 0 or self.learned_steps
 
     @property
     def hints(self) -> dict[str, str]:
         """What it needs to know of the set, as `Protocol.requires`."""
-        return {"lr": ""} if self.learned_lr else {}
+        return dict.fromkeys([name for name in ("lr", "steps") if getattr(self, f"learned_{name}")], "")
 
     @property
     def fits(self) -> tuple[Scale, ...]:
         """The scales of targets that its criterion is for."""
-        return ("one-hot",) if self.criterion == "cross-entropy" else SCALES
+        return FITTING[self.criterion]
 
     def paced(self) -> Self:
         """The same with an epoch for each step, where it counts steps: so `training/loop.py` goes through them."""
         return self.model_copy(update={"epochs": self.steps, "steps": 0}) if self.steps else self
 
-    def taken(self, n: int) -> Counter[int]:
-        """Images in a step -> how many such steps it takes on n images."""
+    def taken(self, n: int, known: Mapping[str, int] = MappingProxyType({})) -> Counter[int] | None:
+        """Images in a step -> how many such steps it takes on n images; None where that is learned with the set.
+
+        Args:
+            known: `steps` of the set, if that is known.
+        """
+        steps = known.get("steps") if self.learned_steps else self.steps
+        if steps is None:
+            return None
+        if self.subsets:
+            return Counter({min(n, self.batch): steps})
         first, last = divmod(n, self.batch)
-        rounds, left = divmod(self.steps, first + bool(last)) if self.steps else (self.epochs + self.extra_epoch, 0)
+        rounds, left = divmod(steps, first + bool(last)) if steps else (self.epochs + self.extra_epoch, 0)
         found = Counter({self.batch: rounds * first + min(left, first)})
         found[last] += rounds * bool(last) + max(0, left - first)
         return +Counter({images: steps for images, steps in found.items() if images})

@@ -63,6 +63,11 @@ class Cell:
         return self.data.shape.classes
 
     @property
+    def shown(self) -> int:
+        """Images that one pass over the set sees."""
+        return self.chosen.shown(self.data.shape, self.ipc)
+
+    @property
     def bases(self) -> int:
         """Images of a class that one pass over the set sees."""
         return self.chosen.synthetic.examples(self.data.shape, self.ipc)

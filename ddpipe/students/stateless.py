@@ -2,11 +2,16 @@
 
 from torch import Tensor
 
+from ddpipe.synthetic import Synthetic
+
 
 class Stateless:
     """A part with an empty state: checkpoints hold nothing of it."""
 
     def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+    def hints(self, synthetic: Synthetic) -> dict[str, Tensor]:
         return {}
 
     def carried(self) -> dict[str, list[Tensor]]:

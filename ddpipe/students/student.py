@@ -1,5 +1,6 @@
 """What students hand to an objective, and what the loop asks of them. `next` is the paper's inner loop."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -17,6 +18,10 @@ class Segment(NamedTuple):
     target: Tensor  # (P,) float32
 
 
+# gradients of the network's parameters, in order; () percent of the real batch that it got wrong
+Learn = Callable[[Sequence[Tensor], Tensor], None]
+
+
 @dataclass(frozen=True)
 class Student:
     """A network that judges the set. The module is reused from step to step; only its weights are new."""
@@ -25,11 +30,15 @@ class Student:
     segment: Segment | None = None  # with one, the network gives the architecture alone
     number: int = 0  # of the networks before it
     age: int = 0  # iterations that this network has served already
+    learn: Learn | None = None  # a step of its own: of a learner, which the objective goes on training
 
 
 class Students(Protocol):
     def next(self, synthetic: Synthetic, rng: Streams, iteration: int) -> Student:
         """The student of `iteration`, counted from 0; iterations come one after another."""
+
+    def hints(self, synthetic: Synthetic) -> dict[str, Tensor]:
+        """What users of the finished set have to know."""
 
     def carried(self) -> dict[str, list[Tensor]]:
         """Weights that go from one iteration to the next, and so may lose their numbers, by the key of their part."""

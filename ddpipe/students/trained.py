@@ -55,6 +55,9 @@ class Trained:
                 rng("students.train"),
             )
 
+    def hints(self, synthetic: Synthetic) -> dict[str, Tensor]:
+        return {}
+
     def carried(self) -> dict[str, list[Tensor]]:
         return {"students": list(self.network.parameters())}
 

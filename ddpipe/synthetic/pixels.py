@@ -16,7 +16,8 @@ from ddpipe.training.batch import Batch
 
 
 class Pixels(Synthetic):
-    """V = K * IPC learned images, unconstrained. An address is a row number; rows are ordered class by class.
+    """V = K * IPC learned images, unconstrained; IPC of each class that has any. An address is a row number; rows are
+    ordered class by class.
 
     Args:
         images: (V, c, h, w) start values in the run's pixel space.
@@ -45,9 +46,12 @@ def make(config: record.Pixels, context: Context) -> Pixels:
     real, ipc = context.real, context.ipc
     check_ipc(ipc, real)
     draw, num_classes = context.rng("synthetic.init"), len(real.class_index)
-    classes = torch.arange(num_classes).repeat_interleave(ipc)
+    peopled = config.classes or num_classes
+    if peopled > num_classes:
+        raise UserError(f"synthetic.classes: {peopled}, but there are {num_classes}; lower it, or leave it out for all")
+    classes = torch.arange(peopled).repeat_interleave(ipc)
     if config.init == "real":
-        images = torch.cat([real.sample(label, ipc, draw) for label in range(num_classes)])
+        images = torch.cat([real.sample(label, ipc, draw) for label in range(peopled)])
     else:
         shape = real.batch(torch.zeros(1, dtype=torch.int64)).shape[1:]
         images = torch.randn(len(classes), *shape, generator=draw).to(real.labels.device)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from ddpipe.settings.labels import Labels
 from ddpipe.training.batch import Batch, balanced, blocks, chunks
@@ -34,7 +35,7 @@ class Synthetic(nn.Module, ABC):
         self.sizes: list[int] = torch.bincount(classes, minlength=num_classes).tolist()  # examples of each class
 
     def label_(self, labels: Labels) -> None:
-        """Targets as a cell's `labels` say. Learned ones are a parameter, of the group `targets`."""
+        """Targets as a cell's `labels` say. Learned ones are a parameter (group `targets`), or its softmax."""
         classes = self.targets.shape[1]
         targets = self.targets if labels.init == "hard" else torch.full_like(self.targets, 1 / classes)
         targets = targets - 1 / classes if labels.scale == "centred" else targets
@@ -43,7 +44,10 @@ class Synthetic(nn.Module, ABC):
             self.targets = nn.Parameter(targets.clone())
         else:
             self.register_buffer("targets", targets)
-        self.distributed = labels.learned and labels.scale == "one-hot"  # targets that must be kept distributions
+        if labels.softmax:
+            parametrize.register_parametrization(self, "targets", nn.Softmax(1))  # what is learned may lie anywhere
+        # targets that must be kept distributions
+        self.distributed = labels.learned and labels.scale == "one-hot" and not labels.softmax
 
     def __len__(self) -> int:
         """V."""
@@ -75,7 +79,10 @@ class Synthetic(nn.Module, ABC):
 
     def learned_targets(self) -> dict[str, list[Tensor]]:
         """The group of learned targets, if they are."""
-        return {"targets": [self.targets]} if isinstance(self.targets, nn.Parameter) else {}
+        own: list[Tensor] = [
+            p for name, p in self.named_parameters() if name in ("targets", "parametrizations.targets.original")
+        ]
+        return {"targets": own} if own else {}
 
     @torch.no_grad()
     def project_(self) -> None:

@@ -42,6 +42,7 @@ OBJECTIVE = variants(
     {
         "gradient": {metric: {"metric": metric} for metric in ("ours", "mse", "cos")},
         "distribution": {"": {}, "chunks": {"chunk": 6}},
+        "lookahead": {"": {}, "chunks": {"chunk": 5}},
         "trajectory": {
             "": {"steps": 3, "lr": 0.05},
             "full": {"steps": 3, "lr": 0.05, "gradient": "full"},
@@ -50,7 +51,14 @@ OBJECTIVE = variants(
         },
         "unroll": {
             "": {"steps": 4, "blocks": 2, "lr": 0.05, "rates": "softplus", "batch": 64},
-            "full": {"steps": 3, "blocks": 1, "lr": 0.05, "rates": "log", "gradient": "full"},
+            "full": {
+                "steps": 3,
+                "blocks": 1,
+                "lr": 0.05,
+                "rates": "log",
+                "gradient": "full",
+                "augment": "reflect:crop",
+            },
             "balanced": {"steps": 3, "examples": 4, "lr": 0.05, "momentum": 0.9, "classes": 2},
         },
     },
@@ -64,6 +72,7 @@ STUDENTS = variants(
             "augmented": {"outer_loop": 2, "inner_loop": 1, "augment": STRATEGY},
         },
         "experts": {"": {"starts": 2, "span": 2}},
+        "restarted": {"": {"lr": 0.01, "patience": 1}},
     },
 )
 EXPERTS, SNAPSHOTS = 2, 43  # of the buffer: enough for every recipe
@@ -95,6 +104,7 @@ SETS = [
     ("hallucinator", "contrast"),
     ("memory", "none"),
 ]  # and what is beside them
+STILL = [name for name, spec in SYNTHETIC.items() if not record("synthetic", spec).learned]  # nothing of them moves
 
 every_start = pytest.mark.parametrize("start", SYNTHETIC)
 every_objective = pytest.mark.parametrize("objective", OBJECTIVE)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from ddpipe import networks
 from ddpipe.augmentation.siamese import Augment
@@ -57,15 +58,70 @@ def test_learned_targets_move_and_stay_distributions(objective, start):
     torch.testing.assert_close(targets.sum(1), torch.ones(len(targets)))
 
 
+FREE, SOFTMAX = {**LEARNED, "scale": "free"}, {**LEARNED, "softmax": True}
+
+
+@every_start
+@pytest.mark.parametrize("objective", [name for name in MOVING if name.startswith("unroll")])
+def test_free_targets_go_anywhere_and_a_softmax_gives_distributions(objective, start):
+    free, shaped = (run_of(chosen(objective, start, labels)) for labels in (FREE, SOFTMAX))
+    hard = free.synthetic.targets.detach().clone()
+    torch.testing.assert_close(shaped.synthetic.targets, hard.softmax(1))
+    for run in (free, shaped):
+        before = run.synthetic.decode().targets.detach().clone()
+        advanced(run, 3).check_finite()
+        assert bool((run.synthetic.decode().targets != before).any())
+    targets = free.synthetic.decode().targets.detach()
+    assert float((targets.sum(1) - 1).abs().max()) > 1e-5
+    torch.testing.assert_close(shaped.synthetic.decode().targets.sum(1), torch.ones(len(hard)))
+    (learned,) = shaped.synthetic.learned_targets()["targets"]
+    assert isinstance(learned, torch.nn.Parameter) and not torch.equal(learned, hard)
+
+
+@pytest.mark.parametrize("labels", [FREE, SOFTMAX])
+def test_fewer_examples_than_classes_are_allowed_where_targets_are_learned(labels):
+    few = {"name": "pixels", "init": "noise", "classes": 1}
+    run = run_of(chosen("unroll", labels=labels, synthetic=few))
+    assert len(run.synthetic) == 2 < len(SIZES) and run.synthetic.sizes == [2, 0, 0]
+    before = run.synthetic.images.detach().clone()
+    advanced(run, 3).check_finite()
+    assert bool((run.synthetic.images != before).flatten(1).any(1).all())
+    assert run.synthetic.decode().targets.shape == (2, len(SIZES))
+    assert run.objective.hints(run.synthetic)["blocks"].tolist() == [0, 1]
+    (mistake,) = of("unroll", "fresh", synthetic=few).misfits()
+    assert mistake.startswith("labels.learned: synthetic 'pixels' as it is set has classes without examples")
+    with pytest.raises(UserError, match=r"^synthetic\.classes: 4, but there are 3"):
+        run_of(chosen("unroll", labels=labels, synthetic=few | {"classes": 4}))
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        ({"scale": "free", "learned": False, "init": "hard"}, "only learned targets are free"),
+        ({"scale": "one-hot", "learned": False, "init": "hard", "softmax": True}, "of learned distributions alone"),
+        ({"scale": "free", "learned": True, "init": "hard", "softmax": True}, "of learned distributions alone"),
+    ],
+)
+def test_labels_that_mean_nothing_are_refused(labels, why):
+    with pytest.raises(ValidationError, match=why):
+        Labels.model_validate(labels)
+
+
+def test_a_softmax_that_nobody_chose_changes_no_digest():
+    assert "softmax" not in Labels(**LEARNED).model_dump() and "softmax" in Labels(**SOFTMAX).model_dump()
+
+
+@pytest.mark.parametrize("labels", [LEARNED, FREE, SOFTMAX])
 @pytest.mark.parametrize("objective", MOVING)
-def test_they_are_part_of_the_state(objective, tmp_path):
-    settings = chosen(objective, average=0.5)
+def test_they_are_part_of_the_state(objective, labels, tmp_path):
+    settings = chosen(objective, labels=labels, average=0.5)
     unbroken = advanced(run_of(settings), 2)
     artifacts.write_tensors(tmp_path / "state.safetensors", unbroken.state_dict())
     resumed = run_of(settings)
     resumed.load_state_dict(artifacts.read_tensors(tmp_path / "state.safetensors")[0])
     assert equal(advanced(resumed, 2).state_dict(), advanced(unbroken, 2).state_dict())
-    assert {"synthetic/targets", "outer/targets.0"} <= unbroken.state_dict().keys()
+    own = "parametrizations.targets.original" if labels is SOFTMAX else "targets"
+    assert {f"synthetic/{own}", "outer/targets.0"} <= unbroken.state_dict().keys()
 
 
 @pytest.mark.parametrize("gradient", ["exact", "full"])

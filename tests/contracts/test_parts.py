@@ -30,6 +30,7 @@ from tests.contracts.compositions import (
     SETS,
     SIDE,
     SIZES,
+    STILL,
     STRATEGY,
     STUDENTS,
     SYNTHETIC,
@@ -104,6 +105,22 @@ def test_every_composition_moves_every_image_and_keeps_its_losses_finite(objecti
 @pytest.mark.parametrize(("start", "regulariser"), SETS[1:])
 def test_and_so_does_every_composition_of_a_factorised_set(objective, pool, augment, start, regulariser):
     moves_every_image(run_of(of(objective, pool, augment, start, regulariser)))
+
+
+@every_pair
+@pytest.mark.parametrize("start", STILL)
+def test_a_set_of_which_nothing_is_learned_stays_as_it_is(objective, pool, start, tmp_path):
+    """With `outer` empty, or for the objective alone: the rival of a method that learns its images."""
+    chosen = of(objective, pool, start=start, clip={"norm": 1.0}, average=0.9)
+    run = run_of(chosen)
+    before = [part.clone() for part in run.synthetic.decode()]
+    advanced(run, 4).check_finite()
+    run.finish()
+    assert bool((run.history[:4] > 0).all())
+    after = run.synthetic.decode()
+    assert torch.equal(after.images, before[0])
+    assert objective == "trajectory-soft" or torch.equal(after.targets, before[1])
+    continues_bit_identically(chosen, "instance", tmp_path)
 
 
 def moves_every_image(run: Distillation) -> None:

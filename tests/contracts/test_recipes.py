@@ -35,7 +35,7 @@ def test_every_cell_of_every_recipe_resolves_and_composes(name, cell, ipc):
 
 def smaller(chosen: settings.Distillation) -> settings.Distillation:
     """With at most three bases a class, three steps of a student and blocks of the set: the images here are few."""
-    few = {"bases", "steps", "blocks"}
+    few = {"bases", "steps", "blocks", "classes"}
     smaller = {
         key: part.model_copy(update={name: min(3, value) for name, value in part if name in few and value})
         for key, part in chosen.parts().items()

@@ -1,7 +1,7 @@
 """DD's golden cases as a set and an objective of the pipeline, which they state in blocks of one step each."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddpipe import settings
 from ddpipe.augmentation.siamese import Augment
@@ -10,6 +10,7 @@ from ddpipe.networks import Classifier
 from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.unroll import Unroll
 from ddpipe.randomness import Streams
+from ddpipe.settings.labels import Labels
 from ddpipe.students import Student
 from ddpipe.synthetic.pixels import Pixels
 
@@ -44,11 +45,16 @@ class Unrolled:
         images, kinds = torch.empty_like(data.flatten(0, 1)), torch.empty(steps * n, dtype=torch.int64)
         images[order], kinds[order] = data.flatten(0, 1), classes.repeat(steps)
         self.synthetic = Pixels(images, kinds, spec["num_classes"])
+        if f"{self.prefix}distill_labels" in golden:
+            softmax = spec["label_transform"] == "softmax"
+            self.synthetic.label_(Labels(scale="one-hot" if softmax else "free", learned=True, softmax=softmax))
+            (targets,) = self.synthetic.learned_targets()["targets"]
+            targets.data[order] = golden[f"{self.prefix}distill_labels"].to(dtype).flatten(0, 1)
         config = settings.objectives.unroll.Unroll(
             name="unroll", steps=spec["num_steps"], blocks=steps, rates="softplus", gradient=gradient
         )
         real = golden[f"{self.prefix}real_x"].to(dtype), golden[f"{self.prefix}real_y"]
-        self.objective = Unroll(config, real=None, real_batch=0)
+        self.objective = Unroll(config, real=None, real_batch=0, varied=Augment("none"))
         self.objective.passes, self.objective.raw = Given(*real), raw.requires_grad_()
         self.network, self.real = network, real
 
@@ -73,11 +79,12 @@ def check(golden, spec: dict, unrolled: Unrolled, bits: str) -> None:
     """Loss, end of the walk, all gradients, and the first step of Adam against the case."""
     expected = f"{spec['prefix']}/{bits}/"
     loss = unrolled.loss()
-    raw, images, targets = unrolled.objective.raw, unrolled.synthetic.images, unrolled.synthetic.targets
+    raw, images = unrolled.objective.raw, unrolled.synthetic.images
+    targets = unrolled.synthetic.learned_targets().get("targets", [])
     lrs = unrolled.objective.rate(raw)
     golden.check(lrs.detach(), golden[f"{expected}lrs"], "lrs")
     golden.check(loss.value, golden[f"{expected}final_loss"], "final_loss")
-    learned = [images, raw, *([targets] if isinstance(targets, nn.Parameter) else [])]
+    learned = [images, raw, *targets]
     by_images, by_raw, *by_targets = loss.gradients(learned)
     golden.check(unrolled.in_blocks(by_images), golden[f"{expected}grad_data"], "grad_data")
     golden.check(by_raw, golden[f"{expected}grad_raw_lrs"], "grad_raw_lrs")
@@ -86,8 +93,8 @@ def check(golden, spec: dict, unrolled: Unrolled, bits: str) -> None:
         golden.check(unrolled.in_blocks(slope), golden[f"{expected}grad_labels"], "grad_labels")
     unrolled.step(golden, unrolled.loss())
     golden.check(raw.detach(), golden[f"{expected}adam1_raw_lrs"], "adam1_raw_lrs")
-    if by_targets:
-        golden.check(unrolled.in_blocks(targets.detach()), golden[f"{expected}adam1_labels"], "adam1_labels")
+    for target in targets:
+        golden.check(unrolled.in_blocks(target.detach()), golden[f"{expected}adam1_labels"], "adam1_labels")
     if f"{expected}adam1_data_first_image" in golden:
         first, slope = (unrolled.in_blocks(x.detach())[0, 0] for x in (images, by_images))
         wanted = golden[f"{expected}adam1_data_first_image"]

@@ -161,7 +161,7 @@ def shrink(project: Project) -> None:
         params["experts"] = {key: entry for key, entry in params["experts"].items() if entry["data"] in known}
         params["experts"]["digits"] |= {"networks": 1, "epochs": 1}
         for protocol in params["protocols"].values():
-            protocol |= {"epochs": 2, "networks": 1}
+            protocol |= {"networks": 1} | ({"epochs": 2} if "epochs" in protocol else {})
         params["reports"] = {"digits": {}}
         params["report"]["dpi"] = 50
         params["evaluations"] = {}

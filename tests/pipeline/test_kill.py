@@ -35,6 +35,7 @@ EXPERTS: dict[str, dict[str, Any]] = {
     | {"networks": 3, "epochs": 8, "momentum": 0.9, "flat": {"rho": 0.01, "alpha": 1.0, "adaptive": True}},
 }
 LOOPS = {"outer_loop": 7, "inner_loop": 2, "momentum": 0.5}  # a student serves several steps, trained in between
+PASSING = {"objective": {"steps": 4, "batch": 250}}  # a pass over the real images takes six iterations
 FOLLOWING = {"objective": {"steps": 4}, "students": {"starts": 3, "span": 2}}
 
 
@@ -87,6 +88,8 @@ CASES = {
         distilling("tesla", 60, **FOLLOWING | {"objective": {"steps": 4, "soft_labels": True}}),
         distilling("ftd", 60, **FOLLOWING),
         distilling("haba", 60, **FOLLOWING),
+        distilling("dd", 60, **PASSING),
+        distilling("sldd", 60, **PASSING),
         training("digits-trajectories", 1),
         training("digits-flat", 1),
         training("digits-busy", 2),
@@ -207,7 +210,7 @@ def check_kills(project: Project, unbroken: Project, case: Case, kills: int) -> 
     )
 
 
-@pytest.mark.parametrize("key", ["dsa-digits-1", "digits-busy"])
+@pytest.mark.parametrize("key", ["dsa-digits-1", "digits-busy", "dd-digits-1", "sldd-digits-1"])
 def test_killed_runs_end_with_the_same_bytes(project: Project, finished: Project, tmp_path: Path, key: str) -> None:
     check_kills(project, finished.copy(tmp_path / "unbroken"), CASES[key], kills=3)
 

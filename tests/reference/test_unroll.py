@@ -48,7 +48,7 @@ def scene() -> tuple[Student, Pixels, Resident]:
 
 def objective(real: Resident, **numbers) -> Unroll:
     numbers = {"steps": STEPS, "lr": 0.3} | numbers
-    made = Unroll(settings.objectives.unroll.Unroll(name="unroll", **numbers), real, REAL)
+    made = Unroll(settings.objectives.unroll.Unroll(name="unroll", **numbers), real, REAL, Augment("none"))
     made.raw = made.raw.detach().double() + 0.1 * normal(len(made.raw)) * made.raw.requires_grad
     made.raw.requires_grad_(numbers.get("rates", "fixed") != "fixed")
     return made
@@ -143,7 +143,10 @@ def test_passes_show_every_real_image_once_and_go_on_from_their_state():
 def test_hints_are_the_step_sizes_and_the_block_of_each_example(rates):
     _, synthetic, real = scene()
     made = Unroll(
-        settings.objectives.unroll.Unroll(name="unroll", steps=STEPS, blocks=2, lr=0.02, rates=rates), real, REAL
+        settings.objectives.unroll.Unroll(name="unroll", steps=STEPS, blocks=2, lr=0.02, rates=rates),
+        real,
+        REAL,
+        Augment("none"),
     )
     given = made.hints(synthetic)
     torch.testing.assert_close(given["lr"], torch.full((STEPS,), 0.02))

@@ -278,6 +278,15 @@ def test_a_buffer_is_as_long_as_the_longest_cell_needs(desk: Path) -> None:
     assert found.params.evaluations == {} and len(YAML(typ="safe").load(desk / "params.yaml")["grid"]) == 2  # no rivals
 
 
+def test_real_images_under_a_protocol_that_they_have_no_hints_for(desk: Path) -> None:
+    """Nothing says how long to train on them (LD): both they and the learned labels are measured by their own."""
+    network = {"student": "convnet2_w8_plain", "network": "convnet2_w8_plain"}
+    add(config.load(desk), Wish(["ld"], "digits", [3], network, rivals=["random"]))
+    found = config.load(desk)
+    assert found.rows["ld-digits-3"].protocol == "ld" and found.rows["random-digits-3"].protocol == "dc"
+    assert found.evaluations["ld-digits-3-convnet2_w8_plain-dc"].cell == "ld-digits-3"
+
+
 def test_a_protocol_differs_where_it_must(desk: Path) -> None:
     """Sets are measured with the step size that was learned with them, real images with a stated one."""
     add(config.load(desk), Wish(["dm", "mtt"], "svhn", [7], {"protocol": "short"}, rivals=["random"]))

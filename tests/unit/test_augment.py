@@ -157,3 +157,25 @@ def test_older_draws_stay_in_range():
     assert bool(((a[which == 1] >= 0.8) & (a[which == 1] < 1.2)).all())
     assert a[which == 2].unique().tolist() == list(range(-45, 45))
     assert not b[which == 2].any()
+
+
+def test_reflected_crops_and_flips_are_torchvisions():
+    """Every place of the crop, mirrored and not, against an image framed by hand."""
+    policy, image = augmentation.make("reflect:crop_flip"), ramp(1, 2, 7, 6)
+    rows, columns = ([*range(4, 0, -1), *range(n), *range(n - 2, n - 6, -1)] for n in (7, 6))
+    for r in range(9):
+        for c in range(9):
+            wanted = image[:, :, rows[r : r + 7]][..., columns[c : c + 6]]
+            for u, expected in ((0.7, wanted), (0.3, wanted.flip(3))):
+                assert torch.equal(policy(image, Draw("reflect", torch.tensor([[r], [c], [u]]))), expected)
+
+
+def test_each_image_has_a_reflected_crop_of_its_own():
+    policy, images = augmentation.make("reflect:crop", flip=False), ramp(1, 1, 9, 9).repeat(200, 1, 1, 1)
+    draw = policy.draw(generator("reflect"), 200, 9, 9)
+    assert sorted(set(draw.parameters[:2].flatten().tolist())) == list(range(9))
+    changed = policy(images, draw)
+    assert len(changed.flatten(1).unique(dim=0)) == len(draw.parameters[:2].T.unique(dim=0)) > 60
+    assert augmentation.make("reflect:crop_flip", flip=False).operations == ("crop",)
+    with pytest.raises(UserError, match='"reflect:flip" is empty without flip'):
+        augmentation.make("reflect:flip", flip=False)

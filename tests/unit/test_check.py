@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddpipe import config, networks, settings
+from ddpipe import augmentation, config, networks, settings
 from ddpipe.augmentation import older, siamese
 from ddpipe.checks.batches import lone
 from ddpipe.checks.classes import SMALLEST, class_sizes
@@ -391,8 +391,9 @@ def test_ipc_of_the_smallest_class_is_allowed(project: Project) -> None:
 
 def test_names_of_augmentations_are_those_of_the_code() -> None:
     assert set(strategy.SIAMESE_OPERATIONS) == set(siamese.OPERATIONS)
-    for operation in strategy.OLDER_OPERATIONS:
+    for operation in strategy.OTHERS[strategy.OLDER]:
         assert callable(getattr(older, operation))
+    assert augmentation.make("reflect:crop_flip").operations == strategy.OTHERS[strategy.REFLECT]
 
 
 def test_without_prepared_data_the_rest_is_checked(project: Project, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from ddpipe.errors import UserError
 from ddpipe.evaluation import TrainingSet
 from ddpipe.evaluation.rule import make
 from ddpipe.evaluation.styles import Styles
+from ddpipe.evaluation.trained import words
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings.protocols import records
 from ddpipe.training.batch import Batch
@@ -100,9 +101,87 @@ def test_the_learning_rate_of_steps() -> None:
     assert [rate(rules, number) for number in (7, 8, 9, 10)] == pytest.approx([0.1, 0.02, 0.02, 0.004])
 
 
+ADAM = {key: value for key, value in NUMBERS.items() if key != "momentum"} | {
+    "optimizer": "adam",
+    "betas": [0.9, 0.999],
+}
+REGRESSED = settings.Regressed(kind="regressed", learned_steps=True, batch=5)
+LEARNED = ADAM | {"learned_steps": True, "subsets": True}
+
+
+def test_steps_that_were_learned_on_subsets_drawn_anew() -> None:
+    """LD's (Bohdal et al., 2020): as many as the set says, each on random examples, whatever the last ones saw."""
+    seen: list[torch.Tensor] = []
+
+    def fetch(index: torch.Tensor | slice) -> Batch:
+        assert isinstance(index, torch.Tensor)
+        seen.append(index)
+        return Batch(IMAGES[index], SOFT[index])
+
+    rules = settings.Trained.model_validate(LEARNED)
+    rule, announced = make(rules, flip=True), []
+    group = rule.gather(networks.build(SMALL, 1, SIDE, CLASSES), 1)
+    data = TrainingSet(fetch, V, {"steps": torch.tensor(40.0)})
+    rule.fit(group, data, [Streams("criteria", 0)], lambda: announced.append(0))
+    assert rule.ticks == len(announced) == 1, "how many steps it will be is not known before"
+    assert [len(set(rows.tolist())) for rows in seen] == [5] * 40
+    assert set(torch.cat(seen).tolist()) == set(range(V))
+    assert any(set(a.tolist()) & set(b.tolist()) for a, b in zip(seen[::2], seen[1::2], strict=True)), "no passes"
+    assert rules.taken(V) is None and rules.taken(V, {"steps": 40}) == Counter({5: 40}) == rules.taken(5, {"steps": 40})
+    stated = settings.Trained.model_validate(LEARNED | {"learned_steps": False, "steps": 40})
+    assert torch.equal(end(stated, learned())[0], end(rules, learned(steps=torch.tensor(40.0)))[0])
+    assert stated.taken(V) == Counter({5: 40})
+
+
+@pytest.mark.parametrize("steps", [0.0, 0.5, float("nan"), float("inf"), -3.0])
+def test_a_senseless_number_of_steps_is_refused(steps: float) -> None:
+    rule = make(settings.Trained.model_validate(LEARNED), flip=True)
+    with pytest.raises(UserError, match="^learned_steps: set 0 says to train for .* steps; distil it again, or state"):
+        rule.check({"steps": torch.tensor(steps)}, V, "set 0")
+
+
+@pytest.mark.parametrize("rules", [settings.Trained.model_validate(LEARNED), REGRESSED])
+def test_a_set_without_a_number_of_steps_is_refused(rules: settings.Protocol) -> None:
+    assert rules.counted(V, {}) is None and rules.counted(V, {"steps": 7}) == Counter({5: 7})
+    assert rules.requires == {"steps": ""} and rules.refusal("it", {"steps": ""}, "one-hot") is None
+    assert (
+        rules.refusal("it", {"lr": ""}, "one-hot") == "needs the hint steps (one number) of the set, but it leaves none"
+    )
+
+
+def test_the_exported_program_draws_subsets_anew() -> None:
+    hints = {"steps": torch.tensor(40.0)}
+    told = exported(settings.Trained.model_validate(LEARNED), True, hints)
+    seen: list[list[int]] = []
+
+    class Looking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(SIDE**2, CLASSES)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen.append([int((image == IMAGES).flatten(1).all(1).nonzero()) for image in images])
+            return self.layer(images.flatten(1))
+
+    about = {"training": told, "classes": ["a", "b", "c"], "targets": "one-hot"}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # noqa: TID251 (the program's own generator)
+        import_module("ddpipe.distilled.standalone.trained").learn(
+            Looking(), about, {"images": IMAGES, "targets": SOFT}
+        )
+    assert [len(set(rows)) for rows in seen] == [5] * 40 and set(sum(seen, [])) == set(range(V))
+    assert any(set(a) & set(b) for a, b in zip(seen[::2], seen[1::2], strict=True)), "no passes"
+    text = "\n".join(words(told, False))
+    assert "40 steps in batches of 5: random examples drawn anew for each" in text
+    assert "How many was learned with the set (`hint_steps`)." in text
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
+        ({"learned_steps": True, "steps": 3, "subsets": True}, "learned_steps takes the place of epochs and steps"),
+        ({"learned_steps": True}, "x.subsets: this key is missing; add it"),
+        ({"epochs": 3, "extra_epoch": False, "subsets": True}, "subsets are of no meaning with epochs"),
         ({"epochs": 3, "steps": 3}, "epochs or steps must be a number above 0, and not both"),
         ({"steps": 3, "extra_epoch": True}, "extra_epoch is of no meaning with steps"),
         ({"extra_epoch": False}, "x.epochs: this key is missing; add it, or steps in its place"),
@@ -124,6 +203,8 @@ def test_mistakes_in_what_is_counted(change: dict, told: str) -> None:
 PROTOCOLS: dict[str, settings.Protocol] = {
     "trained": settings.Trained.model_validate(NUMBERS | {"epochs": 3, "batch": 20}),
     "steps": settings.Trained.model_validate(NUMBERS | {"steps": 4, "batch": 20, "drop": "staged"}),
+    "learned steps": settings.Trained.model_validate(LEARNED | {"batch": 20}),
+    "regressed": settings.Regressed(kind="regressed", learned_steps=True, batch=20, lr=0.01, mixing=0.1),
     "squared": settings.Trained.model_validate(NUMBERS | {"epochs": 2, "batch": 20, "criterion": "squared-error"}),
     "replay": settings.Replay(kind="replay"),
     "squared replay": settings.Replay(kind="replay", criterion="squared-error"),
@@ -141,6 +222,7 @@ def test_the_exported_program_does_the_same(name: str, scale: settings.Scale, mo
     """Without augmentation, in batches that hold the whole set, nothing is random but the first weights."""
     protocol = PROTOCOLS[name]
     hints = {"lr": torch.tensor([0.3, 0.1, 0.2]), "blocks": torch.tensor([0.0, 1.0] * (V // 2))}
+    hints |= {"steps": torch.tensor(5.0)}
     data = learned(scale, **hints)
     about = {
         **{"network": SMALL.model_dump(), "shape": [1, SIDE, SIDE], "classes": ["a", "b", "c"], "targets": scale},

@@ -10,6 +10,7 @@ from ddpipe import config, settings
 from ddpipe.errors import UserError
 from ddpipe.planning import disk, show, work
 from ddpipe.planning.estimate import Demand, Estimate, demands
+from ddpipe.planning.known import known
 from ddpipe.planning.shapes import Data, Shape, data_of
 from ddpipe.planning.steps import AFTER, CACHED, RUNS, UP_TO_DATE, Step
 from ddpipe.settings.work import Cell, Operation, images
@@ -349,3 +350,27 @@ def test_steps_replays_and_ridge_regressions() -> None:
     trained = settings.Ridge(kind="ridge", networks=2, training=settings.SetTraining(epochs=3, batch=500))
     found = work.evaluation(trained, 1, 500, CIFAR, NETWORK, 1)
     assert found is not None and calls(found, "step") == {500: 6}
+
+
+def test_steps_that_are_learned_with_a_set() -> None:
+    """About so many as its students guess, until a set says how many."""
+    rules = settings.Trained(learned_steps=True, subsets=True, batch=50, networks=2)
+    assert work.evaluation(rules, 1, 500, CIFAR, NETWORK, 1) is None
+    found = work.evaluation(rules, 3, 20, CIFAR, NETWORK, 1, {"steps": 7})
+    assert found is not None and calls(found, "step") == {20: 3 * 2 * 7}
+
+
+def test_what_is_known_of_a_set(project: Project) -> None:
+    labels = {"scale": "one-hot", "learned": True, "init": "uniform"}
+    adam = {"optimizer": "adam", "lr": 0.001, "betas": [0.9, 0.999]}
+    parts = {
+        "synthetic": {"name": "real"},
+        "objective": {"name": "lookahead", "batch": 16, "subset": 2, "lr": 0.01},
+        "students": {"name": "restarted", **adam, "patience": 3},
+        "outer": {"images": None, "targets": adam},
+    }
+    project.set("params.yaml", "methods.dm", parts | {"labels": labels, "real_batch": None, "iterations": 5})
+    (project.root / "data/distilled/dm-tiny-1/0.safetensors").unlink()
+    assert known(config.load(project.root), "dm-tiny-1") == {"steps": 30}
+    assert project.run("distill", "dm-tiny-1") == 0
+    assert known(config.load(project.root), "dm-tiny-1") == {"steps": 5}, "none was replaced: those of the present one"

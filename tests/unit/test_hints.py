@@ -18,6 +18,7 @@ from ddpipe.errors import UserError
 from ddpipe.files import hints
 from ddpipe.files.artifacts import read_tensors
 from ddpipe.objectives.distribution import DistributionMatching
+from ddpipe.settings.protocols import records
 from tests.unit.small_project import Project, reseal
 from tests.unit.test_export import ALONE
 
@@ -269,5 +270,5 @@ def test_hints_in_words() -> None:
 
 def test_an_unknown_kind_is_refused(project: Project) -> None:
     project.set("params.yaml", "protocols.replay", {"kind": "repaly", "networks": 2})
-    with pytest.raises(UserError, match="^protocols.replay: kind must be one of replay, ridge, trained$"):
+    with pytest.raises(UserError, match=f"^protocols.replay: kind must be one of {', '.join(sorted(records()))}$"):
         config.load(project.root)

@@ -84,9 +84,10 @@ ROWS = list({row.method: row for row in PROJECT.rows.values()})
 EXPERTS = {"experts"}
 SELECT = {name for name in ROWS if name.partition("-")[0] in ("random", "herding", "kcenter", "whole")}
 LEARN = set(ROWS) - SELECT
-FOLLOW = {name for name in LEARN if name.partition("-")[0] in ("mtt", "tesla", "ftd", "haba")}
+OBJECTIVE = {row.method: chosen.objective.name for _, row, chosen in PROJECT.cells() if chosen.kind == "distillation"}
+FOLLOW = {name for name in LEARN if OBJECTIVE[name] == "trajectory"}
 USERS = {
-    "training/sweep.py": FOLLOW,
+    "training/sweep.py": FOLLOW | {name for name in LEARN if OBJECTIVE[name] == "unroll"},
     "students/experts.py": FOLLOW,
     "objectives/trajectory.py": FOLLOW,
     "regularisers/contrast.py": {name for name in ROWS if name.startswith("haba")},

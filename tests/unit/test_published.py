@@ -68,7 +68,7 @@ def grid() -> config.Config:
 def at_hand(survey: pd.DataFrame, grid: config.Config) -> list[dict[str, str]]:
     """The survey's filled cells of the methods that have a recipe."""
     filled = survey[survey["mean"].notna() & survey["method"].isin(list(grid.recipes))]
-    return filled[["table", "method", "dataset", "ipc", "network"]].to_dict("records")
+    return filled[["table", "method", "dataset", "ipc", "network", "note"]].fillna({"note": ""}).to_dict("records")
 
 
 def test_every_filled_cell_of_the_methods_at_hand_is_measured(survey, grid):
@@ -86,7 +86,11 @@ def test_every_filled_cell_of_the_methods_at_hand_is_measured(survey, grid):
             protocol = recipe.protocol
         else:
             network, protocol = NETWORKS[cell["network"]], recipe.tables[int(cell["table"])]
-        assert (cell["method"], cell["dataset"], cell["ipc"], network, protocol) in measured, cell
+        names = [network]
+        if "LeNet on MNIST" in cell["note"]:  # what DD and LD were published on, says the table
+            kind = "lenet" if cell["dataset"] == "mnist" else "alexnet"
+            names = [name for name, chosen in grid.params.networks.items() if chosen.kind == kind]
+        assert any((cell["method"], cell["dataset"], cell["ipc"], name, protocol) in measured for name in names), cell
 
 
 def test_tables_of_others_are_named_where_they_hold_the_method(survey, grid):

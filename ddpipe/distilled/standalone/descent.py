@@ -10,7 +10,7 @@ from ddpipe.distilled.standalone.criteria import CRITERIA
 
 
 def descend(net: nn.Module, rules: dict[str, Any], arrays: dict[str, Tensor], targets: Tensor) -> None:
-    """Passes over batches in random order; a "single" pass is one batch."""
+    """Passes over batches in random order; a "single" pass is one batch, of "subsets" always the first of an order."""
     images = arrays["images"]
     # the examples that show one base belong together: a pass takes one of them at random
     bases = arrays.get("contents", torch.arange(len(images))).cpu()
@@ -25,7 +25,7 @@ def descend(net: nn.Module, rules: dict[str, Any], arrays: dict[str, Tensor], ta
         if not left:
             order = torch.arange(len(rows)) if len(rows) <= rules["batch"] else torch.randperm(len(rows))
             left = list(order.split(rules["batch"]))
-        parts, left = (left[:1], left[1:]) if rules["single"] else (left, [])
+        parts, left = (left[:1], [] if rules["subsets"] else left[1:]) if rules["single"] else (left, [])
         for part in parts:
             some = rows[part].gather(1, torch.randint(rows.shape[1], (len(part), 1))).flatten()
             x, y = cutmix(augment(images[some], rules["augment"]), targets[some], rules["cutmix"])

@@ -6,13 +6,14 @@ from typing import Any, Literal
 from ddpipe.settings.base import needed
 from ddpipe.settings.bounds import Few, Positive, PositiveInt, Switch
 from ddpipe.settings.part import Objective, halved
+from ddpipe.settings.protocol import FITTING
 from ddpipe.settings.work import Cell, Operation, Work, times
 
 
 class TrajectoryMatching(Objective):
     reference = "MTT (Cazenavette et al., CVPR 2022), FTD, TESLA, HaBa; survey Eq. 30"
     learned = frozenset({"lr"})
-    scales = ("one-hot",)
+    scales = FITTING["cross-entropy"]
     accepts = frozenset({"segment"})
     draws_real = False
     hints = {"lr": "", "agreement?": ""}
@@ -45,7 +46,7 @@ class TrajectoryMatching(Objective):
 
     def work(self, cell: Cell) -> Work:
         """The student's steps, each pulled back through once; through the full graph it takes about as long."""
-        shown = cell.classes * cell.bases
+        shown = cell.shown
         images = min(self.batch or shown, shown)
         work = cell.decode(images, self.steps)
         work[cell.operation("flat gradient"), images] += self.steps
@@ -53,5 +54,5 @@ class TrajectoryMatching(Objective):
         if cell.chosen.augment != "none":
             work[Operation("augment gradient", cell.data.shape, option=cell.chosen.augment), images] += self.steps
         if self.soft_labels:
-            work[cell.operation("forward"), cell.classes * cell.decoded] += 1
+            work[cell.operation("forward"), shown * cell.styles] += 1
         return times(cell.chosen.iterations, work)

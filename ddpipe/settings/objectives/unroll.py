@@ -1,18 +1,20 @@
 """A student's whole training on the set, unrolled and differentiated through."""
 
+import math
 from typing import Any, Literal
 
 from pydantic import model_validator
 
-from ddpipe.settings.base import needed
+from ddpipe.settings.base import RealAugmentation, needed
 from ddpipe.settings.bounds import Few, Fraction, Positive, PositiveInt
 from ddpipe.settings.part import Objective, halved
+from ddpipe.settings.protocol import FITTING
 from ddpipe.settings.work import Cell, Operation, Work, times
 
 
 class Unroll(Objective):
     reference = "DD (Wang et al., 2018), SLDD (Sucholutsky and Schonlau, 2019), RTP, GTN; survey Eq. 8-13"
-    scales = ("one-hot",)
+    scales = FITTING["cross-entropy"]
 
     name: Literal["unroll"]
     steps: Few  # T: SGD steps of the student on the set
@@ -25,6 +27,7 @@ class Unroll(Objective):
     )
     momentum: Fraction | None = None  # left out: plain SGD
     batch: PositiveInt | None = None  # real images of any class, in passes; left out: `real_batch` of each class
+    augment: RealAugmentation = "none"  # of the real batch alone, each image for itself (DD, on CIFAR-10)
     classes: Few | None = None  # random classes that an iteration is about; left out: all
     gradient: Literal["exact", "full"] = "exact"  # by reverse sweep, through one graph
 
@@ -41,7 +44,7 @@ class Unroll(Objective):
         return self
 
     def stated(self) -> dict[str, str]:
-        return needed("lr", "rates", "momentum", "gradient")
+        return needed("lr", "rates", "momentum", "augment", "gradient")
 
     @property
     def learned(self) -> frozenset[str]:  # type: ignore[override]
@@ -76,13 +79,16 @@ class Unroll(Objective):
     def work(self, cell: Cell) -> Work:
         """The set decoded once, the student's steps, each pulled back through once, and one gradient on real images."""
         classes = min(self.classes or cell.classes, cell.classes)
-        own = -(-cell.decoded // self.blocks) if self.blocks else min(self.examples or 1, cell.decoded)
-        seen, real, whole = classes * own, self.batch or classes * cell.real, cell.classes * cell.decoded
-        work = cell.decode(cell.classes * cell.bases, cell.styles)
+        whole, share = cell.shown * cell.styles, classes / cell.classes
+        own = whole / self.blocks if self.blocks else whole * min(1, (self.examples or 1) / cell.decoded)
+        seen, real = math.ceil(share * own), self.batch or classes * cell.real
+        work = cell.decode(cell.shown, cell.styles)
         work[cell.operation("flat gradient"), seen] += self.steps
         work[cell.operation("pull back"), seen] += self.steps
         work[cell.operation("flat gradient"), real] += 1
         work[Operation("gather", cell.data.shape), real] += 1
+        if self.augment != "none":
+            work[Operation("augment", cell.data.shape, option=self.augment), real] += 1
         if cell.chosen.augment != "none":
             work[Operation("siamese gradient", cell.data.shape, option=cell.chosen.augment), whole] += 1
             work[Operation("siamese", cell.data.shape, option=cell.chosen.augment), real] += 1

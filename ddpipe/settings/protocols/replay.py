@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Literal
 
-from ddpipe.settings.protocol import SCALES, Protocol, Scale
+from ddpipe.settings.protocol import FITTING, Protocol, Scale
 from ddpipe.settings.training import Criterion
 
 
@@ -19,7 +19,7 @@ class Replay(Protocol):
 
     @property
     def scales(self) -> tuple[Scale, ...]:
-        return ("one-hot",) if self.criterion == "cross-entropy" else SCALES
+        return FITTING[self.criterion]
 
     def counted(self, n: int, known: Mapping[str, int]) -> Counter[int] | None:
         return Counter({n // known.get("S", 1): known["T"]}) if "T" in known else None

@@ -6,7 +6,7 @@ from typing import Literal
 
 from ddpipe.settings.base import needed
 from ddpipe.settings.bounds import Positive
-from ddpipe.settings.protocol import SCALES, Protocol, Scale
+from ddpipe.settings.protocol import FITTING, Protocol, Scale
 from ddpipe.settings.training import SetTraining
 
 
@@ -24,7 +24,7 @@ class Ridge(Protocol):
 
     @property
     def scales(self) -> tuple[Scale, ...]:
-        return self.training.fits if self.training else SCALES
+        return self.training.fits if self.training else FITTING["squared-error"]
 
     @property
     def batched(self) -> int | None:
@@ -43,4 +43,4 @@ class Ridge(Protocol):
         return self.training.precision if self.training else "float32"
 
     def counted(self, n: int, known: Mapping[str, int]) -> Counter[int] | None:
-        return self.training.taken(n) if self.training else Counter()
+        return self.training.taken(n, known) if self.training else Counter()

@@ -25,4 +25,4 @@ class Trained(Protocol, SetTraining):
         return self.batch
 
     def counted(self, n: int, known: Mapping[str, int]) -> Counter[int] | None:
-        return self.taken(n)
+        return self.taken(n, known)

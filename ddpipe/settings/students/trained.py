@@ -7,13 +7,14 @@ from ddpipe.settings.base import Augmentation, needed
 from ddpipe.settings.bounds import Positive, PositiveInt
 from ddpipe.settings.optimizers import Optimizer
 from ddpipe.settings.part import Students, halved
+from ddpipe.settings.protocol import FITTING
 from ddpipe.settings.work import Cell, Work, one_pass, times
 
 
 class TrainedStudents(Students, Optimizer):
     reference = "DC and DSA; survey Eq. 20"
 
-    scales = ("one-hot",)
+    scales = FITTING["cross-entropy"]
 
     name: Literal["trained"]
     outer_loop: PositiveInt = 1
@@ -34,7 +35,7 @@ class TrainedStudents(Students, Optimizer):
     def work(self, cell: Cell) -> Work:
         """A network is trained between two of its iterations, not before the first and not after the last."""
         networks = -(-cell.chosen.iterations // self.outer_loop)
-        epoch = one_pass(cell.classes * cell.decoded, self, cell.data.shape, cell.network, 1)
+        epoch = one_pass(cell.shown * cell.styles, self, cell.data.shape, cell.network, 1)
         work = times((cell.chosen.iterations - networks) * self.inner_loop, epoch)
         work[cell.operation("initialise"), 1] += networks
         return work

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from ddpipe.settings.base import needed
+from ddpipe.settings.bounds import Few
 from ddpipe.settings.part import Synthetic
 from ddpipe.settings.shapes import Shape
 
@@ -12,10 +13,19 @@ class Pixels(Synthetic):
     learned = frozenset({"images"})
 
     name: Literal["pixels"]
+    quiet = frozenset({"classes"})
     init: Literal["real", "noise"] = "real"
+    classes: Few | None = None  # the first so many have examples; left out: all (SLDD: its targets teach the others)
 
     def stated(self) -> dict[str, str]:
         return needed("init")
 
+    @property
+    def partial(self) -> bool:
+        return self.classes is not None
+
+    def peopled(self, shape: Shape) -> int:
+        return self.classes or shape.classes
+
     def floats(self, shape: Shape, ipc: int) -> int:
-        return shape.classes * ipc * shape.values
+        return self.peopled(shape) * ipc * shape.values

@@ -1,0 +1,114 @@
+"""LD's networks (Bohdal et al., 2020): each goes on learning from the set, and a rule in place of a length ends it.
+
+The objective trains the network, one step an iteration, and says how many percent of the real batch it got wrong. The
+rule adds up the last G error rates. Once this sum has not fallen for more than G steps, the network is replaced; the
+steps until the smallest sum are noted, and the mean over the last three networks is how long users of the set train.
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddpipe.context import Context
+from ddpipe.networks import Classifier, initialise_
+from ddpipe.randomness import Streams
+from ddpipe.settings.students import restarted as record
+from ddpipe.students.student import Student
+from ddpipe.synthetic import Synthetic
+from ddpipe.training import optimizers
+from ddpipe.training.optimizers import Optimizer
+
+LAST = 3  # networks whose steps are averaged
+
+
+class Patience:
+    """The rule. `steps` of the present network, `used` by the last networks until their smallest sum of error rates."""
+
+    def __init__(self, patience: int):
+        self.patience = patience
+        self.used: deque[int] = deque(maxlen=LAST)
+        self.restarts = -1
+        self.restart()
+
+    def restart(self) -> None:
+        self.errors: deque[float] = deque(maxlen=self.patience)  # in percent
+        self.steps, self.lowest, self.since = 0, math.inf, 0  # since the smallest sum
+        self.restarts += 1
+
+    def note(self, error: float) -> None:
+        """One more step, after which `error` percent of the real batch were wrong."""
+        self.errors.append(error)
+        self.steps += 1
+        if self.steps < self.patience:
+            return
+        total = math.fsum(self.errors)
+        if total < self.lowest:
+            self.lowest, self.since = total, 0
+        elif self.since < self.patience:
+            self.since += 1
+        else:
+            self.used.append(self.steps - self.since - 1)
+            self.restart()
+
+    def length(self) -> int:
+        """Steps that a network should take: as the authors' code, those of the present one until one was replaced."""
+        return sum(self.used) // len(self.used) if self.used else self.steps
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {
+            "errors": torch.tensor([self.lowest, *self.errors], dtype=torch.float64),
+            "counts": torch.tensor([self.steps, self.since, self.restarts, *self.used]),
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.lowest, *errors = state["errors"].tolist()
+        self.steps, self.since, self.restarts, *used = state["counts"].tolist()
+        self.errors, self.used = deque(errors, self.patience), deque(used, LAST)
+
+
+class Restarted:
+    def __init__(self, config: record.RestartedStudents, network: Classifier):
+        self.config, self.network = config, network
+        self.rule = Patience(config.patience)
+        self.optimizer = self.new_optimizer()
+
+    def new_optimizer(self) -> Optimizer:
+        return optimizers.make(self.config, self.network.parameters())
+
+    def next(self, synthetic: Synthetic, rng: Streams, iteration: int) -> Student:
+        if self.rule.steps == 0:
+            initialise_(self.network.train(), rng("students.init"))
+            self.optimizer = self.new_optimizer()
+        return Student(self.network, number=self.rule.restarts, age=self.rule.steps, learn=self.learn)
+
+    def learn(self, gradients: Sequence[Tensor], error: Tensor) -> None:
+        self.optimizer.step(gradients)
+        self.rule.note(float(error))
+
+    def hints(self, synthetic: Synthetic) -> dict[str, Tensor]:
+        """`steps`: how long a network should learn from the set."""
+        return {"steps": torch.tensor(float(self.rule.length()))}
+
+    def carried(self) -> dict[str, list[Tensor]]:
+        return {"students": list(self.network.parameters())}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        parts: dict[str, Any] = {"network": self.network, "optimizer": self.optimizer, "rule": self.rule}
+        return {f"{part}.{name}": value for part, kept in parts.items() for name, value in kept.state_dict().items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}, "rule": {}}
+        for key, value in state.items():
+            part, _, name = key.partition(".")
+            parts[part][name] = value
+        self.network.load_state_dict(parts["network"])
+        self.optimizer.load_state_dict(parts["optimizer"])
+        self.rule.load_state_dict(parts["rule"])
+
+
+def make(config: record.RestartedStudents, context: Context) -> Restarted:
+    return Restarted(config, context.network)

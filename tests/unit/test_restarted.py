@@ -1,0 +1,52 @@
+"""When LD's networks are replaced, and how long users of a set are told to train."""
+
+import math
+
+import pytest
+import torch
+
+from ddpipe.randomness import generator
+from ddpipe.students.restarted import Patience
+
+
+def noted(patience: int, errors: list[float]) -> Patience:
+    rule = Patience(patience)
+    for error in errors:
+        rule.note(error)
+    return rule
+
+
+def test_a_network_is_replaced_once_its_last_errors_have_not_fallen_for_longer_than_the_patience():
+    """Sums of two: 17 after the second step, 13, 8 after the fourth, which is the least; then three that are none."""
+    errors = [9.0, 8.0, 5.0, 3.0, 6.0, 7.0]
+    rule = noted(2, errors)
+    assert (rule.steps, rule.restarts, list(rule.used)) == (6, 0, [])
+    rule.note(1.5)
+    assert rule.restarts == 1 and list(rule.used) == [4] and rule.length() == 4
+    assert rule.steps == 0 and rule.lowest == math.inf and not rule.errors, "the next begins anew"
+
+
+def test_equal_sums_are_no_improvement():
+    assert list(noted(2, [5.0] * 5).used) == [2]
+
+
+def test_before_one_was_replaced_the_present_one_tells():
+    assert noted(3, []).length() == 0 and noted(3, [1.0, 2.0]).length() == 2
+
+
+def test_the_last_three_count():
+    rule = Patience(1)
+    for best in (9, 1, 2, 5):  # errors that fall until step `best`
+        for error in [*range(best, 0, -1), best, best]:
+            rule.note(error)
+    assert list(rule.used) == [1, 2, 5] and rule.length() == 2, "the whole part of their mean"
+
+
+@pytest.mark.parametrize("cut", [0, 1, 4, 6, 11, 30])
+def test_a_rule_survives_its_state(cut):
+    errors = (100 * torch.rand(60, generator=generator("errors"))).tolist()
+    unbroken, one, other = noted(3, errors), noted(3, errors[:cut]), Patience(3)
+    other.load_state_dict({name: value.clone() for name, value in one.state_dict().items()})
+    for error in errors[cut:]:
+        other.note(error)
+    assert unbroken.restarts > 2 and vars(other) == vars(unbroken)
