@@ -183,7 +183,8 @@ def test_a_resumed_run_continues_bit_identically(objective, pool, augment, norm,
 
 @every_start
 def test_so_does_one_of_any_set(start, tmp_path):
-    continues_bit_identically(of("distribution", "fresh", STRATEGY, start), "instance", tmp_path)
+    for objective in ("distribution", "unroll-balanced"):
+        continues_bit_identically(of(objective, "fresh", STRATEGY, start), "instance", tmp_path)
 
 
 @every_combination
