@@ -1,5 +1,7 @@
 """Targets as a part: their scale, whether they are learned, and which parts can use them."""
 
+import itertools
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -30,16 +32,7 @@ from tests.contracts.compositions import (
 )
 
 LEARNED = {"scale": "one-hot", "learned": True, "init": "hard"}
-RATES = {
-    "images": 0.1,
-    "bases": 0.1,
-    "hallucinators": 0.01,
-    "lr": 1e-5,
-    "rates": 0.05,
-    "momenta": 0.05,
-    "targets": 0.05,
-}
-RATES |= {"generator": 0.1, "curriculum": 0.1}
+RATES = {"lr": 1e-5, "hallucinators": 0.01, "rates": 0.05, "momenta": 0.05, "targets": 0.05}  # of all others 0.1
 MOVING = [name for name in OBJECTIVE if settings_of("objectives", OBJECTIVE[name]).moves_targets]
 
 
@@ -48,7 +41,7 @@ def chosen(objective="trajectory", start="pixels-real", labels=LEARNED, **more):
         settings_of("objectives", OBJECTIVE[objective]).learned | settings_of("synthetic", SYNTHETIC[start]).learned
     )
     groups |= {"targets"} if labels["learned"] else set()
-    outer = {group: {"lr": RATES[group], "momentum": 0.5} for group in groups}
+    outer = {group: {"lr": RATES.get(group, 0.1), "momentum": 0.5} for group in groups}
     return of(objective, partner(objective), start=start, labels=labels, outer=outer, **more)
 
 
@@ -120,8 +113,14 @@ def test_a_softmax_that_nobody_chose_changes_no_digest():
     assert "softmax" not in Labels(**LEARNED).model_dump() and "softmax" in Labels(**SOFTMAX).model_dump()
 
 
-@pytest.mark.parametrize("labels", [LEARNED, FREE, SOFTMAX])
-@pytest.mark.parametrize("objective", MOVING)
+@pytest.mark.parametrize(
+    ("objective", "labels"),
+    [
+        (name, labels)
+        for name, labels in itertools.product(MOVING, [LEARNED, FREE, SOFTMAX])
+        if labels["scale"] in settings_of("objectives", OBJECTIVE[name]).scales
+    ],
+)
 def test_they_are_part_of_the_state(objective, labels, tmp_path):
     settings = chosen(objective, labels=labels, average=0.5)
     unbroken = advanced(run_of(settings), 2)
