@@ -88,7 +88,7 @@ def main(
                     )
                     run = compose(settings, context)
                     budget(run.synthetic.stored_floats(), prepared, row, settings)  # refused before the work
-                    hints.check(run.objective.hints(), settings, len(run.synthetic))
+                    hints.check(run.hints(), settings, len(run.synthetic))
                     piece = learn(run, f"{cell} set {number}", store, number, params.run, device)
             except UserError as error:
                 raise UserError(f"{cell}, set {number}: {error}") from error
@@ -133,7 +133,7 @@ def learn(run: loop.Distillation, name: str, store: Checkpoints, number: int, ho
     with torch.no_grad():
         images, targets = run.synthetic.decode()
     tensors = {"images": images, "targets": targets, "loss": run.history}
-    if given := run.objective.hints():
+    if given := run.hints():
         say(f"{name}: {hints.told(given)}")
     tensors |= hints.as_tensors(given)
     codes = run.synthetic.codes()

@@ -99,6 +99,10 @@ class Distillation:
         order = "lower it" if len(named) == 1 else "lower the first, and if that does not help the next"
         raise UserError(f"{' or '.join(named)}: from iteration {when} on {what} not a number; {order}")
 
+    def hints(self) -> dict[str, Tensor]:
+        """What users of the finished set have to know."""
+        return self.objective.hints() | self.students.hints()
+
     def looks(self) -> tuple[Tensor, ...]:
         """All rows of the real images, as many a time as memory is meant to hold."""
         return torch.arange(len(self.real.labels)).split(images_at_once(self.real.images[0].numel()))

@@ -27,7 +27,3 @@ class Objective(Stateless):
 
     def project_(self) -> None:
         """Bring what it learns back to where it may lie."""
-
-    def hints(self) -> dict[str, Tensor]:
-        """What users of the finished set have to know."""
-        return {}

@@ -198,7 +198,7 @@ class Distillation(Method):
 
     @property
     def hints(self) -> dict[str, str]:
-        return self.objective.hints
+        return self.objective.hints | self.students.hints
 
     @property
     def known(self) -> dict[str, int]:

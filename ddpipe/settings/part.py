@@ -106,6 +106,7 @@ class Students(Part):
 
     name: str
     gives: ClassVar[frozenset[str]] = frozenset({"network"})
+    hints: ClassVar[dict[str, str]] = {}  # as of an objective
 
     @property
     def epochs(self) -> int | None:

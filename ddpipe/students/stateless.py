@@ -9,6 +9,9 @@ class Stateless:
     def state_dict(self) -> dict[str, Tensor]:
         return {}
 
+    def hints(self) -> dict[str, Tensor]:
+        return {}
+
     def carried(self) -> dict[str, list[Tensor]]:
         return {}
 

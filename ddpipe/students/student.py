@@ -31,6 +31,9 @@ class Students(Protocol):
     def next(self, synthetic: Synthetic, rng: Streams, iteration: int) -> Student:
         """The student of `iteration`, counted from 0; iterations come one after another."""
 
+    def hints(self) -> dict[str, Tensor]:
+        """What users of the finished set have to know."""
+
     def carried(self) -> dict[str, list[Tensor]]:
         """Weights that go from one iteration to the next, and so may lose their numbers, by the key of their part."""
 

@@ -9,5 +9,5 @@ def test_hints_are_those_of_the_record(objective, pool):
     chosen = of(objective, pool)
     run = run_of(chosen)
     assert chosen.floors.keys() <= {name.rstrip("?") for name in chosen.hints}
-    hints.check(run.objective.hints(), chosen, len(run.synthetic))
-    hints.check(advanced(run, 1).objective.hints(), chosen, len(run.synthetic))
+    hints.check(run.hints(), chosen, len(run.synthetic))
+    hints.check(advanced(run, 1).hints(), chosen, len(run.synthetic))
