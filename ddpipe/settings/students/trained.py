@@ -9,7 +9,7 @@ from ddpipe.settings.base import Augmentation, Settings, needed
 from ddpipe.settings.bounds import Few, Positive, PositiveInt
 from ddpipe.settings.optimizers import Optimizer
 from ddpipe.settings.part import Students, halved
-from ddpipe.settings.work import Cell, Work, one_pass, times
+from ddpipe.settings.work import Cell, Operation, Work, one_pass, times
 
 
 class Until(Settings):
@@ -76,9 +76,20 @@ class TrainedStudents(Students, Optimizer):
         return sum(self.inner_loop[:served]) + max(0, served - len(self.inner_loop)) * self.inner_loop[-1]
 
     def work(self, cell: Cell) -> Work:
-        """A network is trained between two of its iterations, not before the first and not after the last."""
-        whole, left = divmod(cell.chosen.iterations, self.outer_loop)
+        """A network is trained between two of its iterations, not before the first and not after the last.
+
+        With a rule nobody knows before: networks serve up to the cap, and a training ends with the first full window of
+        accuracies, as nearly all did on real data.
+        """
+        iterations = cell.chosen.iterations
+        whole, left = divmod(iterations, self.outer_loop)
+        networks, work = whole + bool(left), Work()
         epochs = whole * self.passes(self.outer_loop - 1) + self.passes(max(0, left - 1))
-        work = times(epochs, one_pass(cell.classes * cell.decoded, self, cell.data.shape, cell.network, 1))
-        work[cell.operation("initialise"), 1] += whole + bool(left)
+        if self.until is not None:
+            epochs = (iterations - networks) * self.until.window
+            seen = cell.classes * min(self.until.probe, cell.data.per_class)
+            work[Operation("gather", cell.data.shape), seen] += iterations + epochs
+            work[cell.operation("forward"), seen] += iterations + epochs
+        work.update(times(epochs, one_pass(cell.classes * cell.decoded, self, cell.data.shape, cell.network, 1)))
+        work[cell.operation("initialise"), 1] += networks
         return work
