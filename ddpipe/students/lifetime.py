@@ -20,6 +20,8 @@ from ddpipe.randomness import Streams
 from ddpipe.settings.students.trained import TrainedStudents
 from ddpipe.training.loop import accuracy
 
+AT_ONCE = 128  # images that are looked at: their maps stay in a processor's cache, which halves the time there
+
 
 def spread(accuracies: Sequence[float]) -> float:
     """The largest less the smallest; of none 0."""
@@ -86,7 +88,8 @@ class Lifetime:
         """The share of these real images, not augmented, that the network gets right."""
         real = self.real
         assert real is not None
-        found = accuracy(network, lambda index: real.batch(rows[index]), real.labels[rows.to(real.labels.device)])
+        labels = real.labels[rows.to(real.labels.device)]
+        found = accuracy(network, lambda index: real.batch(rows[index]), labels, AT_ONCE)
         network.train()
         return found / 100
 

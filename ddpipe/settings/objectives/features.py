@@ -16,7 +16,8 @@ class FeatureAlignment(Objective):
     last: NonNegative = 1.0  # in the map behind the last nonlinearity
     embedding: NonNegative = 2.0  # in what the classifier sees
     discrimination: NonNegative = 0.01  # weight of the real images' cross-entropies, summed
-    chunk: PositiveInt = 512  # images at once, of either side; only memory depends on it (batch-norm networks take all)
+    # images at once, of either side: memory depends on it, and time where maps stay in a cache; batch norm takes all
+    chunk: PositiveInt = 128
 
     def stated(self) -> dict[str, str]:
         return needed("earlier", "last", "embedding", "discrimination")
