@@ -1,7 +1,8 @@
 """What all networks have in common: features, one linear layer on top, a choice of normalisation."""
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from collections.abc import Iterable, Iterator
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -30,11 +31,25 @@ class Classifier(nn.Module, ABC):
     """
 
     initialisation: Initialisation = "default"
+    bends: ClassVar[tuple[type[nn.Module], ...]] = (nn.ReLU,)  # layers that end in a nonlinearity
+    features: nn.Sequential
     classifier: nn.Linear
 
     @abstractmethod
     def embed(self, images: Tensor) -> Tensor:  # (n, c, h, w) -> (n, F)
         """The features that enter the last linear layer."""
+
+    def layers(self) -> Iterable[nn.Module]:
+        """What `embed` applies, one after another."""
+        return self.features
+
+    def maps(self, images: Tensor) -> Iterator[Tensor]:  # (n, c, h, w) -> (n, ...) each
+        """The map behind every nonlinearity, from the first on, each before it is pooled; last of all `embed`'s."""
+        for layer in self.layers():
+            images = layer(images)
+            if isinstance(layer, self.bends):
+                yield images
+        yield images.flatten(1)
 
     def forward(self, images: Tensor) -> Tensor:  # (n, c, h, w) -> (n, K)
         return self.classifier(self.embed(images))

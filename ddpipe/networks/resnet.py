@@ -4,7 +4,7 @@ They differ from torchvision's: the stem is a 3x3 convolution of stride 1 withou
 strides may be replaced by average pooling (`downsampling="avgpool"`, the ResNet18_AP of the DC code).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -62,6 +62,8 @@ class ResNet(Classifier):
     a normalisation, which leaves of a single pixel its shift alone.
     """
 
+    bends = (nn.ReLU, Residual)
+
     def __init__(
         self,
         channels: int,
@@ -102,6 +104,9 @@ class ResNet(Classifier):
                 inputs = width * expansion
         self.pooling = nn.Identity() if pool else nn.AdaptiveAvgPool2d(1)
         self.classifier = Linear(inputs * side**2 if pool else inputs, classes)
+
+    def layers(self) -> Iterable[nn.Module]:
+        return (*self.stem, *self.stages, self.pooling)
 
     def embed(self, images: Tensor) -> Tensor:
         return self.pooling(self.stages(self.stem(images))).flatten(1)

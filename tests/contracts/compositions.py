@@ -49,6 +49,7 @@ OBJECTIVE = variants(
         },
         "distribution": {"": {}, "chunks": {"chunk": 6}},
         "lookahead": {"": {}, "chunks": {"chunk": 5}},
+        "features": {"": {}, "chunks": {"earlier": 0.3, "discrimination": 0.1, "chunk": 4}},
         "trajectory": {
             "": {"steps": 3, "lr": 0.05},
             "full": {"steps": 3, "lr": 0.05, "gradient": "full"},
@@ -80,6 +81,12 @@ STUDENTS = variants(
         "trained": {
             "": {"outer_loop": 3, "inner_loop": 2, "momentum": 0.5, "batch": 4},
             "augmented": {"outer_loop": 3, "inner_loop": [2, 1], "augment": STRATEGY},
+            "until": {
+                "outer_loop": 3,
+                "inner_loop": 3,
+                "lr": 0.1,
+                "until": {"window": 2, "probe": 4, "settled": 0.1, "moved": 0.1},
+            },
         },
         "experts": {"": {"starts": 2, "span": 2}},
         "restarted": {"": {"lr": 0.01, "patience": 1}},

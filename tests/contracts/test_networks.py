@@ -76,6 +76,16 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> list[bool]:
     return [torch.equal(x, y) for x, y in zip(bits(a), bits(b), strict=True)]
 
 
+@every_network
+def test_maps_are_those_of_every_nonlinearity_and_end_with_the_embedding(name):
+    network, images = create(name).double(), batch(name)
+    with torch.no_grad():
+        *maps, last = network.maps(images)
+        assert torch.equal(last, network.embed(images))
+    assert maps and all(len(found) == len(images) and bool((found >= 0).all()) for found in maps)
+    assert maps[0].dim() == 4 and maps[0].shape[2] >= images.shape[2]  # not pooled yet
+
+
 def test_every_kind_is_here():
     assert {spec["kind"] for spec in NETWORKS.values()} == set(networks.KINDS)
 

@@ -67,6 +67,27 @@ def test_networks_that_are_trained_less_the_older_they_are() -> None:
     assert calls(found, "step") == {10: 2 * 180 + 90} and calls(found, "initialise") == {1: 3}
 
 
+def test_networks_whose_loops_end_by_a_rule() -> None:
+    """23 iterations of networks that serve 10: 20 trainings of 4 epochs, a look at 80 images a class after each, and
+    one after each iteration."""
+    until = {"window": 4, "probe": 80, "settled": 0.1, "moved": 0.1}
+    students = {"name": "trained", "outer_loop": 10, "inner_loop": 9, "batch": 64, "until": until}
+    found = work.distillation(cell({"name": "gradient"}, 1, students=students, iterations=23), 50)
+    assert calls(found, "step") == {10: 80} and calls(found, "initialise") == {1: 3}
+    assert calls(found, "forward") == {800: 103}
+
+
+@pytest.mark.parametrize(
+    ("chunk", "forward", "gradient"),
+    [(512, {512: 5}, {500: 1}), (300, {256: 10, 300: 1, 200: 1}, {300: 1, 200: 1}), (10**4, {2560: 1}, {500: 1})],
+)
+def test_feature_alignment(chunk: int, forward: dict, gradient: dict) -> None:
+    """Where the set is more than a chunk it is embedded once before."""
+    objective = {"name": "features", "chunk": chunk}
+    found = work.distillation(cell(objective, 50, students={"name": "fresh"}, iterations=1), 50)
+    assert (calls(found, "forward"), calls(found, "image gradient")) == (forward, gradient)
+
+
 def test_networks_that_are_not_finished() -> None:
     """75 iterations with 10 a network: the eighth serves 5, and none is trained after its last."""
     students = {"name": "trained", "outer_loop": 10, "inner_loop": 2, "batch": 64, "augment": "color"}

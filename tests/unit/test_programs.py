@@ -93,8 +93,11 @@ USERS = {
     "objectives/trajectory.py": FOLLOW,
     "regularisers/contrast.py": {name for name in ROWS if name.startswith("haba")},
     "synthetic/hallucinator.py": {name for name in ROWS if name.startswith("haba") or "hallucinators" in name},
-    "students/trained.py": {name for name in ROWS if name.partition("-")[0] in ("dc", "dsa")},
-    "objectives/distribution.py": {name for name in ROWS if name.startswith("dm")},
+    "students/trained.py": {name for name in ROWS if name.partition("-")[0] in ("dc", "dsa", "dcc", "jiang", "cafe")},
+    "objectives/distribution.py": {
+        name for name in ROWS if name.partition("-")[0] in ("dm", "cafe")
+    },  # its class means
+    "objectives/features.py": {name for name in ROWS if name.startswith("cafe")},
     "distillation/average.py": {name for name in ROWS if name.startswith("ftd")},
     "distillation/loop.py": LEARN,
     "augmentation/siamese.py": LEARN | EXPERTS,
