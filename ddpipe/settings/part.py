@@ -106,6 +106,7 @@ class Students(Part):
 
     name: str
     gives: ClassVar[frozenset[str]] = frozenset({"network"})
+    reach: ClassVar[str] = ""  # the keys behind `epochs`, in words
 
     @property
     def epochs(self) -> int | None:

@@ -60,6 +60,8 @@ STUDENTS = variants(
         "trained": {
             "": {"outer_loop": 3, "inner_loop": 2, "momentum": 0.5, "batch": 4},
             "augmented": {"outer_loop": 3, "inner_loop": [2, 1], "augment": STRATEGY},
+            "real": {"outer_loop": 3, "inner_loop": 2, "momentum": 0.9, "batch": 4, "on": "real", "cutmix": 0.5},
+            "early": {"outer_loop": 2, "start": {"epochs": [1, 3], "perturbed": [0.01, 0.09]}},
         },
         "experts": {"": {"starts": 2, "span": 2}},
     },
