@@ -33,6 +33,7 @@ SYNTHETIC = variants(
     "synthetic",
     {
         "pixels": {"real": {"init": "real"}, "noise": {"init": "noise"}},
+        "multiformation": {"": {"factor": 2}, "single": {"factor": 1}, "filled": {"factor": 3}},
         "hallucinator": {"": {"hallucinators": 3}, "grey": {"hallucinators": 2, "channels": 1}},
     },
 )
@@ -43,6 +44,7 @@ OBJECTIVE = variants(
         | {
             "joint": {"metric": "ours", "scope": "joint", "warmup": {"networks": 3, "updates": 1}, "chunk": 4},
             "both": {"metric": "magnitude", "scope": "both", "warmup": None},
+            "sequential": {"metric": "l1", "weights": "convolutions", "sequential": True, "batch": None},
         },
         "distribution": {"": {}, "chunks": {"chunk": 6}},
         "trajectory": {
@@ -89,7 +91,7 @@ def partner(objective: str) -> str:
 PAIRS = [pair for pair in itertools.product(OBJECTIVE, STUDENTS) if fits(*pair)]
 FIRST = {spec["name"]: name for name, spec in reversed(OBJECTIVE.items())}  # one variant of each objective
 SOME = [(objective, pool) for objective, pool in PAIRS if objective in FIRST.values()]
-SETS = [("pixels-real", "none"), ("hallucinator", "none"), ("hallucinator", "contrast")]  # and what is beside them
+SETS = [("pixels-real", "none"), ("multiformation", "none"), ("hallucinator", "none"), ("hallucinator", "contrast")]
 
 every_start = pytest.mark.parametrize("start", SYNTHETIC)
 every_objective = pytest.mark.parametrize("objective", OBJECTIVE)

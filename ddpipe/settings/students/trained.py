@@ -54,6 +54,8 @@ class TrainedStudents(Students, Optimizer):
     cutmix: Probability = 0.0  # of mixing a batch of real data (IDC)
 
     def stated(self) -> dict[str, str]:
+        if self.outer_loop == 1:  # replaced before it is trained
+            return needed("outer_loop")
         mixes = ("cutmix",) if self.on == "real" and self.augment.startswith(strategy.IDC) else ()
         return needed("outer_loop", "inner_loop", "lr", *Optimizer.stated(self), "batch", "augment", *mixes)
 
