@@ -124,6 +124,20 @@ def test_momentum_moves_the_images_of_other_classes():
     assert bool((moved[:2] > 0).all()) and bool((moved[2:] > 0).all())
 
 
+def test_a_resumed_run_continues_bit_identically():
+    """In the middle of a network's life and of a pass over the real data."""
+    unbroken, resumed = run(), run()
+    for _ in range(5):
+        unbroken.advance()
+    resumed.load_state_dict({name: tensor.clone() for name, tensor in unbroken.state_dict().items()})
+    for _ in range(2):
+        unbroken.advance()
+        resumed.advance()
+    one, other = unbroken.state_dict(), resumed.state_dict()
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    assert torch.equal(unbroken.synthetic.decode().images, resumed.synthetic.decode().images)
+
+
 @pytest.mark.parametrize(
     ("objective", "says"),
     [
