@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from ddpipe.experts.buffer import Buffer
-from ddpipe.experts.training import restore_
 from ddpipe.networks import Classifier
 from ddpipe.randomness import Streams
 from ddpipe.settings.students.trained import Snapshot
@@ -38,12 +37,13 @@ def perturbed(
 @torch.no_grad()
 def begin_(network: Classifier, config: Snapshot, buffer: Buffer, rng: Streams) -> Classifier:
     """Give `network`, whose buffers are those of a new one, a snapshot's weights, moved as `config` says."""
-    draw, (first, last) = rng("students.start"), config.epochs
+    draw, (first, last), weights = rng("students.start"), config.epochs, list(network.parameters())
     expert = int(torch.randint(len(buffer), (), generator=draw))
-    restore_(network, buffer.snapshot(expert, int(torch.randint(first, last + 1, (), generator=draw))))
+    snapshot = buffer.snapshot(expert, int(torch.randint(first, last + 1, (), generator=draw)))
+    for weight, own in zip(weights, snapshot.split([weight.numel() for weight in weights]), strict=True):
+        weight.copy_(own.view_as(weight))
     if config.perturbed is None:
         return network
-    weights = list(network.parameters())
     directions = [[torch.randn(w.shape, generator=draw).to(w) for w in weights] for _ in range(2)]
     signs = torch.randint(2, (2,), generator=draw) * 2 - 1
     lengths = torch.empty(2).uniform_(*config.perturbed, generator=draw)

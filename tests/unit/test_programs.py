@@ -85,18 +85,22 @@ EXPERTS = {"experts"}
 SELECT = {name for name in ROWS if name.partition("-")[0] in ("random", "herding", "kcenter", "whole")}
 LEARN = set(ROWS) - SELECT
 FOLLOW = {name for name in LEARN if name.partition("-")[0] in ("mtt", "tesla", "ftd", "haba")}
+FORMED = {name for name in LEARN if name.partition("-")[0] in ("idc", "accdd")}
+TRAINED = ("dc", "dsa", "dcc", "jiang", "idc", "accdd")
 USERS = {
     "training/sweep.py": FOLLOW,
     "students/experts.py": FOLLOW,
     "objectives/trajectory.py": FOLLOW,
     "regularisers/contrast.py": {name for name in ROWS if name.startswith("haba")},
     "synthetic/hallucinator.py": {name for name in ROWS if name.startswith("haba") or "hallucinators" in name},
-    "students/trained.py": {name for name in ROWS if name.partition("-")[0] in ("dc", "dsa")},
+    "students/trained.py": {name for name in LEARN if name.partition("-")[0] in TRAINED or "early" in name},
+    "students/early.py": {name for name in LEARN if name.partition("-")[0] in TRAINED or "early" in name},
+    "synthetic/multiformation.py": FORMED,
     "objectives/distribution.py": {name for name in ROWS if name.startswith("dm")},
     "distillation/average.py": {name for name in ROWS if name.startswith("ftd")},
-    "distillation/loop.py": LEARN,
+    "distillation/loop.py": LEARN - {"idc-mix", "idc-mix-short"},
     "augmentation/siamese.py": LEARN | EXPERTS,
-    "augmentation/composed.py": EXPERTS,
+    "augmentation/composed.py": FORMED | EXPERTS,
     "training/flatness.py": EXPERTS,
     "training/optimizers.py": LEARN | EXPERTS,
     "experts/training.py": {name for name in ROWS if name.startswith(("herding", "kcenter"))} | EXPERTS,
