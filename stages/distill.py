@@ -132,7 +132,7 @@ def learn(run: loop.Distillation, name: str, store: Checkpoints, number: int, ho
     run.finish()
     with torch.no_grad():
         images, targets = run.synthetic.decode()
-    tensors = {"images": images, "targets": targets, "loss": run.history}
+    tensors = {"images": images, "targets": targets} | ({"loss": run.history} if run.iterations else {})
     if given := run.hints():
         say(f"{name}: {hints.told(given)}")
     tensors |= hints.as_tensors(given)

@@ -58,6 +58,8 @@ class Distillation:
         """One iteration: the next student, then one outer step for every loss that the objective yields."""
         self.outer.begin(self.iteration, len(self.history))
         student = self.students.next(self.synthetic, self.rng, self.iteration)
+        if student.age == 0:
+            self.synthetic.begin_()
         for loss in self.objective.losses(self.synthetic, student, self.real, self.augment, self.rng):
             self.outer.step(loss)
             self.synthetic.project_()
@@ -74,7 +76,7 @@ class Distillation:
         Expert snapshots are looked at where they are read.
         """
         carried = self.students.carried() | self.objective.carried()
-        found = {"students": [], "loss": [self.history[self.iteration]]} | carried
+        found = {"students": [], "loss": [self.history[self.iteration : self.iteration + 1]]} | carried
         found |= {group: optimizer.parameters for group, optimizer in self.outer.optimizers.items()}
         return {part: tensors for part, tensors in found.items() if tensors}
 

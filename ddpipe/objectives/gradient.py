@@ -1,4 +1,4 @@
-"""Gradient matching: DC (Zhao et al., ICLR 2021), DSA, DCC and Jiang et al.; survey Eq. 20-26, 28-29.
+"""Gradient matching: DC (Zhao et al., ICLR 2021), DSA, DCC, Jiang et al. and IDC; survey Eq. 20-29.
 
 The synthetic images of a class shall pull a network the way the real ones do:
 
@@ -8,6 +8,8 @@ The synthetic images of a class shall pull a network the way the real ones do:
 
 DCC (Lee et al., ICML 2022; Eq. 25) compares the means over the classes of both sides instead, "joint"; Jiang et al.
 (2022) add K times that distance to the sum over classes, "both", and the difference's length to every row, "magnitude".
+IDC (Kim et al., ICML 2022) compares convolutions alone and takes a step after every class, "sequential": momentum moves
+all images each time, so a class's are not where they were when the iteration began.
 
 Differs from the official codes in three ways that leave the gradient as it is: all real gradients come first, because
 going to and fro between large real and small synthetic batches costs some percent; distances of one class each are
@@ -74,8 +76,10 @@ def rowwise_magnitude(a: Tensor, b: Tensor) -> Tensor:
 ROWWISE = {"ours": rowwise_cosine, "magnitude": rowwise_magnitude}
 
 
-def compared(network: nn.Module, metric: str) -> list[nn.Parameter]:
-    """The weights whose gradients `metric` looks at: row by row, those that have rows."""
+def compared(network: nn.Module, metric: str, weights: str = "all") -> list[nn.Parameter]:
+    """The weights whose gradients `metric` looks at: row by row, those that have rows. Or those of convolutions."""
+    if weights == "convolutions":
+        return [p for p in network.parameters() if p.dim() == 4]
     return [p for p in network.parameters() if metric not in ROWWISE or p.dim() > 1]
 
 
@@ -83,13 +87,16 @@ def gradient_distance(synthetic: Sequence[Tensor], real: Sequence[Tensor], metri
     """Distance of two gradients, listed in parameter order (survey Eq. 22).
 
     "ours", "magnitude": row-wise distances added up over tensors (the published results); "mse": squared L2 norm of
-    the difference; "cos": 1 - cosine of the two concatenations, epsilon 1e-6 beside the product of the norms.
+    the difference; "l1": sum of its absolute values; "cos": 1 - cosine of the two concatenations, epsilon 1e-6 beside
+    the product of the norms.
     """
     if metric in ROWWISE:
         return torch.stack([ROWWISE[metric](a, b) for a, b in zip(synthetic, real, strict=True)]).sum()
     a, b = torch.cat([g.flatten() for g in synthetic]), torch.cat([g.flatten() for g in real])
     if metric == "mse":
         return (a - b).square().sum()
+    if metric == "l1":
+        return (a - b).abs().sum()
     return 1 - (a * b).sum() / (a.norm() * b.norm() + 1e-6)
 
 
@@ -108,11 +115,11 @@ def meeting_distance(
     return torch.stack(alone).sum() + len(real) * joint if alone else joint
 
 
-Given = Callable[[int, bool], tuple[Tensor, ...]]  # (class, with a graph) -> its synthetic gradient
+Given = Callable[[int, bool], tuple[Tensor, ...]]  # (place of a class, with a graph) -> its synthetic gradient
 
 
 class GradientMatching(Objective):
-    """The objective of DC, DCC and Jiang et al., and, with an augmentation, of DSA."""
+    """The objective of DC, DCC, Jiang et al. and IDC, and, with an augmentation, of DSA."""
 
     def __init__(self, config: record.GradientMatching, real_batch: int):
         self.config, self.metric, self.real_batch = config, config.metric, real_batch
@@ -124,24 +131,41 @@ class GradientMatching(Objective):
         assert network is not None, "the record accepts networks only"
         if has_batch_norm(network):
             refresh_statistics_(network, real, rng("statistics"))
-        matched = compared(network, self.metric)
-        images, targets = synthetic.decode()  # (V, c, h, w), (V, K), class by class
+        matched = compared(network, self.metric, self.config.weights)
+        height, width = real.images.shape[-2:]
         draws, wanted = [], []
         for label in range(len(synthetic.sizes)):
-            draws.append(augment.draw(rng("augment"), 1, *images.shape[-2:]))
+            draws.append(augment.draw(rng("augment"), 1, height, width))
             sample = augment(real.sample(label, self.real_batch, rng("real")), draws[-1])
             labels = torch.full((len(sample),), label, device=sample.device)
             wanted.append(network_gradient(network, matched, sample, labels))
-        blocks = [block.requires_grad_() for block in images.detach().split(synthetic.sizes)]
-        answers = targets.split(synthetic.sizes)
-
-        def given(label: int, graph: bool) -> tuple[Tensor, ...]:
-            return network_gradient(network, matched, augment(blocks[label], draws[label]), answers[label], graph)
-
+        addresses = torch.arange(len(synthetic)).split(synthetic.sizes)
         warm = self.config.warmup is None or self.config.warmup.over(student.number, student.age)
         match = self.one_by_one if self.config.scope == "class" or not warm else self.together
-        value, gradients = match(given, wanted, blocks)
-        yield Loss(value.detach(), images, torch.cat(gradients))
+
+        def loss(classes: Sequence[int]) -> Loss:
+            shown = [self.shown(addresses[label], rng) for label in classes]
+            sizes = [len(index) for index in shown]
+            images, targets = synthetic.decode(None if sum(sizes) == len(synthetic) else torch.cat(shown))
+            blocks = [block.requires_grad_() for block in images.detach().split(sizes)]  # (n, c, h, w) of each class
+            answers = targets.split(sizes)  # (n, K)
+
+            def given(place: int, graph: bool) -> tuple[Tensor, ...]:
+                changed = augment(blocks[place], draws[classes[place]])
+                return network_gradient(network, matched, changed, answers[place], graph)
+
+            value, gradients = match(given, [wanted[label] for label in classes], blocks)
+            return Loss(value.detach(), images, torch.cat(gradients))
+
+        classes = range(len(wanted))
+        yield from map(loss, [[label] for label in classes] if self.config.sequential else [classes])
+
+    def shown(self, addresses: Tensor, rng: Streams) -> Tensor:
+        """Those of a class's addresses (n,) that an iteration sees."""
+        most = self.config.batch
+        if most is None or len(addresses) <= most:
+            return addresses
+        return addresses[torch.randperm(len(addresses), generator=rng("objective.batch"))[:most]]
 
     def one_by_one(
         self, given: Given, wanted: Sequence[Sequence[Tensor]], blocks: Sequence[Tensor]

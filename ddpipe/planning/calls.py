@@ -22,7 +22,7 @@ from ddpipe.selections.choice import Choice, pick
 from ddpipe.settings import Selection
 from ddpipe.settings.shapes import Shape
 from ddpipe.settings.work import Operation
-from ddpipe.synthetic import Batch
+from ddpipe.synthetic import Batch, multiformation
 from ddpipe.synthetic.hallucinator import Hallucinator, initial
 from ddpipe.synthetic.memory import recall
 from ddpipe.training.loop import descend
@@ -99,19 +99,20 @@ def image_gradient(bench: Bench, operation: Operation, n: int) -> Call:
 
 def weight_gradient(bench: Bench, operation: Operation, n: int) -> Call:
     network, images, targets = bench.network(operation), bench.images(operation, n), bench.targets(operation, n)
-    parameters = compared(network, operation.option)
+    parameters = compared(network, *operation.option.split())
     return lambda: network_gradient(network, parameters, images, targets)
 
 
 def matching(bench: Bench, operation: Operation, n: int) -> Call:
     network, targets = bench.network(operation), bench.targets(operation, n)
     images = bench.images(operation, n).requires_grad_()
-    parameters = compared(network, operation.option)
+    metric, *which = operation.option.split()
+    parameters = compared(network, metric, *which)
     real = [torch.ones_like(p) for p in parameters]
 
     def call() -> None:
         given = network_gradient(network, parameters, images, targets, create_graph=True)
-        torch.autograd.grad(gradient_distance(given, real, operation.option), images)
+        torch.autograd.grad(gradient_distance(given, real, metric), images)
 
     return call
 
@@ -205,6 +206,18 @@ def recalled(bench: Bench, operation: Operation, n: int) -> Call:
     def call() -> None:
         images = recall(bases, addresses, downsampling)
         torch.autograd.grad(images, [bases, addresses], torch.ones_like(images))
+
+    return call
+
+
+def formed(bench: Bench, operation: Operation, n: int) -> Call:
+    """n examples out of images that hold several, and the gradient back to these."""
+    factor, index = int(operation.option), torch.arange(n, device=bench.device)
+    images = bench.images(operation, -(-n // factor**2)).requires_grad_()
+
+    def call() -> None:
+        examples = multiformation.formed(images, factor, index // factor**2, index % factor**2)
+        torch.autograd.grad(examples, images, torch.ones_like(examples))
 
     return call
 

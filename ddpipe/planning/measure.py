@@ -36,6 +36,7 @@ MEASURES = {
     "hallucinate": Measure(calls.hallucinated),
     "recall": Measure(calls.recalled),
     "generate": Measure(generating.generated),
+    "form": Measure(calls.formed),
     "augment": Measure(calls.augmented, repeats=calls.DRAWS),
     "augment gradient": Measure(calls.augmented_gradient, repeats=calls.DRAWS),
     "siamese": Measure(calls.siamese, repeats=calls.DRAWS),

@@ -46,7 +46,7 @@ def distillation(cell: Cell, checkpoint_every: int) -> Work:
     learned = cell.shown * cell.styles
     one = chosen.work(cell)
     one[Operation("outer step", shape), learned] += chosen.iterations
-    written = 1 + (chosen.iterations - 1) // checkpoint_every
+    written = -(-chosen.iterations // max(1, checkpoint_every))
     one[Operation("write"), 8 * learned * shape.values] += written  # and momentum
     one[Operation("write"), 4 * learned * shape.values] += 2  # the finished piece, and the set
     return times(chosen.sets, one)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from ddpipe.settings.base import Settings, Siamese, needed
-from ddpipe.settings.bounds import Few, Fraction, PositiveInt, Switch
+from ddpipe.settings.bounds import Few, Fraction, Natural, PositiveInt, Switch
 from ddpipe.settings.labels import Labels
 from ddpipe.settings.optimizers import Clip, Optimizer
 from ddpipe.settings.part import Objective, Part, Regulariser, Rule, Students, Synthetic, halved, one_of, records
@@ -129,7 +129,7 @@ class Distillation(Method):
     outer: dict[str, Optimizer]  # of each group of what is learned; a schedule counts iterations
     clip: Clip | None = None  # of the gradient of all groups together, before their own (RTP)
     average: Fraction | None = None  # decay of the set's moving average, which then is the result (FTD)
-    iterations: PositiveInt
+    iterations: Natural  # 0: the set as it begins, a baseline
     real_batch: PositiveInt = 256  # per class
     # the set may store more than its IPC in images (HaBa's published cells); the report shows it
     excess: Switch = False

@@ -125,6 +125,7 @@ class Students(Part):
     name: str
     gives: ClassVar[frozenset[str]] = frozenset({"network"})
     hints: ClassVar[dict[str, str]] = {}  # as of an objective
+    reach: ClassVar[str] = ""  # the keys behind `epochs`, in words
 
     @property
     def guessed(self) -> dict[str, int]:

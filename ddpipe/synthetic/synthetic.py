@@ -111,6 +111,9 @@ class Synthetic(nn.Module, ABC):
             sums = clamped.sum(1, keepdim=True)
             self.targets.copy_(torch.where(sums > 0, clamped / sums, 1 / clamped.shape[1]))
 
+    def begin_(self) -> None:
+        """A new network begins: bring what is learned back to where it may lie then, which need not hold in between."""
+
     @abstractmethod
     def codes(self) -> dict[str, Tensor]:
         """What is stored of the set, by name and without a graph; `images` where these are the examples themselves."""

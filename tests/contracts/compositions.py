@@ -33,6 +33,7 @@ SYNTHETIC = variants(
     "synthetic",
     {
         "pixels": {"real": {"init": "real"}, "noise": {"init": "noise"}},
+        "multiformation": {"": {"factor": 2}, "single": {"factor": 1}, "filled": {"factor": 3}},
         "hallucinator": {"": {"hallucinators": 3}, "grey": {"hallucinators": 2, "channels": 1}},
         "generator": {"": {"batches": 2, "batch": 6, "noise": 4, "hidden": 8, "maps": (6, 4)}},
         # so many that what the budget leaves for examples divides into two blocks
@@ -46,6 +47,7 @@ OBJECTIVE = variants(
         | {
             "joint": {"metric": "ours", "scope": "joint", "warmup": {"networks": 3, "updates": 1}, "chunk": 4},
             "both": {"metric": "magnitude", "scope": "both", "warmup": None},
+            "sequential": {"metric": "l1", "weights": "convolutions", "sequential": True, "batch": None},
         },
         "distribution": {"": {}, "chunks": {"chunk": 6}},
         "lookahead": {"": {}, "chunks": {"chunk": 5}},
@@ -87,6 +89,8 @@ STUDENTS = variants(
                 "lr": 0.1,
                 "until": {"window": 2, "probe": 4, "settled": 0.1, "moved": 0.1},
             },
+            "real": {"outer_loop": 3, "inner_loop": 2, "momentum": 0.9, "batch": 4, "on": "real", "cutmix": 0.5},
+            "early": {"outer_loop": 2, "start": {"epochs": [1, 3], "perturbed": [0.01, 0.09]}},
         },
         "experts": {"": {"starts": 2, "span": 2}},
         "restarted": {"": {"lr": 0.01, "patience": 1}},
@@ -119,6 +123,7 @@ SETS = [  # and what is beside them
     ("pixels-real", "none"),
     ("generator", "none"),
     ("memory", "none"),
+    ("multiformation", "none"),
     ("hallucinator", "none"),
     ("hallucinator", "contrast"),
 ]

@@ -249,7 +249,7 @@ TABLE = [
     # overrides and recipes
     Bad("override", params("methods.dm", {"iteration": 9}), "check", ("params.yaml:methods.dm.iteration", "'iterations'?")),
     Bad("override, stage", params("methods.dm", {"iteration": 9}), "distill dm-tiny-1", ("methods.dm.iteration", "'iterations'?")),
-    Bad("no iterations", params("methods.dm", {"iterations": 0}), "check", ("methods.dm.iterations", "greater than 0")),
+    Bad("no iterations", params("methods.dm", {"iterations": -1}), "check", ("methods.dm.iterations", "greater than or equal to 0")),
     Bad("override NaN", params("methods.dm", {"outer": {"images": {"lr": float("nan")}}}), "check", ("outer.images.lr", "finite")),
     Bad("no objective", params("methods.dm", {"objective": {"name": "gradients"}}), "check", ("methods.dm.objective", "'gradient'")),
     Bad("not differentiable", params("methods.dm", {"augment": "older:crop"}), "check", ("methods.dm.augment", "gradient")),

@@ -53,6 +53,19 @@ def test_gradient_matching_a_network(
     assert calls(found, "outer step") == {10 * ipc: outer_loop}
 
 
+def test_networks_that_learn_real_data_and_steps_class_by_class() -> None:
+    """IDC's CIFAR-10 at IPC 10 with factor 3, so that a step sees 64 of the 90 examples of its class."""
+    parts = {
+        "synthetic": {"name": "multiformation", "factor": 3},
+        "students": {"name": "trained", "on": "real", "outer_loop": 100, "inner_loop": 32, "batch": 64},
+    }
+    objective = {"name": "gradient", "metric": "mse", "weights": "convolutions", "sequential": True, "batch": 64}
+    found = work.distillation(cell(objective, 10, **parts, iterations=100, real_batch=64), 50)
+    assert calls(found, "step") == {64: 99 * 32} and calls(found, "initialise") == {1: 1}
+    assert calls(found, "weight gradient") == calls(found, "matching") == {64: 1000}
+    assert calls(found, "outer step") == {900: 1000} and calls(found, "form") == {90: 1000}
+
+
 @pytest.mark.parametrize(("chunk", "again"), [(1000, 0), (999, 1000)])
 def test_sets_too_large_for_one_graph_are_gone_through_twice(chunk: int, again: int) -> None:
     joint = {"name": "gradient", "scope": "joint", "warmup": None, "chunk": chunk}

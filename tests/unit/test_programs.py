@@ -87,21 +87,25 @@ SELECT = {name for name in ROWS if name.partition("-")[0] in ("random", "herding
 LEARN = set(ROWS) - SELECT
 OBJECTIVE = {row.method: chosen.objective.name for _, row, chosen in PROJECT.cells() if chosen.kind == "distillation"}
 FOLLOW = {name for name in LEARN if OBJECTIVE[name] == "trajectory"}
+FORMED = {name for name in LEARN if name.partition("-")[0] in ("idc", "accdd")}
+TRAINED = ("dc", "dsa", "dcc", "jiang", "cafe", "idc", "accdd")
 USERS = {
     "training/sweep.py": FOLLOW | {name for name in LEARN if OBJECTIVE[name] == "unroll"},
     "students/experts.py": FOLLOW,
     "objectives/trajectory.py": FOLLOW,
     "regularisers/contrast.py": {name for name in ROWS if name.startswith("haba")},
     "synthetic/hallucinator.py": {name for name in ROWS if name.startswith("haba") or "hallucinators" in name},
-    "students/trained.py": {name for name in ROWS if name.partition("-")[0] in ("dc", "dsa", "dcc", "jiang", "cafe")},
+    "students/trained.py": {name for name in LEARN if name.partition("-")[0] in TRAINED or "early" in name},
+    "students/early.py": {name for name in LEARN if name.partition("-")[0] in TRAINED or "early" in name},
+    "synthetic/multiformation.py": FORMED,
     "objectives/distribution.py": {
         name for name in ROWS if name.partition("-")[0] in ("dm", "cafe")
     },  # its class means
     "objectives/features.py": {name for name in ROWS if name.startswith("cafe")},
     "distillation/average.py": {name for name in ROWS if name.startswith("ftd")},
-    "distillation/loop.py": LEARN,
+    "distillation/loop.py": LEARN - {"idc-mix", "idc-mix-short"},
     "augmentation/siamese.py": LEARN | EXPERTS,
-    "augmentation/composed.py": EXPERTS,
+    "augmentation/composed.py": FORMED | EXPERTS,
     "training/flatness.py": EXPERTS,
     "training/optimizers.py": LEARN | EXPERTS,
     "experts/training.py": {name for name in ROWS if name.startswith(("herding", "kcenter"))} | EXPERTS,
