@@ -17,12 +17,7 @@ def budget(config: Config) -> Iterator[str]:
             known = data_of(config, row.data)
         except UserError:
             continue
-        if known is None or row.ipc == "all" or getattr(resolved, "excess", False):
+        if known is None or row.ipc == "all":
             continue
-        floats = resolved.floats(known.shape, row.ipc)
-        worth = floats / known.shape.values / known.shape.classes
-        if worth > row.ipc:
-            yield (
-                f"methods.{row.method}.synthetic ({cell}): stores {floats} floats, worth {worth:.2f} images per class; "
-                f"the cell allows {row.ipc}: store less, or say excess: true and the report shows it"
-            )
+        if why := resolved.overspent(resolved.floats(known.shape, row.ipc), known.shape, row.ipc):
+            yield f"methods.{row.method}.synthetic ({cell}): {why}"

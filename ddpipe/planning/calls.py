@@ -23,6 +23,8 @@ from ddpipe.settings import Selection
 from ddpipe.settings.shapes import Shape
 from ddpipe.settings.work import Operation
 from ddpipe.synthetic import Batch
+from ddpipe.synthetic.decoders import Decoders
+from ddpipe.synthetic.decoders import initial as initial_layers
 from ddpipe.synthetic.hallucinator import Hallucinator, initial
 from ddpipe.training.loop import descend
 from ddpipe.training.sweep import Gradient
@@ -190,6 +192,26 @@ def hallucinated(bench: Bench, operation: Operation, n: int) -> Call:
     def call() -> None:
         decoded = synthetic.decode(index).images
         torch.autograd.grad(decoded, learned, torch.ones_like(decoded))
+
+    return call
+
+
+def decoded(bench: Bench, operation: Operation, n: int) -> Call:
+    """Codes through one decoder, and the gradient back to both."""
+    assert operation.shape is not None
+    shape = operation.shape
+    channels, side, width = map(int, operation.option.split())
+    config = settings.synthetic.decoders.Decoders(
+        name="decoders", channels=channels, side=side, decoders=1, width=width
+    )
+    codes = torch.randn(n, channels, side, side, generator=bench.rng)
+    layers, classes = initial_layers(config, shape, bench.rng), torch.arange(n) % shape.classes
+    synthetic = Decoders(codes, classes, layers, [shape.resolution] * 2, shape.classes).to(bench.device)
+    learned = list(synthetic.parameters())
+
+    def call() -> None:
+        images = synthetic.decode().images
+        torch.autograd.grad(images, learned, torch.ones_like(images))
 
     return call
 

@@ -34,6 +34,7 @@ MEASURES = {
     "flat gradient": Measure(calls.flat_gradient),
     "pull back": Measure(calls.pull_back),
     "hallucinate": Measure(calls.hallucinated),
+    "decode": Measure(calls.decoded),
     "augment": Measure(calls.augmented, repeats=calls.DRAWS),
     "augment gradient": Measure(calls.augmented_gradient, repeats=calls.DRAWS),
     "siamese": Measure(calls.siamese, repeats=calls.DRAWS),

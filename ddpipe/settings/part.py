@@ -68,6 +68,11 @@ class Synthetic(Part):
         """Examples that are decoded from each base."""
         return 1
 
+    @property
+    def storing(self) -> tuple[str, ...]:
+        """Keys of the numbers with which it stores less when they are smaller."""
+        return ()
+
     def examples(self, shape: Shape, ipc: int) -> int:
         """Examples of a class that one pass over the set sees."""
         return ipc

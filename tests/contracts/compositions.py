@@ -34,13 +34,18 @@ SYNTHETIC = variants(
     {
         "pixels": {"real": {"init": "real"}, "noise": {"init": "noise"}},
         "hallucinator": {"": {"hallucinators": 3}, "grey": {"hallucinators": 2, "channels": 1}},
+        "decoders": {
+            "": {"codes": 2, "channels": 2, "side": 2, "decoders": 3, "width": 3},
+            "cut": {"codes": 3, "channels": 2, "side": 3, "decoders": 1, "width": 2},
+        },
     },
 )
 OBJECTIVE = variants(
     "objectives",
     {
         "gradient": {metric: {"metric": metric} for metric in ("ours", "mse", "cos")},
-        "distribution": {"": {}, "chunks": {"chunk": 6}},
+        "distribution": {"": {}, "chunks": {"chunk": 6}, "batch": {"batch": 2}},
+        "reconstruction": {"": {}, "batch": {"batch": 2}},
         "trajectory": {
             "": {"steps": 3, "lr": 0.05},
             "full": {"steps": 3, "lr": 0.05, "gradient": "full"},
@@ -83,7 +88,12 @@ def partner(objective: str) -> str:
 PAIRS = [pair for pair in itertools.product(OBJECTIVE, STUDENTS) if fits(*pair)]
 FIRST = {spec["name"]: name for name, spec in reversed(OBJECTIVE.items())}  # one variant of each objective
 SOME = [(objective, pool) for objective, pool in PAIRS if objective in FIRST.values()]
-SETS = [("pixels-real", "none"), ("hallucinator", "none"), ("hallucinator", "contrast")]  # and what is beside them
+SETS = [
+    ("pixels-real", "none"),
+    ("hallucinator", "none"),
+    ("hallucinator", "contrast"),
+    ("decoders", "none"),
+]  # and what is beside them
 
 every_start = pytest.mark.parametrize("start", SYNTHETIC)
 every_objective = pytest.mark.parametrize("objective", OBJECTIVE)
@@ -119,7 +129,7 @@ def of(
         "iterations": 8,
         "real_batch": 6,
     }
-    rates = {"hallucinators": 0.1 * lr, "lr": 1e-4 * lr}
+    rates = {"hallucinators": 0.1 * lr, "decoders": 0.1 * lr, "lr": 1e-4 * lr}
     learned = (
         settings_of("synthetic", SYNTHETIC[start]).learned | settings_of("objectives", OBJECTIVE[objective]).learned
     )
