@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ddpipe import config, networks
 from ddpipe.checks.batches import lone
+from ddpipe.checks.budget import overspent
 from ddpipe.checks.classes import beyond
 from ddpipe.context import Context
 from ddpipe.datasets.prepared import Prepared
@@ -182,7 +183,7 @@ def budget(floats: int, prepared: Prepared, row: Row, settings: Distillation | S
         return stored
     if settings.kind == "distillation" and settings.excess:
         return stored | {"excess": worth - row.ipc}
-    if why := settings.overspent(floats, shape, row.ipc):
+    if why := overspent(settings, floats, shape, row.ipc):
         raise UserError(f"synthetic: {why}")
     return stored
 

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 
 from ddpipe import settings
 from ddpipe.config import Config
+from ddpipe.settings.part import Students
 
 
 def buffers(config: Config) -> Iterator[str]:
     """One sentence a mistake. That the buffer exists and has the row's data is `check.needs`' business."""
     networks = config.params.networks
-    for cell, row, epochs in followers(config):
+    for cell, row, students, epochs in followers(config):
         name = row.buffer
         if name is None:
             told = f"{row.method} (of {config.sources(row)}) follows experts"
@@ -30,7 +31,7 @@ def buffers(config: Config) -> Iterator[str]:
         elif passes(buffer) < epochs:
             yield (
                 f"experts.{name}.epochs: {buffer.epochs}, but {cell} goes up to {epochs} by its "
-                f"students.starts and students.span (of {config.sources(row)}); "
+                f"{students.reach} (of {config.sources(row)}); "
                 f"set it to {epochs} or more"
             )
 
@@ -38,7 +39,7 @@ def buffers(config: Config) -> Iterator[str]:
 def notes(config: Config) -> Iterator[str]:
     """Buffers that train further than any of their cells looks: no mistake, but device time for nothing."""
     furthest: dict[str, float] = {}
-    followed = {cell: epochs for cell, _, epochs in followers(config)}
+    followed = {cell: epochs for cell, _, _, epochs in followers(config)}
     for cell, row in config.rows.items():
         name = row.buffer or ""
         furthest[name] = max(furthest.get(name, 0), followed.get(cell, math.inf))  # herding takes the last, however far
@@ -47,11 +48,11 @@ def notes(config: Config) -> Iterator[str]:
             yield f"experts.{name}.epochs: {buffer.epochs}, but its cells go up to {furthest[name]}: so many would do"
 
 
-def followers(config: Config) -> Iterator[tuple[str, settings.Row, int]]:
-    """The rows whose students follow whole trajectories, and how many epochs of them."""
+def followers(config: Config) -> Iterator[tuple[str, settings.Row, Students, int]]:
+    """The rows whose students follow whole trajectories, their students, and how many epochs of them."""
     for cell, row, resolved in config.cells():
-        if resolved.epochs is not None:
-            yield cell, row, resolved.epochs
+        if isinstance(resolved, settings.Distillation) and (epochs := resolved.students.epochs) is not None:
+            yield cell, row, resolved.students, epochs
 
 
 def passes(config: settings.Training) -> int:

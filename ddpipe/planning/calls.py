@@ -15,7 +15,7 @@ from ddpipe.datasets.resident import Resident
 from ddpipe.distillation.outer import Outer
 from ddpipe.files.artifacts import write_tensors
 from ddpipe.objectives.distribution import embedded_means, mean_distance
-from ddpipe.objectives.gradient import gradient_distance, network_gradient
+from ddpipe.objectives.gradient import compared, gradient_distance, network_gradient
 from ddpipe.objectives.loss import Loss
 from ddpipe.randomness import generator
 from ddpipe.selections.choice import Choice, pick
@@ -100,14 +100,14 @@ def image_gradient(bench: Bench, operation: Operation, n: int) -> Call:
 
 def weight_gradient(bench: Bench, operation: Operation, n: int) -> Call:
     network, images, targets = bench.network(operation), bench.images(operation, n), bench.targets(operation, n)
-    parameters = [p for p in network.parameters() if operation.option != "ours" or p.dim() > 1]
+    parameters = compared(network, operation.option)
     return lambda: network_gradient(network, parameters, images, targets)
 
 
 def matching(bench: Bench, operation: Operation, n: int) -> Call:
     network, targets = bench.network(operation), bench.targets(operation, n)
     images = bench.images(operation, n).requires_grad_()
-    parameters = [p for p in network.parameters() if operation.option != "ours" or p.dim() > 1]
+    parameters = compared(network, operation.option)
     real = [torch.ones_like(p) for p in parameters]
 
     def call() -> None:

@@ -64,20 +64,6 @@ class Method(Settings):
         """What one set stores."""
         return shape.classes * ipc * shape.values
 
-    @property
-    def storing(self) -> tuple[str, ...]:
-        """Keys of the numbers with which a set stores less when they are smaller."""
-        return ()
-
-    def overspent(self, floats: int, shape: Shape, ipc: int) -> str | None:
-        """Why one set may not store so many floats: more than the budget, unless the settings say so; None: it may."""
-        worth = floats / shape.values / shape.classes
-        if worth <= ipc or getattr(self, "excess", False):
-            return None
-        told = f"stores {floats} floats, worth {worth:.2f} images per class; the cell allows {ipc}"
-        less = f"lower {' or '.join(self.storing)}" if self.storing else "store less"
-        return f"{told}: {less}, or say excess: true and the report shows it"
-
     def trainings(self, shape: Shape, ipc: int) -> Iterator[tuple[str, int, int]]:
         """(key, images, images at once) of each training on the set while it is learned."""
         return iter(())
@@ -220,10 +206,6 @@ class Distillation(Method):
 
     def floats(self, shape: Shape, ipc: int) -> int:
         return self.synthetic.floats(shape, ipc)
-
-    @property
-    def storing(self) -> tuple[str, ...]:
-        return tuple(f"synthetic.{key}" for key in self.synthetic.storing)
 
     def trainings(self, shape: Shape, ipc: int) -> Iterator[tuple[str, int, int]]:
         shown = shape.classes * self.shown(shape, ipc)

@@ -111,6 +111,7 @@ class Students(Part):
 
     name: str
     gives: ClassVar[frozenset[str]] = frozenset({"network"})
+    reach: ClassVar[str] = ""  # the keys behind `epochs`, in words
 
     @property
     def epochs(self) -> int | None:

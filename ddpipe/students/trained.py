@@ -1,29 +1,52 @@
-"""Networks that grow up on the set being learned: DC's and DSA's inner loop (survey Eq. 20).
+"""Networks that grow up on the set being learned: DC's and DSA's inner loop (survey Eq. 20); IDC's on real data (27).
 
 A network serves `outer_loop` steps; between two of them it is trained `inner_loop` epochs on the current set, detached,
 with plain SGD and, for DSA, an augmentation of its own (one operation a batch, parameters per image). After its last
-step it is replaced, not trained once more.
+step it is replaced, not trained once more. Jiang et al. train fewer epochs the older a network is. IDC's networks take
+`inner_loop` batches of real images instead, in passes over all of them that outlive a network, mixed by CutMix.
+
+A network begins with random weights or, for Acc-DD, with those of an expert in its first epochs (early.py).
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ddpipe import augmentation
 from ddpipe.augmentation import Policy
 from ddpipe.context import Context
+from ddpipe.datasets.passes import Passes
+from ddpipe.datasets.resident import Resident
+from ddpipe.errors import UserError
+from ddpipe.experts.buffer import Buffer
 from ddpipe.networks import Classifier, initialise_
 from ddpipe.randomness import Streams
 from ddpipe.settings.students import trained as record
+from ddpipe.students import early
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Synthetic
 from ddpipe.training import optimizers, schedules
-from ddpipe.training.loop import pass_over
+from ddpipe.training.loop import batches, follow, loss_of, pass_over
 from ddpipe.training.optimizers import Optimizer
 
 
 class Trained:
-    def __init__(self, config: record.TrainedStudents, network: Classifier, augment: Policy):
-        self.config, self.network, self.augment = config, network, augment
+    """Args:
+    real: what networks are trained on that do not learn the set.
+    buffer: of experts that networks begin as, where they do.
+    """
+
+    def __init__(
+        self,
+        config: record.TrainedStudents,
+        network: Classifier,
+        augment: Policy,
+        real: Resident | None = None,
+        buffer: Buffer | None = None,
+    ):
+        self.config, self.network, self.augment, self.buffer = config, network, augment, buffer
+        self.real = Passes(real, config.batch) if real is not None and config.on == "real" else None
+        self.classes = 0 if real is None else len(real.class_index)
         self.served = 0  # steps the present network has served
         self.optimizer = self.new_optimizer()
 
@@ -33,6 +56,8 @@ class Trained:
     def next(self, synthetic: Synthetic, rng: Streams, iteration: int) -> Student:
         if self.served % self.config.outer_loop == 0:
             initialise_(self.network.train(), rng("students.init"))
+            if self.config.start is not None and self.buffer is not None:
+                early.begin_(self.network, self.config.start, self.buffer, rng)
             self.optimizer, self.served = self.new_optimizer(), 0
         else:
             self.train(synthetic, rng)
@@ -40,20 +65,34 @@ class Trained:
         return Student(self.network, number=iteration // self.config.outer_loop, age=age)
 
     def train(self, synthetic: Synthetic, rng: Streams) -> None:
-        images, targets = (tensor.detach() for tensor in synthetic.decode())
-        config, done = self.config, (self.served - 1) * self.config.inner_loop  # passes of the present network
+        config = self.config
         self.network.train()
-        for number in range(done, done + config.inner_loop):
-            self.optimizer.lr = schedules.rate(config, number, (config.outer_loop - 1) * config.inner_loop)
-            pass_over(
-                self.network,
-                self.optimizer,
-                lambda index: Batch(images[index], targets[index]),
-                len(images),
-                config.batch,
-                self.augment,
-                rng("students.train"),
-            )
+        if self.real is None:
+            whole = Batch(*(tensor.detach() for tensor in synthetic.decode()))
+        for number in range(config.passes(self.served - 1), config.passes(self.served)):
+            self.optimizer.lr = schedules.rate(config, number, config.passes(config.outer_loop - 1))
+            if self.real is None:
+                self.learn_set(whole, rng("students.train"))
+            else:
+                self.learn_batch(*self.real.next(rng("students.real")), rng("students.train"))
+
+    def learn_set(self, whole: Batch, rng: torch.Generator) -> None:
+        """One pass over the set."""
+        pass_over(
+            self.network,
+            self.optimizer,
+            lambda index: Batch(whole.images[index], whole.targets[index]),
+            len(whole.images),
+            self.config.batch,
+            self.augment,
+            rng,
+        )
+
+    def learn_batch(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> None:
+        """One step on real images (n, c, h, w) of the classes `labels` (n,)."""
+        one = Batch(images, F.one_hot(labels, self.classes).to(images))
+        feed = batches(lambda _: one, len(images), len(images), self.augment, rng, self.config.cutmix)
+        follow(loss_of(self.network), self.optimizer, feed)
 
     def carried(self) -> dict[str, list[Tensor]]:
         return {"students": list(self.network.parameters())}
@@ -61,10 +100,11 @@ class Trained:
     def state_dict(self) -> dict[str, Tensor]:
         network = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         optimizer = {f"optimizer.{name}": value for name, value in self.optimizer.state_dict().items()}
-        return {"served": torch.tensor(self.served)} | network | optimizer
+        real = {} if self.real is None else {f"real.{name}": value for name, value in self.real.state_dict().items()}
+        return {"served": torch.tensor(self.served)} | network | optimizer | real
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}}
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}, "real": {}}
         for key, value in state.items():
             part, _, name = key.partition(".")
             if name:
@@ -72,7 +112,15 @@ class Trained:
         self.served = int(state["served"])
         self.network.load_state_dict(parts["network"])
         self.optimizer.load_state_dict(parts["optimizer"])
+        if self.real is not None:
+            self.real.load_state_dict(parts["real"])
 
 
 def make(config: record.TrainedStudents, context: Context) -> Trained:
-    return Trained(config, context.network, augmentation.make(config.augment, context.flip))
+    """UserError where networks begin as experts and there are none."""
+    if config.start is not None and context.buffer is None:
+        raise UserError(
+            "students.start: networks begin as experts of a buffer; name one as the row's needs: data/experts/<buffer>"
+        )
+    augment = augmentation.make(config.augment, context.flip)
+    return Trained(config, context.network, augment, context.real, context.buffer)

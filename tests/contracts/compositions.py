@@ -43,7 +43,11 @@ SYNTHETIC = variants(
 OBJECTIVE = variants(
     "objectives",
     {
-        "gradient": {metric: {"metric": metric} for metric in ("ours", "mse", "cos")},
+        "gradient": {metric: {"metric": metric} for metric in ("ours", "mse", "cos")}
+        | {
+            "joint": {"metric": "ours", "scope": "joint", "warmup": {"networks": 3, "updates": 1}, "chunk": 4},
+            "both": {"metric": "magnitude", "scope": "both", "warmup": None},
+        },
         "distribution": {"": {}, "chunks": {"chunk": 6}, "batch": {"batch": 2}},
         "reconstruction": {"": {}, "batch": {"batch": 2}},
         "trajectory": {
@@ -60,7 +64,9 @@ STUDENTS = variants(
     {
         "trained": {
             "": {"outer_loop": 3, "inner_loop": 2, "momentum": 0.5, "batch": 4},
-            "augmented": {"outer_loop": 2, "inner_loop": 1, "augment": STRATEGY},
+            "augmented": {"outer_loop": 3, "inner_loop": [2, 1], "augment": STRATEGY},
+            "real": {"outer_loop": 3, "inner_loop": 2, "momentum": 0.9, "batch": 4, "on": "real", "cutmix": 0.5},
+            "early": {"outer_loop": 2, "start": {"epochs": [1, 3], "perturbed": [0.01, 0.09]}},
         },
         "experts": {"": {"starts": 2, "span": 2}},
     },

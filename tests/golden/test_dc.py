@@ -23,8 +23,9 @@ def network(golden, dtype):
 
 def synthetic(golden, dtype):
     config = golden.config
+    start = golden["syn" if golden.name == "dc" else "syn_init"]
     classes = torch.arange(config["num_classes"]).repeat_interleave(config["ipc"])
-    return Pixels(golden["syn"].to(getattr(torch, dtype)), classes, config["num_classes"])
+    return Pixels(start.to(getattr(torch, dtype)), classes, config["num_classes"])
 
 
 def gradients(golden, dtype, label):

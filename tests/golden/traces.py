@@ -6,6 +6,7 @@ import pytest
 import torch
 from cases import Case
 from parts import Recorded, WholeClass, copy_, gradients_of, network_of
+from torch import Tensor
 
 from ddpipe import settings
 from ddpipe.augmentation.siamese import Draw
@@ -24,10 +25,14 @@ def follow(
     draws: Sequence[Draw],
     student_strategy: str,
     student_draws: Sequence[Draw],
+    objective: dict | None = None,
 ) -> tuple[Recorded, Recorded]:
     """Run the case's updates and check each one: distances, gradient, images, and every stored step of the network.
 
     Returns the augmentations of the matching and of the network's training, with what came out of them.
+
+    Args:
+        objective: its settings; left out: the case's metric alone.
     """
     config = golden.config
     assert config["weight_decay_net"] == 0 and not config["net_train_after_last_update"], "Trained does neither"
@@ -37,16 +42,17 @@ def follow(
     steps = recording(  # a pass is a step, because the set fits into one batch
         monkeypatch, trained, "pass_over", lambda _, network, *rest: [p.detach().clone() for p in network.parameters()]
     )
-    run, matching, training = compose(golden, strategy, draws, student_strategy, student_draws)
+    objective = objective or {"metric": config["metric"]}
+    run, matching, training = compose(golden, strategy, draws, student_strategy, student_draws, objective)
     gradients = gradients_of(monkeypatch, run)
     check, before = golden.check, golden["syn_init"]
     for number in range(config["num_syn_updates"]):
         del distances[:]
         run.advance()
         when, after = "later_step" if number else "first_step", run.synthetic.images.detach().clone()
-        expected = golden[f"step{number}_dist"]
+        expected, total = distances_of(golden, number)
         check(torch.stack(distances), expected, f"{when}_dist", "float32")
-        check(run.history[number], expected.sum(), f"{when}_dist", "float32")
+        check(run.history[number], total, f"{when}_dist", "float32")
         check(gradients[number], golden[f"step{number}_grad_syn"], f"{when}_grad_syn")
         check(after, golden[f"step{number}_syn_after"], f"{when}_syn_after")
         earlier = golden[f"step{number - 1}_syn_after"] if number else before
@@ -59,8 +65,22 @@ def follow(
     return matching, training
 
 
+def distances_of(golden: Case, number: int) -> tuple[Tensor, Tensor]:
+    """The distances of an update, as the case has them, and the loss that they make."""
+    alone = golden[f"step{number}_dist"]
+    if "inter_weight" not in golden.config:
+        return alone, alone.sum()
+    joint = golden[f"step{number}_inter"]
+    return torch.cat([alone, joint[None]]), alone.sum() + golden.config["inter_weight"] * joint
+
+
 def compose(
-    golden: Case, strategy: str, draws: Sequence[Draw], student_strategy: str, student_draws: Sequence[Draw]
+    golden: Case,
+    strategy: str,
+    draws: Sequence[Draw],
+    student_strategy: str,
+    student_draws: Sequence[Draw],
+    objective: dict,
 ) -> tuple[Distillation, Recorded, Recorded]:
     config = golden.config
     classes = torch.arange(config["num_classes"]).repeat_interleave(config["ipc"])
@@ -74,10 +94,10 @@ def compose(
         momentum=config["momentum_net"],
         batch=config["net_batch_size"],
     )
-    objective = settings.objectives.gradient.GradientMatching(name="gradient", metric=config["metric"])
+    matched = settings.objectives.gradient.GradientMatching(name="gradient", **objective)
     run = Distillation(
         synthetic,
-        gradient.GradientMatching(objective, config["real_per_class"]),
+        gradient.GradientMatching(matched, config["real_per_class"]),
         trained.Trained(student_settings, network_of(config["network"], golden.parameters()), training),
         WholeClass(golden["real"]),
         matching,

@@ -11,7 +11,7 @@ from ddpipe.datasets.resident import Resident
 from ddpipe.distillation.loop import Distillation, compose
 from ddpipe.distillation.outer import Outer
 from ddpipe.errors import UserError
-from ddpipe.objectives.gradient import gradient_distance, rowwise_cosine
+from ddpipe.objectives.gradient import GradientMatching, gradient_distance, rowwise_cosine, rowwise_magnitude
 from ddpipe.objectives.loss import Loss
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings.part import records
@@ -351,6 +351,14 @@ def test_a_network_serves_outer_loop_updates_and_is_never_trained_after_the_last
     assert events == life + life + ["new", "match"]
 
 
+@pytest.mark.parametrize(
+    ("inner_loop", "passes"), [(2, [0, 2, 4, 6, 8]), ([5, 3, 1], [0, 5, 8, 9, 10]), ([4], [0, 4, 8, 12, 16])]
+)
+def test_a_network_may_be_trained_less_the_older_it_is(inner_loop, passes):
+    pool, synthetic = trained(outer_loop=9, inner_loop=inner_loop)
+    assert [pool.config.passes(served) for served in range(5)] == passes
+
+
 def test_students_learn_the_set_as_it_is_now_and_leave_it_alone():
     pool, synthetic = trained(outer_loop=2, lr=0.5)
     rng = Streams("students")
@@ -397,6 +405,38 @@ def test_rowwise_cosine_counts_rows_and_skips_vectors():
     assert float(rowwise_cosine(a, -a)) == pytest.approx(8, abs=1e-5)
     assert float(rowwise_cosine(a[:, 0, 0, 0], -a[:, 0, 0, 0])) == 0
     assert float(rowwise_cosine(torch.zeros_like(a), a)) == 4
+
+
+@pytest.mark.parametrize(
+    ("networks", "updates", "scopes"),
+    [(2, 9, "ccccccjjj"), (9, 2, "ccjccjccj"), (0, 9, "jjjjjjjjj"), (9, 9, "ccccccccc")],
+)
+def test_classes_meet_once_the_warm_up_is_over(monkeypatch, networks, updates, scopes):
+    """Three updates a network: DCC's warm-up ends with a network's number, or with its age."""
+    seen: list[str] = []
+    for name, letter in (("one_by_one", "c"), ("together", "j")):
+        match = getattr(GradientMatching, name)
+        monkeypatch.setattr(GradientMatching, name, lambda *a, m=match, x=letter: (seen.append(x), m(*a))[1])
+    warmup = {"networks": networks, "updates": updates}
+    objective = {"name": "gradient", "metric": "ours", "scope": "joint", "warmup": warmup}
+    real, network = images_and_network()
+    chosen = config(objective=objective, students={"name": "trained", "outer_loop": 3}, iterations=9)
+    run = compose(chosen, context(real, 1, network, real_batch=2))
+    for _ in range(9):
+        run.advance()
+    assert "".join(seen) == scopes
+
+
+def test_a_warm_up_must_lead_somewhere():
+    with pytest.raises(ValueError, match="warmup leads from class to another scope"):
+        settings.objectives.gradient.GradientMatching(name="gradient", warmup={"networks": 1, "updates": 1})
+
+
+def test_equal_rows_have_no_distance_and_no_nan():
+    row = torch.zeros(2, 3, requires_grad=True)
+    distance = rowwise_magnitude(row, torch.zeros(2, 3))
+    distance.backward()
+    assert distance.item() == 2 and bool(row.grad.isfinite().all())  # rows of zeros have no direction
 
 
 def test_epsilon_stands_beside_the_product_of_the_norms():

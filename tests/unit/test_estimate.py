@@ -52,6 +52,20 @@ def test_gradient_matching_a_network(
     assert calls(found, "outer step") == {10 * ipc: outer_loop}
 
 
+@pytest.mark.parametrize(("chunk", "again"), [(1000, 0), (999, 1000)])
+def test_sets_too_large_for_one_graph_are_gone_through_twice(chunk: int, again: int) -> None:
+    joint = {"name": "gradient", "scope": "joint", "warmup": None, "chunk": chunk}
+    found = work.distillation(cell(joint, 100, students={"name": "fresh"}, iterations=1), 50)
+    assert images(found, "matching") == 1000 and images(found, "weight gradient") == 2560 + again
+
+
+def test_networks_that_are_trained_less_the_older_they_are() -> None:
+    """23 iterations: two networks of ten and one of three; 50, 40, 30 and six times 10 epochs, then 50 and 40."""
+    students = {"name": "trained", "outer_loop": 10, "inner_loop": [50, 40, 30, 10], "batch": 64}
+    found = work.distillation(cell({"name": "gradient"}, 1, students=students, iterations=23), 50)
+    assert calls(found, "step") == {10: 2 * 180 + 90} and calls(found, "initialise") == {1: 3}
+
+
 def test_networks_that_are_not_finished() -> None:
     """75 iterations with 10 a network: the eighth serves 5, and none is trained after its last."""
     students = {"name": "trained", "outer_loop": 10, "inner_loop": 2, "batch": 64, "augment": "color"}

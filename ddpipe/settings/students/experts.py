@@ -11,6 +11,7 @@ class ExpertStudents(Students):
 
     reference = "MTT (Cazenavette et al., CVPR 2022)"
     gives = frozenset({"segment"})
+    reach = "students.starts and students.span"
 
     name: Literal["experts"]
     starts: PositiveInt  # T+: it begins at snapshot 0, ..., starts - 1
