@@ -58,9 +58,10 @@ class Distillation:
 
     def advance(self) -> None:
         """One iteration: the next student, then one outer step for every loss that the objective yields."""
-        first = self.warm.iterations if self.warm else 0
+        first, unasked = self.warm.iterations if self.warm else 0, frozenset[str]()
         if self.warm and self.iteration < first:
             self.follow(self.warm.objective, self.warm.outer, Student(), self.iteration, first)
+            unasked = frozenset(self.students.carried())  # their memory may hold anything
             if self.average is not None:
                 self.average.begin()
         else:
@@ -69,7 +70,8 @@ class Distillation:
             self.follow(self.objective, self.outer, student, number, len(self.history) - first)
             if self.average is not None:
                 self.average.update()
-        self.watch.note(self.iteration, list(self.watched().values()))
+        watched = [[] if part in unasked else tensors for part, tensors in self.watched().items()]
+        self.watch.note(self.iteration, watched)
         self.iteration += 1
 
     def follow(self, objective: Objective, outer: Outer, student: Student, number: int, total: int) -> None:

@@ -23,8 +23,8 @@ from ddpipe.settings import Selection
 from ddpipe.settings.shapes import Shape
 from ddpipe.settings.work import Operation
 from ddpipe.synthetic import Batch
-from ddpipe.synthetic.decoders import Decoders
-from ddpipe.synthetic.decoders import initial as initial_layers
+from ddpipe.synthetic.decoder import Decoder
+from ddpipe.synthetic.decoder import initial as initial_layers
 from ddpipe.synthetic.hallucinator import Hallucinator, initial
 from ddpipe.training.loop import descend
 from ddpipe.training.sweep import Gradient
@@ -201,12 +201,10 @@ def decoded(bench: Bench, operation: Operation, n: int) -> Call:
     assert operation.shape is not None
     shape = operation.shape
     channels, side, width = map(int, operation.option.split())
-    config = settings.synthetic.decoders.Decoders(
-        name="decoders", channels=channels, side=side, decoders=1, width=width
-    )
+    config = settings.synthetic.decoder.Decoder(name="decoder", channels=channels, side=side, decoders=1, width=width)
     codes = torch.randn(n, channels, side, side, generator=bench.rng)
     layers, classes = initial_layers(config, shape, bench.rng), torch.arange(n) % shape.classes
-    synthetic = Decoders(codes, classes, layers, [shape.resolution] * 2, shape.classes).to(bench.device)
+    synthetic = Decoder(codes, classes, layers, [shape.resolution] * 2, shape.classes).to(bench.device)
     learned = list(synthetic.parameters())
 
     def call() -> None:

@@ -34,7 +34,7 @@ SYNTHETIC = variants(
     {
         "pixels": {"real": {"init": "real"}, "noise": {"init": "noise"}},
         "hallucinator": {"": {"hallucinators": 3}, "grey": {"hallucinators": 2, "channels": 1}},
-        "decoders": {
+        "decoder": {
             "": {"codes": 2, "channels": 2, "side": 2, "decoders": 3, "width": 3},
             "cut": {"codes": 3, "channels": 2, "side": 3, "decoders": 1, "width": 2},
         },
@@ -98,7 +98,7 @@ SETS = [
     ("pixels-real", "none"),
     ("hallucinator", "none"),
     ("hallucinator", "contrast"),
-    ("decoders", "none"),
+    ("decoder", "none"),
 ]  # and what is beside them
 
 every_start = pytest.mark.parametrize("start", SYNTHETIC)

@@ -162,6 +162,13 @@ def test_so_does_one_with_a_second_player_and_an_average(objective, pool, tmp_pa
     continues_bit_identically(chosen, "instance", tmp_path)
 
 
+@every_combination
+def test_so_does_one_with_a_warm_start(objective, pool, tmp_path):
+    warm = {"objective": {"name": "reconstruction", "batch": 4}, "iterations": 2}
+    state = continues_bit_identically(of(objective, pool, start="decoder", warm=warm), "batch", tmp_path)
+    assert len(state["history"]) == 10 and {"warm/objective.rows", "warm/outer.codes."} <= state.keys()
+
+
 @pytest.mark.parametrize("name", get_args(settings.Optimizer.model_fields["optimizer"].annotation))
 @pytest.mark.parametrize(("objective", "pool"), [("gradient-ours", "trained"), ("trajectory", "experts")])
 def test_so_does_one_with_any_optimiser_schedule_and_clip(objective, pool, name, tmp_path):

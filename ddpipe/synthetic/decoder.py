@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from ddpipe.context import Context
 from ddpipe.settings.shapes import Shape
-from ddpipe.settings.synthetic import decoders as record
-from ddpipe.settings.synthetic.decoders import KERNEL
+from ddpipe.settings.synthetic import decoder as record
+from ddpipe.settings.synthetic.decoder import KERNEL
 from ddpipe.synthetic.pixels import check_ipc
 from ddpipe.synthetic.synthetic import Synthetic
 from ddpipe.training.batch import Batch
@@ -40,7 +40,7 @@ def decoded(codes: Tensor, layers: Sequence[Layer], side: Sequence[int]) -> Tens
     return x[..., top : top + height, left : left + width]
 
 
-class Decoders(Synthetic):
+class Decoder(Synthetic):
     """V = B * D images: B codes, class by class, each through D decoders.
 
     Address v is code v // D through decoder v % D.
@@ -86,7 +86,7 @@ class Decoders(Synthetic):
         return {"codes": self.latents.detach()} | weights | biases
 
 
-def make(config: record.Decoders, context: Context) -> Decoders:
+def make(config: record.Decoder, context: Context) -> Decoder:
     """Normal codes, and decoders as PyTorch's layers begin."""
     real, ipc = context.real, context.ipc
     check_ipc(ipc, real)
@@ -97,10 +97,10 @@ def make(config: record.Decoders, context: Context) -> Decoders:
     codes = SPREAD * torch.randn(len(classes), config.channels, config.side, config.side, generator=draw)
     layers = initial(config, shape, draw)
     on_device = [Layer(*(tensor.to(device) for tensor in layer)) for layer in layers]
-    return Decoders(codes.to(device), classes, on_device, side, num_classes)
+    return Decoder(codes.to(device), classes, on_device, side, num_classes)
 
 
-def initial(config: record.Decoders, shape: Shape, rng: torch.Generator) -> list[Layer]:
+def initial(config: record.Decoder, shape: Shape, rng: torch.Generator) -> list[Layer]:
     """PyTorch's default law for transposed convolutions: +-1 / sqrt(fan_in), counted at their outputs."""
     layers, before = [], config.channels
     for number in range(config.layers(shape), 0, -1):
