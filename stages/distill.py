@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ddpipe import config, networks
 from ddpipe.checks.batches import lone
+from ddpipe.checks.budget import overspent
 from ddpipe.checks.classes import beyond
 from ddpipe.context import Context
 from ddpipe.datasets.prepared import Prepared
@@ -175,17 +176,15 @@ def budget(floats: int, prepared: Prepared, row: Row, settings: Distillation | S
 
     `excess` is there where the settings allow one: by how many images a class the set is above (or below) the IPC.
     """
-    worth = floats / prepared.train_images[0].numel() / len(prepared.classes)
+    shape = Shape(prepared.channels, prepared.resolution, len(prepared.classes))
+    worth = floats / shape.values / shape.classes
     stored = {"floats": floats, "images_per_class": worth}
     if row.ipc == "all":
         return stored
     if settings.kind == "distillation" and settings.excess:
         return stored | {"excess": worth - row.ipc}
-    if worth > row.ipc:
-        raise UserError(
-            f"synthetic: stores {floats} floats, worth {worth:.2f} images per class; the cell allows {row.ipc}: store "
-            "less, or say excess: true and the report shows it"
-        )
+    if why := overspent(settings, floats, shape, row.ipc):
+        raise UserError(f"synthetic: {why}")
     return stored
 
 

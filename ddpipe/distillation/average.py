@@ -20,6 +20,11 @@ class Average:
         self.values = [x.detach().clone() for x in self.tensors]
 
     @torch.no_grad()
+    def begin(self) -> None:
+        """e = x once more: what came before is not averaged."""
+        torch._foreach_copy_(self.values, self.tensors)
+
+    @torch.no_grad()
     def update(self) -> None:
         torch._foreach_lerp_(self.values, self.tensors, 1 - self.decay)
 

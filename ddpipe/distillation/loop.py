@@ -18,12 +18,13 @@ from ddpipe.datasets.resident import Resident
 from ddpipe.distillation.average import Average
 from ddpipe.distillation.finite import Watch
 from ddpipe.distillation.outer import Outer
+from ddpipe.distillation.warm import Warm
 from ddpipe.errors import UserError
 from ddpipe.memory import images_at_once
 from ddpipe.objectives import Objective
 from ddpipe.randomness import Streams
 from ddpipe.settings.part import Part, program
-from ddpipe.students import Students
+from ddpipe.students import Student, Students
 from ddpipe.synthetic import Synthetic
 
 
@@ -41,6 +42,7 @@ class Distillation:
     history: Tensor
     iteration: int = 0
     average: Average | None = None
+    warm: Warm | None = None  # the first of the iterations
     rates: dict[str, float] = field(default_factory=dict)  # step sizes of the parts, by their keys
     watch: Watch = field(init=False)
     unit: ClassVar[str] = "iteration"
@@ -56,19 +58,32 @@ class Distillation:
 
     def advance(self) -> None:
         """One iteration: the next student, then one outer step for every loss that the objective yields."""
-        self.outer.begin(self.iteration, len(self.history))
-        student = self.students.next(self.synthetic, self.rng, self.iteration)
-        if student.age == 0:
-            self.synthetic.begin_()
-        for loss in self.objective.losses(self.synthetic, student, self.real, self.augment, self.rng):
-            self.outer.step(loss)
-            self.synthetic.project_()
-            self.objective.project_()
-            self.history[self.iteration] += loss.value
-        if self.average is not None:
-            self.average.update()
-        self.watch.note(self.iteration, list(self.watched().values()))
+        first, unasked = self.warm.iterations if self.warm else 0, frozenset[str]()
+        if self.warm and self.iteration < first:
+            self.follow(self.warm.objective, self.warm.outer, Student(), self.iteration, first)
+            unasked = frozenset(self.students.carried())  # their memory may hold anything
+            if self.average is not None:
+                self.average.begin()
+        else:
+            number = self.iteration - first
+            student = self.students.next(self.synthetic, self.rng, number)
+            if student.age == 0:
+                self.synthetic.begin_()
+            self.follow(self.objective, self.outer, student, number, len(self.history) - first)
+            if self.average is not None:
+                self.average.update()
+        watched = [[] if part in unasked else tensors for part, tensors in self.watched().items()]
+        self.watch.note(self.iteration, watched)
         self.iteration += 1
+
+    def follow(self, objective: Objective, outer: Outer, student: Student, number: int, total: int) -> None:
+        """The steps of iteration `number` of `total`."""
+        outer.begin(number, total)
+        for loss in objective.losses(self.synthetic, student, self.real, self.augment, self.rng):
+            outer.step(loss)
+            self.synthetic.project_()
+            objective.project_()
+            self.history[self.iteration] += loss.value
 
     def watched(self) -> dict[str, list[Tensor]]:
         """What can lose its numbers, in the order in which an iteration uses it: nothing that is drawn afresh or read.
@@ -135,7 +150,7 @@ class Distillation:
             "rng": self.rng,
             "watch": self.watch,
         }
-        return parts if self.average is None else parts | {"average": self.average}
+        return parts | {name: part for name in ("average", "warm") if (part := getattr(self, name)) is not None}
 
 
 def compose(config: settings.Distillation, context: Context) -> Distillation:
@@ -162,10 +177,17 @@ def compose(config: settings.Distillation, context: Context) -> Distillation:
         augmentation.make(config.augment, context.flip),
         Outer(of_the_set | objective.groups(), config.outer, config.clip),
         context.rng,
-        torch.zeros(config.iterations, device=context.real.labels.device),
+        torch.zeros(config.steps, device=context.real.labels.device),
         average=Average(learned, config.average) if config.average is not None and learned else None,
+        warm=None if config.warm is None else warm(config, config.warm, context, of_the_set),
         rates={f"{key}.lr": part.lr for key, part in config.parts().items() if hasattr(part, "lr")},
     )
+
+
+def warm(config: settings.Distillation, own: settings.Warm, context: Context, groups: dict[str, list[Tensor]]) -> Warm:
+    """The start of a composition, at rest."""
+    outer = Outer(groups, {name: config.outer[name] for name in groups}, config.clip)
+    return Warm(make(own.objective, context), outer, own.iterations)
 
 
 def make(record: Part, context: Context, *beside: Any) -> Any:

@@ -8,7 +8,8 @@ In the embedding of a random network the synthetic images of a class shall have 
 
 The survey speaks of pretrained extractors; the official code and the paper's default use fresh random networks, and so
 does the recipe. Networks without batch norm treat images one by one, so classes are embedded together in chunks of
-any size; with batch norm all classes must share one batch, or the statistics would give the class away.
+any size; with batch norm all classes must share one batch, or the statistics would give the class away. Of a set of
+many images a random `batch` of each class can stand for all: their mean is that of all on average (KFS).
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,15 +45,18 @@ class DistributionMatching(Objective):
     """The objective of DM."""
 
     def __init__(self, config: record.DistributionMatching, real_batch: int):
-        self.chunk, self.real_batch = config.chunk, real_batch
+        self.chunk, self.batch, self.real_batch = config.chunk, config.batch, real_batch
 
     def losses(
         self, synthetic: Synthetic, student: Student, real: Resident, augment: Policy, rng: Streams
     ) -> Iterator[Loss]:
-        network, sizes = student.network, synthetic.sizes
+        network, sizes, index = student.network, synthetic.sizes, None
         assert network is not None, "the record accepts networks only"
+        if self.batch is not None:
+            sizes = [min(self.batch, size) for size in sizes]
+            index = next(synthetic.balanced(rng("synthetic.batches"), self.batch))
         together = len(sizes) if has_batch_norm(network) else max(1, self.chunk // (self.real_batch + max(sizes)))
-        images = synthetic.decode().images  # (V, c, h, w), class by class
+        images = synthetic.decode(index).images  # (V, c, h, w), class by class
         leaves = [block.requires_grad_() for block in images.detach().split(sizes)]
         gradients: list[Tensor] = []
         distances: list[Tensor] = []

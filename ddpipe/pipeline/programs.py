@@ -53,6 +53,8 @@ def implementations(chosen: settings.Cell) -> Iterator[str]:
         yield "ddpipe.distillation.outer"
     if getattr(chosen, "average", None) is not None:
         yield "ddpipe.distillation.average"
+    if getattr(chosen, "warm", None) is not None:
+        yield "ddpipe.distillation.warm"
     for augment in chosen.augments().values():
         if augment.startswith(strategy.IDC):
             yield "ddpipe.augmentation.composed"

@@ -22,9 +22,7 @@ from ddpipe.selections.choice import Choice, pick
 from ddpipe.settings import Selection
 from ddpipe.settings.shapes import Shape
 from ddpipe.settings.work import Operation
-from ddpipe.synthetic import Batch, multiformation
-from ddpipe.synthetic.hallucinator import Hallucinator, initial
-from ddpipe.synthetic.memory import recall
+from ddpipe.synthetic import Batch
 from ddpipe.training.loop import descend
 from ddpipe.training.sweep import Gradient
 from ddpipe.training.together import together
@@ -176,48 +174,6 @@ def siamese_gradient(bench: Bench, operation: Operation, n: int) -> Call:
         for _ in range(DRAWS):
             changed = policy(images, policy.draw(bench.rng, 1, *images.shape[-2:]))
             torch.autograd.grad(changed, images, torch.ones_like(changed))
-
-    return call
-
-
-def hallucinated(bench: Bench, operation: Operation, n: int) -> Call:
-    """Bases with as many channels as the images through one hallucinator, and the gradient back to both."""
-    assert operation.shape is not None
-    shape = operation.shape
-    weights = initial(1, shape.channels, shape.channels, [shape.resolution] * 2, bench.rng)
-    bases, classes = bench.images(operation, n), torch.arange(n) % shape.classes
-    synthetic = Hallucinator(bases, classes, weights, shape.classes).to(bench.device)
-    index, learned = torch.arange(n, device=bench.device), list(synthetic.parameters())
-
-    def call() -> None:
-        decoded = synthetic.decode(index).images
-        torch.autograd.grad(decoded, learned, torch.ones_like(decoded))
-
-    return call
-
-
-def recalled(bench: Bench, operation: Operation, n: int) -> Call:
-    """Images at n addresses of a memory, and the gradient back to both."""
-    assert operation.shape is not None
-    count, downsampling = map(int, operation.option.split(" / "))
-    bases = bench.images(operation, count)[..., ::downsampling, ::downsampling].contiguous().requires_grad_()
-    addresses = torch.randn(n, count, generator=bench.rng).to(bench.device).requires_grad_()
-
-    def call() -> None:
-        images = recall(bases, addresses, downsampling)
-        torch.autograd.grad(images, [bases, addresses], torch.ones_like(images))
-
-    return call
-
-
-def formed(bench: Bench, operation: Operation, n: int) -> Call:
-    """n examples out of images that hold several, and the gradient back to these."""
-    factor, index = int(operation.option), torch.arange(n, device=bench.device)
-    images = bench.images(operation, -(-n // factor**2)).requires_grad_()
-
-    def call() -> None:
-        examples = multiformation.formed(images, factor, index // factor**2, index % factor**2)
-        torch.autograd.grad(examples, images, torch.ones_like(examples))
 
     return call
 

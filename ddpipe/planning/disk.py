@@ -40,7 +40,7 @@ def experts(buffer: settings.Experts, data: Data, network: settings.Network) -> 
 def learned(cell: Cell) -> int:
     """Images, targets and losses of every set."""
     images = cell.shown * cell.styles
-    one = FLOAT * (images * (cell.data.shape.values + cell.classes) + cell.chosen.iterations)
+    one = FLOAT * (images * (cell.data.shape.values + cell.classes) + cell.chosen.steps)
     return JSON + preprocessing(cell.data) + cell.chosen.sets * (one + HEADER)
 
 

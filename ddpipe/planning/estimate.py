@@ -85,9 +85,7 @@ def distill(config: Config, step: Step, key: str, stacked: bool) -> Demand | str
     else:
         cell = Cell(chosen, data, int(row.ipc), network)
         how = config.params.run
-        every = (
-            chosen.iterations if how.checkpoint_seconds else how.checkpoint_every
-        )  # by time: beside the rest nothing
+        every = chosen.steps if how.checkpoint_seconds else how.checkpoint_every  # by time: beside the rest nothing
         done, size = work.distillation(cell, every), disk.learned(cell)
     return Demand(step, row.dataset, row.method, done + work.process(data), size)
 

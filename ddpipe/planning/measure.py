@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ddpipe.planning import calls, generating
+from ddpipe.planning import calls, decoding
 from ddpipe.settings.work import Operation
 
 ENOUGH = 0.12  # seconds of repeated calls, after which their median is taken
@@ -33,10 +33,11 @@ MEASURES = {
     "step": Measure(calls.step, IMAGES[1:]),
     "flat gradient": Measure(calls.flat_gradient),
     "pull back": Measure(calls.pull_back),
-    "hallucinate": Measure(calls.hallucinated),
-    "recall": Measure(calls.recalled),
-    "generate": Measure(generating.generated),
-    "form": Measure(calls.formed),
+    "hallucinate": Measure(decoding.hallucinated),
+    "recall": Measure(decoding.recalled),
+    "generate": Measure(decoding.generated),
+    "form": Measure(decoding.formed),
+    "decode": Measure(decoding.decoded),
     "augment": Measure(calls.augmented, repeats=calls.DRAWS),
     "augment gradient": Measure(calls.augmented_gradient, repeats=calls.DRAWS),
     "siamese": Measure(calls.siamese, repeats=calls.DRAWS),

@@ -45,8 +45,8 @@ def distillation(cell: Cell, checkpoint_every: int) -> Work:
     chosen, shape = cell.chosen, cell.data.shape
     learned = cell.shown * cell.styles
     one = chosen.work(cell)
-    one[Operation("outer step", shape), learned] += chosen.iterations
-    written = -(-chosen.iterations // max(1, checkpoint_every))
+    one[Operation("outer step", shape), learned] += chosen.steps
+    written = -(-chosen.steps // max(1, checkpoint_every))
     one[Operation("write"), 8 * learned * shape.values] += written  # and momentum
     one[Operation("write"), 4 * learned * shape.values] += 2  # the finished piece, and the set
     return times(chosen.sets, one)

@@ -2,7 +2,7 @@
 
 from ddpipe.settings.base import FILE, UNSTATED, Augmentation, Layers, Settings, Siamese, needed
 from ddpipe.settings.datasets import CHANNELS, HANDWRITTEN, OWN_KEYS, Dataset, Own, Whitening
-from ddpipe.settings.method import Cell, Distillation, Selection
+from ddpipe.settings.method import Cell, Distillation, Selection, Warm
 from ddpipe.settings.networks import AlexNet, ConvNet, DenseNet, Learner, LeNet, Network, ResNet
 from ddpipe.settings.optimizers import Clip, Cosine, Drop, Optimizer, Schedule, Steps
 from ddpipe.settings.params import Evaluation, Params, Report, ReportSettings, Row, Run
@@ -61,6 +61,7 @@ __all__ = [
     "Steps",
     "Trained",
     "Training",
+    "Warm",
     "UNSTATED",
     "Whitening",
     "needed",

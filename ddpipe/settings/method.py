@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -27,6 +28,8 @@ else:
     AnySynthetic, AnyObjective = one_of("synthetic"), one_of("objectives")
     AnyRegulariser, AnyStudents = one_of("regularisers"), one_of("students")
     AnyRule = Literal[tuple(records("selections"))]
+
+WARM = "warm.objective"  # its key among the parts
 
 
 class Method(Settings):
@@ -114,10 +117,17 @@ class Method(Settings):
         return 0
 
 
+class Warm(Settings):
+    """A start by another objective, with the same outer numbers and an augmentation of none."""
+
+    objective: AnyObjective
+    iterations: PositiveInt
+
+
 class Distillation(Method):
     """Resolved settings of a cell that learns its set."""
 
-    quiet = frozenset({"clip", "labels"})
+    quiet = frozenset({"clip", "labels", "warm"})
     kind: Literal["distillation"] = "distillation"
     revision: PositiveInt = 1
     synthetic: AnySynthetic
@@ -130,6 +140,7 @@ class Distillation(Method):
     clip: Clip | None = None  # of the gradient of all groups together, before their own (RTP)
     average: Fraction | None = None  # decay of the set's moving average, which then is the result (FTD)
     iterations: Natural  # 0: the set as it begins, a baseline
+    warm: Warm | None = None  # before them (KFS)
     real_batch: PositiveInt = 256  # per class
     # the set may store more than its IPC in images (HaBa's published cells); the report shows it
     excess: Switch = False
@@ -137,6 +148,9 @@ class Distillation(Method):
 
     def stated(self) -> dict[str, str]:
         return needed("augment", "sets", *(("real_batch",) if self.objective.draws_real else ()))
+
+    def parts(self) -> dict[str, Part]:
+        return super().parts() | ({} if self.warm is None else {WARM: self.warm.objective})
 
     def composition(self) -> tuple[str, str, str]:
         return self.objective.name, self.synthetic.name, self.students.name
@@ -187,6 +201,13 @@ class Distillation(Method):
                     f"labels.scale: {self.scale!r} targets are {TOLD[self.scale]}, but {key} {part.word!r} takes "
                     f"cross-entropies with distributions; set it to {part.scales[0]}"
                 )
+        if self.warm is not None and (self.warm.objective.accepts or self.warm.objective.learned):
+            kinds = ((name, kind) for name, kind in records("objectives").items() if issubclass(kind, Objective))
+            able = [name for name, kind in kinds if not (kind.accepts or kind.learned)]
+            yield (
+                f"{WARM}: {self.warm.objective.name!r} asks for a student or learns something itself, which a start "
+                f"has not; choose {' or '.join(able)}"
+            )
         if self.outer.keys() != self.learned:
             yield (
                 f"outer: has {sorted(self.outer)}, but what is learned is {sorted(self.learned)}; name exactly these "
@@ -235,7 +256,7 @@ class Distillation(Method):
 
     @property
     def steps(self) -> int:
-        return self.iterations
+        return self.iterations + (self.warm.iterations if self.warm else 0)
 
     def lighter(self, shown: int) -> dict[str, Any]:
         order = ("objective", "students", "regulariser", "synthetic")
@@ -251,8 +272,12 @@ class Distillation(Method):
     def work(self, scene: Scene) -> Work:
         """What all parts do for one set."""
         done: Work = Counter()
-        for part in self.parts().values():
-            done.update(part.work(scene))
+        for key, part in self.parts().items():
+            if key == WARM and self.warm is not None:
+                own = self.model_copy(update={"iterations": self.warm.iterations})
+                done.update(part.work(replace(scene, chosen=own)))
+            else:
+                done.update(part.work(scene))
         return done
 
 

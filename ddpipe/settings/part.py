@@ -78,6 +78,11 @@ class Synthetic(Part):
         """Whether there may be classes without examples."""
         return False
 
+    @property
+    def storing(self) -> tuple[str, ...]:
+        """Keys of the numbers with which it stores less when they are smaller."""
+        return ()
+
     def peopled(self, shape: Shape) -> int:
         """Classes that have examples."""
         return shape.classes

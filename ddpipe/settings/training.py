@@ -44,10 +44,11 @@ class Training(Optimizer):
         return self.drop_resets_momentum and self.schedule is None
 
     def stated(self) -> dict[str, str]:
-        resets = () if self.drop == "never" else ("drop_resets_momentum",)
-        drops = () if self.schedule else ("drop", *resets)
+        drops = {} if self.schedule else needed("drop")
+        if drops and self.drop != "never":
+            drops |= {"drop_resets_momentum": f"this key is missing; add it (drop is {self.drop!r})"}
         mixes = ("cutmix",) if self.augment.startswith(strategy.IDC) else ()
-        return needed("lr", *super().stated(), "weight_decay", "batch", *drops, "augment", *mixes)
+        return needed("lr", *super().stated(), "weight_decay", "batch") | drops | needed("augment", *mixes)
 
 
 class SetTraining(Training):

@@ -95,14 +95,18 @@ class Cell:
         """`calls` times so many images out of one style of their bases, and the gradient back to both."""
         return self.chosen.synthetic.decoding(self.data.shape, images, calls)
 
-    def siamese(self) -> Work:
-        """One augmentation a class, shared by its real and its synthetic images; the synthetic side backwards too."""
+    def siamese(self, synthetic: int | None = None) -> Work:
+        """One augmentation a class, shared by its real and its synthetic images; the synthetic side backwards too.
+
+        Args:
+            synthetic: images of a class; None: the decoded set's.
+        """
         if self.chosen.augment == "none":
             return Counter()
-        real, synthetic = (
+        real, back = (
             Operation(name, self.data.shape, option=self.chosen.augment) for name in ("siamese", "siamese gradient")
         )
-        return Counter({(real, self.real): self.classes}) + Counter({(synthetic, self.decoded): self.classes})
+        return Counter({(real, self.real): self.classes}) + Counter({(back, synthetic or self.decoded): self.classes})
 
 
 class Batches(Protocol):

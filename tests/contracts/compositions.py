@@ -38,6 +38,10 @@ SYNTHETIC = variants(
         "generator": {"": {"batches": 2, "batch": 6, "noise": 4, "hidden": 8, "maps": (6, 4)}},
         # so many that what the budget leaves for examples divides into two blocks
         "memory": {"": {"bases": 6, "downsampling": 2}},
+        "decoder": {
+            "": {"codes": 2, "channels": 2, "side": 2, "decoders": 3, "width": 3},
+            "cut": {"codes": 3, "channels": 2, "side": 3, "decoders": 1, "width": 2},
+        },
     },
 )
 OBJECTIVE = variants(
@@ -49,7 +53,8 @@ OBJECTIVE = variants(
             "both": {"metric": "magnitude", "scope": "both", "warmup": None},
             "sequential": {"metric": "l1", "weights": "convolutions", "sequential": True, "batch": None},
         },
-        "distribution": {"": {}, "chunks": {"chunk": 6}},
+        "distribution": {"": {}, "chunks": {"chunk": 6}, "batch": {"batch": 2}},
+        "reconstruction": {"": {}, "batch": {"batch": 2}},
         "lookahead": {"": {}, "chunks": {"chunk": 5}},
         "features": {"": {}, "chunks": {"earlier": 0.3, "discrimination": 0.1, "chunk": 4}},
         "trajectory": {
@@ -124,6 +129,7 @@ SETS = [  # and what is beside them
     ("generator", "none"),
     ("memory", "none"),
     ("multiformation", "none"),
+    ("decoder", "none"),
     ("hallucinator", "none"),
     ("hallucinator", "contrast"),
 ]
@@ -163,7 +169,7 @@ def of(
         "iterations": 8,
         "real_batch": 6,
     }
-    rates = {"hallucinators": 0.1 * lr, "lr": 1e-4 * lr}
+    rates = {"hallucinators": 0.1 * lr, "decoders": 0.1 * lr, "lr": 1e-4 * lr}
     learned = (
         settings_of("synthetic", SYNTHETIC[start]).learned | settings_of("objectives", OBJECTIVE[objective]).learned
     )

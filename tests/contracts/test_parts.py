@@ -96,7 +96,8 @@ def test_the_settings_of_an_objective_name_the_groups_that_it_learns(objective, 
 @every_pair
 @every_way
 def test_every_composition_moves_every_image_and_keeps_its_losses_finite(objective, pool, augment, norm):
-    moves_every_image(run_of(of(objective, pool, augment), norm=norm))
+    """From noise: a real image may be what its own reconstruction is told to look like."""
+    moves_every_image(run_of(of(objective, pool, augment, "pixels-noise"), norm=norm))
 
 
 @every_pair
@@ -191,6 +192,13 @@ def test_so_does_one_of_any_set(start, tmp_path):
 def test_so_does_one_with_a_second_player_and_an_average(objective, pool, tmp_path):
     chosen = of(objective, pool, STRATEGY, "hallucinator", "contrast", average=0.9)
     continues_bit_identically(chosen, "instance", tmp_path)
+
+
+@every_combination
+def test_so_does_one_with_a_warm_start(objective, pool, tmp_path):
+    warm = {"objective": {"name": "reconstruction", "batch": 4}, "iterations": 2}
+    state = continues_bit_identically(of(objective, pool, start="decoder", warm=warm), "batch", tmp_path)
+    assert len(state["history"]) == 10 and {"warm/objective.rows", "warm/outer.codes."} <= state.keys()
 
 
 @pytest.mark.parametrize("name", get_args(settings.Optimizer.model_fields["optimizer"].annotation))

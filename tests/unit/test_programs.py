@@ -98,11 +98,14 @@ USERS = {
     "students/trained.py": {name for name in LEARN if name.partition("-")[0] in TRAINED or "early" in name},
     "students/early.py": {name for name in LEARN if name.partition("-")[0] in TRAINED or "early" in name},
     "synthetic/multiformation.py": FORMED,
-    "objectives/distribution.py": {
-        name for name in ROWS if name.partition("-")[0] in ("dm", "cafe")
-    },  # its class means
+    "objectives/distribution.py": {  # its class means
+        name for name in ROWS if name.partition("-")[0] in ("dm", "cafe") or name in ("kfs", "kfs-short")
+    },
     "objectives/features.py": {name for name in ROWS if name.startswith("cafe")},
     "distillation/average.py": {name for name in ROWS if name.startswith("ftd")},
+    "distillation/warm.py": {"kfs", "kfs-short"} & ROWS.keys(),
+    "objectives/reconstruction.py": {name for name in ROWS if name.startswith("kfs")},
+    "synthetic/decoder.py": {name for name in ROWS if name.startswith("kfs")},
     "distillation/loop.py": LEARN - {"idc-mix", "idc-mix-short"},
     "augmentation/siamese.py": LEARN | EXPERTS,
     "augmentation/composed.py": FORMED | EXPERTS,

@@ -10,7 +10,10 @@ from ddpipe.settings.work import Cell, Operation, Work, batch_norm, parts, times
 class DistributionMatching(Objective):
     reference = "DM (Zhao and Bilen, WACV 2023); survey section 4.3, Eq. 31"
 
+    quiet = frozenset({"batch"})
+
     name: Literal["distribution"]
+    batch: PositiveInt | None = None  # random examples of each class an iteration; left out: all
     chunk: PositiveInt = 512  # images of both sides at once; only memory depends on it (batch-norm networks take all)
 
     def lighter(self, shown: int) -> dict[str, Any]:
@@ -18,11 +21,12 @@ class DistributionMatching(Objective):
 
     def work(self, cell: Cell) -> Work:
         """Embeddings of the real images without a graph, of the synthetic ones with the way back to the images."""
-        both = cell.chosen.real_batch + cell.decoded
+        shown = min(self.batch or cell.decoded, cell.decoded)
+        both = cell.chosen.real_batch + shown
         together = cell.classes if batch_norm(cell.network) else max(1, self.chunk // both)
-        work = cell.siamese() + cell.decode(cell.bases, cell.classes * cell.styles)
+        work = cell.siamese(shown) + cell.decode(-(-shown // cell.styles), cell.classes * cell.styles)
         for classes, calls in parts(cell.classes, together).items():
             work[Operation("gather", cell.data.shape), classes * cell.real] += calls
             work[cell.operation("forward"), classes * cell.real] += calls
-            work[cell.operation("image gradient"), classes * cell.decoded] += calls
+            work[cell.operation("image gradient"), classes * shown] += calls
         return times(cell.chosen.iterations, work)

@@ -28,6 +28,10 @@ class Hallucinator(Synthetic):
     def styles(self) -> int:
         return self.hallucinators
 
+    @property
+    def storing(self) -> tuple[str, ...]:
+        return "bases", "hallucinators"
+
     def examples(self, shape: Shape, ipc: int) -> int:
         return self.bases or ipc
 
