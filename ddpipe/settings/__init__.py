@@ -1,8 +1,9 @@
 """What can be set: one frozen, validated class a block of params.yaml or of a recipe. No torch here."""
 
 from ddpipe.settings.base import FILE, UNSTATED, Augmentation, Layers, Settings, Siamese, needed
+from ddpipe.settings.cell import Cell
 from ddpipe.settings.datasets import CHANNELS, HANDWRITTEN, OWN_KEYS, Dataset, Own, Whitening
-from ddpipe.settings.method import Cell, Distillation, Selection, Warm
+from ddpipe.settings.distillation import Distillation, Warm
 from ddpipe.settings.networks import AlexNet, ConvNet, DenseNet, Learner, LeNet, Network, ResNet
 from ddpipe.settings.optimizers import Clip, Cosine, Drop, Optimizer, Schedule, Steps
 from ddpipe.settings.params import Evaluation, Params, Report, ReportSettings, Row, Run
@@ -13,6 +14,7 @@ from ddpipe.settings.protocols.replay import Replay
 from ddpipe.settings.protocols.ridge import Ridge
 from ddpipe.settings.protocols.trained import Trained
 from ddpipe.settings.recipe import Recipe
+from ddpipe.settings.selection import Selection
 from ddpipe.settings.training import Criterion, Experts, Flat, SetTraining, Training
 
 __all__ = [

@@ -11,7 +11,7 @@ from ddpipe.settings.networks import Learner, Network
 from ddpipe.settings.shapes import Data, Shape
 
 if TYPE_CHECKING:
-    from ddpipe.settings.method import Distillation
+    from ddpipe.settings.distillation import Distillation
 
 
 @dataclass(frozen=True)
