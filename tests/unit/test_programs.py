@@ -88,25 +88,25 @@ LEARN = set(ROWS) - SELECT
 OBJECTIVE = {row.method: chosen.objective.name for _, row, chosen in PROJECT.cells() if chosen.kind == "distillation"}
 FOLLOW = {name for name in LEARN if OBJECTIVE[name] == "trajectory"}
 FORMED = {name for name in LEARN if name.partition("-")[0] in ("idc", "accdd")}
-TRAINED = ("dc", "dsa", "dcc", "jiang", "cafe", "idc", "accdd")
+TRAINED = {name for name, chosen in CELLS if chosen.kind == "distillation" and chosen.students.name == "trained"}
+WARMED = {name for name, chosen in CELLS if getattr(chosen, "warm", None)}
 USERS = {
     "training/sweep.py": FOLLOW | {name for name in LEARN if OBJECTIVE[name] == "unroll"},
     "students/experts.py": FOLLOW,
     "objectives/trajectory.py": FOLLOW,
     "regularisers/contrast.py": {name for name in ROWS if name.startswith("haba")},
     "synthetic/hallucinator.py": {name for name in ROWS if name.startswith("haba") or "hallucinators" in name},
-    "students/trained.py": {name for name in LEARN if name.partition("-")[0] in TRAINED or "early" in name},
-    "students/early.py": {name for name in LEARN if name.partition("-")[0] in TRAINED or "early" in name},
+    "students/trained.py": TRAINED,
+    "students/early.py": TRAINED,
     "synthetic/multiformation.py": FORMED,
-    "objectives/distribution.py": {  # its class means
-        name for name in ROWS if name.partition("-")[0] in ("dm", "cafe") or name in ("kfs", "kfs-short")
-    },
+    # CAFE takes its class means
+    "objectives/distribution.py": {name for name in ROWS if name.partition("-")[0] in ("dm", "cafe")} | WARMED,
     "objectives/features.py": {name for name in ROWS if name.startswith("cafe")},
     "distillation/average.py": {name for name in ROWS if name.startswith("ftd")},
-    "distillation/warm.py": {"kfs", "kfs-short"} & ROWS.keys(),
+    "distillation/warm.py": WARMED,
     "objectives/reconstruction.py": {name for name in ROWS if name.startswith("kfs")},
     "synthetic/decoder.py": {name for name in ROWS if name.startswith("kfs")},
-    "distillation/loop.py": LEARN - {"idc-mix", "idc-mix-short"},
+    "distillation/loop.py": {name for name in LEARN if "mix" not in name},
     "augmentation/siamese.py": LEARN | EXPERTS,
     "augmentation/composed.py": FORMED | EXPERTS,
     "training/flatness.py": EXPERTS,
