@@ -34,14 +34,20 @@ VALUES = [
 ]
 KINDS = ("delete", "rename", "value", "near")
 LEFT_OUT: dict[str, Any] = {  # what a key is when no file names it; any other must be named
-    **{"revision": 1, "precision": "float32", "dtype": "float32", "kind": "distillation"},  # the plain case
+    **{
+        "revision": 1,
+        "precision": "float32",
+        "dtype": "float32",
+        "kind": "distillation",
+        "scope": "class",
+    },  # the plain case
     **{"chunk": 512, "init": "real"},  # memory only; a hallucinator's bases have no other start
     "standardise": "biased",  # the unbiased deviation of so many pixels differs in the fifth digit
     **{"regularisation": 0.1, "relative": False, "centred": True, "ddof": 1},  # whitening: {} names MTT's convention
     "flip": True,  # of published photographs; sources of digits, and images of one's own, have a rule of their own
     # a feature that nobody asked for is not there
     **{"per_image": False, "grey": False, "prepended": False, "cutmix": 0.0, "extra_epoch": False, "learned_lr": False},
-    **{"whitening": None, "flat": None, "average": None, "regulariser": None, "excess": False},
+    **{"warmup": None, "whitening": None, "flat": None, "average": None, "regulariser": None, "excess": False},
     **{"factor": 1.0, "soft_labels": False},  # TESLA's; its gradient must name them
     # no restriction: all classes, images as they are, all sets, all images a step, as many bases as the IPC
     **{"classes": None, "resolution": None, "sets": None, "batch": None, "bases": None, "channels": None},

@@ -93,7 +93,7 @@ USERS = {
     "objectives/trajectory.py": FOLLOW,
     "regularisers/contrast.py": {name for name in ROWS if name.startswith("haba")},
     "synthetic/hallucinator.py": {name for name in ROWS if name.startswith("haba") or "hallucinators" in name},
-    "students/trained.py": {name for name in ROWS if name.partition("-")[0] in ("dc", "dsa")},
+    "students/trained.py": {name for name in ROWS if name.partition("-")[0] in ("dc", "dsa", "dcc", "jiang")},
     "objectives/distribution.py": {name for name in ROWS if name.startswith("dm")},
     "distillation/average.py": {name for name in ROWS if name.startswith("ftd")},
     "distillation/loop.py": LEARN,
