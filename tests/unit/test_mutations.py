@@ -234,7 +234,7 @@ def mutate(trees: dict[str, Any], choose: random.Random) -> tuple[dict[str, Any]
     """Change one key of one file: all files, the file, the path of the key and how it changed."""
     file = choose.choice([*trees, "params.yaml", "params.yaml"])
     path = choose.choice(list(paths(trees[file])))
-    trees = trees | {file: copy.deepcopy(trees[file])}
+    trees = trees | {file: unshared(trees[file])}
     holder, key = at(trees[file], path[:-1]), path[-1]
     kind = choose.choice(KINDS)
     if kind == "value":
@@ -246,6 +246,13 @@ def mutate(trees: dict[str, Any], choose: random.Random) -> tuple[dict[str, Any]
         if kind == "rename" and isinstance(holder, dict):
             holder[f"{key}z"] = old
     return trees, file, path, kind
+
+
+def unshared(tree: Any) -> Any:
+    """A copy in which what an alias repeats stands by itself: one place is changed, not all that share it."""
+    if isinstance(tree, dict):
+        return {key: unshared(value) for key, value in tree.items()}
+    return [unshared(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def names(sentence: str, file: str, path: tuple) -> bool:
