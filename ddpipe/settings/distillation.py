@@ -120,9 +120,10 @@ class Distillation(Method):
                 f"has not; choose {' or '.join(able)}"
             )
         if self.outer.keys() != self.learned:
+            by = ", ".join(f"{key}: {part.word}" for key, part in self.parts().items())
             yield (
-                f"outer: has {sorted(self.outer)}, but what is learned is {sorted(self.learned)}; name exactly these "
-                "(null takes an inherited one out)"
+                f"outer: has {sorted(self.outer)}, but what is learned is {sorted(self.learned)} ({by}); name exactly "
+                "these (null takes an inherited one out)"
             )
 
     def shown(self, shape: Shape, ipc: int) -> int:

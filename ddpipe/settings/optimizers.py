@@ -78,7 +78,8 @@ class Optimizer(Settings):
         return self.schedule or Drop(name="never")
 
     def stated(self) -> dict[str, str]:
-        return needed("momentum" if self.optimizer == "sgd" else "betas")
+        (asked,) = needed("momentum" if self.optimizer == "sgd" else "betas").items()
+        return {asked[0]: f"{asked[1]} (optimizer is {self.optimizer})"}
 
     @model_validator(mode="after")
     def has_only_its_own(self) -> "Optimizer":

@@ -10,7 +10,7 @@ from test_mtt_match import split
 from torch import Tensor
 
 from ddpipe import settings
-from ddpipe.augmentation.siamese import FLIP, ROTATE, Draw
+from ddpipe.augmentation.siamese import FLIP, ROTATE, Augment, Draw
 from ddpipe.distillation.outer import Outer
 from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.unroll import Unroll
@@ -52,11 +52,11 @@ class Iteration:
         self.augment = Recorded("none", [self.drawn()])
         numbers = {"steps": spec["num_steps"], "examples": each, "lr": spec["lr"], "momentum": spec["momentum"]}
         chosen = settings.objectives.unroll.Unroll(name="unroll", gradient=gradient, **numbers)
-        self.objective = Unroll(chosen, self.real, spec["real_per_class"])
+        self.objective = Unroll(chosen, self.real, spec["real_per_class"], varied=Augment("none"))
         self.objective.raw = torch.full_like(self.objective.raw, spec["lr"], dtype=dtype)
         self.walks: list = []
         monkeypatch.setattr(
-            "ddpipe.objectives.unroll.walk", lambda *got: self.walks.append(walk(*got)) or self.walks[-1]
+            "ddpipe.objectives.unroll.sweep.walk", lambda *got: self.walks.append(walk(*got)) or self.walks[-1]
         )
 
     def drawn(self) -> Draw:

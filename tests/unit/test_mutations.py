@@ -34,14 +34,20 @@ VALUES = [
 ]
 KINDS = ("delete", "rename", "value", "near")
 LEFT_OUT: dict[str, Any] = {  # what a key is when no file names it; any other must be named
-    **{"revision": 1, "precision": "float32", "dtype": "float32", "kind": "distillation"},  # the plain case
+    **{
+        "revision": 1,
+        "precision": "float32",
+        "dtype": "float32",
+        "kind": "distillation",
+        "scope": "class",
+    },  # the plain case
     **{"chunk": 512, "init": "real"},  # memory only; a hallucinator's bases have no other start
     "standardise": "biased",  # the unbiased deviation of so many pixels differs in the fifth digit
     **{"regularisation": 0.1, "relative": False, "centred": True, "ddof": 1},  # whitening: {} names MTT's convention
     "flip": True,  # of published photographs; sources of digits, and images of one's own, have a rule of their own
     # a feature that nobody asked for is not there
     **{"per_image": False, "grey": False, "prepended": False, "cutmix": 0.0, "extra_epoch": False, "learned_lr": False},
-    **{"whitening": None, "flat": None, "average": None, "regulariser": None, "excess": False},
+    **{"warmup": None, "whitening": None, "flat": None, "average": None, "regulariser": None, "excess": False},
     **{"factor": 1.0, "soft_labels": False},  # TESLA's; its gradient must name them
     # no restriction: all classes, images as they are, all sets, all images a step, as many bases as the IPC
     **{"classes": None, "resolution": None, "sets": None, "batch": None, "bases": None, "channels": None},
@@ -229,7 +235,7 @@ def mutate(trees: dict[str, Any], choose: random.Random) -> tuple[dict[str, Any]
     """Change one key of one file: all files, the file, the path of the key and how it changed."""
     file = choose.choice([*trees, "params.yaml", "params.yaml"])
     path = choose.choice(list(paths(trees[file])))
-    trees = trees | {file: copy.deepcopy(trees[file])}
+    trees = trees | {file: unshared(trees[file])}
     holder, key = at(trees[file], path[:-1]), path[-1]
     kind = choose.choice(KINDS)
     if kind == "value":
@@ -241,6 +247,13 @@ def mutate(trees: dict[str, Any], choose: random.Random) -> tuple[dict[str, Any]
         if kind == "rename" and isinstance(holder, dict):
             holder[f"{key}z"] = old
     return trees, file, path, kind
+
+
+def unshared(tree: Any) -> Any:
+    """A copy in which what an alias repeats stands by itself: one place is changed, not all that share it."""
+    if isinstance(tree, dict):
+        return {key: unshared(value) for key, value in tree.items()}
+    return [unshared(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def names(sentence: str, file: str, path: tuple) -> bool:

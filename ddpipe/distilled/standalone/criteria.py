@@ -12,6 +12,6 @@ CRITERIA: dict[str, Any] = {
 
 
 def targets(criterion: str, about: dict[str, Any], arrays: dict[str, Tensor]) -> Tensor:
-    """Distributions over the classes, for squared errors less 1 / K; a set whose targets are scores has those."""
-    shift = criterion == "squared-error" and about["targets"] == "one-hot"
+    """Distributions over the classes, or free weights; less 1 / K for squared errors if they are no scores yet."""
+    shift = criterion == "squared-error" and about["targets"] != "centred"
     return arrays["targets"] - 1 / len(about["classes"]) if shift else arrays["targets"]
