@@ -23,6 +23,7 @@ class Learner(Classifier):
     """
 
     initialisation = "kaiming"
+    bends = (nn.LeakyReLU,)
 
     def __init__(
         self,

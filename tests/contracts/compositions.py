@@ -40,7 +40,7 @@ SYNTHETIC = variants(
         "memory": {"": {"bases": 6, "downsampling": 2}},
         "decoder": {
             "": {"codes": 2, "channels": 2, "side": 2, "decoders": 3, "width": 3},
-            "cut": {"codes": 3, "channels": 2, "side": 3, "decoders": 1, "width": 2},
+            "cut": {"codes": 4, "channels": 2, "side": 3, "decoders": 1, "width": 2},
         },
     },
 )

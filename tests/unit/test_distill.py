@@ -15,6 +15,7 @@ from ddpipe.objectives.gradient import GradientMatching, gradient_distance, roww
 from ddpipe.objectives.loss import Loss
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings.part import records
+from ddpipe.students.student import Student
 from ddpipe.students.trained import Trained
 from ddpipe.synthetic import Batch
 from ddpipe.synthetic.pixels import Pixels
@@ -29,7 +30,7 @@ class Nothing:
     """Students or an objective without a state."""
 
     def next(self, synthetic, rng, iteration):
-        return None
+        return Student()
 
     def carried(self):
         return {}
