@@ -113,6 +113,11 @@ class Method(Settings):
         """Iterations of one set."""
         return 0
 
+    @property
+    def distils(self) -> bool:
+        """Whether anything of the set is learned, and not only how to train on it (as by rivals of a method)."""
+        return False
+
 
 class Distillation(Method):
     """Resolved settings of a cell that learns its set."""
@@ -237,6 +242,10 @@ class Distillation(Method):
     @property
     def steps(self) -> int:
         return self.iterations
+
+    @property
+    def distils(self) -> bool:
+        return bool(self.synthetic.learned) or self.labels.learned
 
     def lighter(self, shown: int) -> dict[str, Any]:
         order = ("objective", "students", "regulariser", "synthetic")
