@@ -58,5 +58,7 @@ def test_they_are_measured_and_exported_as_long_as_was_learned(project: Project)
 def test_a_method_that_learns_how_to_train_on_real_images_distils_nothing() -> None:
     found = config.load(TRACKED)
     said = {cell: found.resolved(cell).distils for cell in found.rows if found.rows[cell].dataset == "digits"}
-    assert not any(said[cell] for cell in said if "-undistilled" in cell or "-hard" in cell or cell.startswith("random"))
+    assert not any(
+        said[cell] for cell in said if "-undistilled" in cell or "-hard" in cell or cell.startswith("random")
+    )
     assert all(said[cell] for cell in ("dm-digits-1", "ld-digits-1", "gtn-digits-16", "rtp-digits-1"))
