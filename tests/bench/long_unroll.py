@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 
 from ddpipe import networks, settings
+from ddpipe.augmentation.siamese import Augment
 from ddpipe.objectives.unroll import Unroll
 from ddpipe.randomness import generator
 from ddpipe.settings.labels import Labels
@@ -23,7 +24,8 @@ WIDTH, SIDE, CHANNELS, CLASSES, ADDRESSES = 128, 32, 3, 10, 115
 def gradient_of(how: str, steps: int, images: int) -> Callable[[], None]:
     """A function that computes RTP's loss and its gradient up to bases and addresses, with `images` a step."""
     config = settings.objectives.unroll.Unroll(name="unroll", steps=steps, examples=1, momentum=0.9, gradient=how)  # type: ignore[arg-type]
-    objective, rng = Unroll(config, real=None, real_batch=0), generator("long unroll")  # type: ignore[arg-type]
+    objective = Unroll(config, real=None, real_batch=0, varied=Augment("none"))  # type: ignore[arg-type]
+    rng = generator("long unroll")
     network = networks.create(
         settings.ConvNet(kind="convnet", depth=3, width=WIDTH), CHANNELS, SIDE, CLASSES, generator("network")
     )
@@ -37,7 +39,7 @@ def gradient_of(how: str, steps: int, images: int) -> Callable[[], None]:
     gradient, learned = objective.gradient(network), list(synthetic.parameters())
 
     def once() -> None:
-        objective.match(gradient, start, synthetic.decode(), rows, real).gradients(learned)
+        objective.match(gradient, start, synthetic.decode(), rows, {steps: real}).gradients(learned)
 
     return once
 
