@@ -22,9 +22,9 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
 
     Columns: `cell method label ipc network protocol` (identity; `label` is the method and the variant, `ipc` is text,
     "all" for the whole data set), `main`
-    (the evaluation that the grid names, not a further one), `distilled` (learned, not selected), `mean std` (percent,
-    population) over `n` = `sets` x `networks` accuracies, `floats` (stored in a set), `worth` (images a class that they
-    are worth), `published_mean published_std doubtful source_mean source_std note`, `difference` = mean -
+    (the evaluation that the grid names, not a further one), `distilled` (something of the set is learned), `mean std`
+    (percent, population) over `n` = `sets` x `networks` accuracies, `floats` (stored in a set), `worth` (images a class
+    that they are worth), `published_mean published_std doubtful source_mean source_std note`, `difference` = mean -
     published_mean, `as_published` (no overrides, no combination), `survey_network` (the survey's name of the network
     where its tables print this evaluation, else ""), `device versions`, `distill_seconds` and `iterations` (of all
     sets), `seconds_per_iteration`, `experts` (the buffer whose networks it used, "" for none) and `experts_seconds` (of
@@ -91,7 +91,7 @@ def _row(
         "network": key.network,
         "protocol": key.protocol,
         "main": main,
-        "distilled": config.resolved(key.cell).kind == "distillation",
+        "distilled": config.resolved(key.cell).distils,
     }
     measured = _measured(config, results.read(config, key))
     overrides = measured.pop("overrides", config.overrides(key.cell))

@@ -94,3 +94,8 @@ class Method(Settings):
     def steps(self) -> int:
         """Iterations of one set."""
         return 0
+
+    @property
+    def distils(self) -> bool:
+        """Whether anything of the set is learned, and not only how to train on it (as by rivals of a method)."""
+        return False

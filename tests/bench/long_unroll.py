@@ -39,7 +39,7 @@ def gradient_of(how: str, steps: int, images: int) -> Callable[[], None]:
     gradient, learned = objective.gradient(network), list(synthetic.parameters())
 
     def once() -> None:
-        objective.match(gradient, start, synthetic.decode(), rows, real).gradients(learned)
+        objective.match(gradient, start, synthetic.decode(), rows, {steps: real}).gradients(learned)
 
     return once
 

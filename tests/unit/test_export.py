@@ -125,7 +125,7 @@ def test_other_forms_are_refused(project: Project, capsys: Output) -> None:
 
 def digits(project: Project, **data: object) -> None:
     """The project's cells on the digits of scikit-learn, ten images a class, judged well enough to tell."""
-    rules = {"epochs": 60, "batch": 64, "lr": 0.03, "networks": 3, "augment": "color_crop_cutout_flip_scale_rotate"}
+    rules = {"epochs": 60, "batch": 64, "lr": 0.03, "networks": 8, "augment": "color_crop_cutout_flip_scale_rotate"}
     rules |= {
         "momentum": 0.9,
         "weight_decay": 0.0005,
@@ -184,11 +184,15 @@ def test_the_exported_program_reaches_the_accuracy(method: str, data: dict, made
     lines = done.stdout.splitlines()
     reached = float(lines[-1].split()[1])
     expected = json.loads((out / "about.json").read_bytes())["measured"]["mean"]
-    assert len(lines) == 4 and expected > 70 and abs(reached - expected) < 4, (reached, expected)
+    # Networks differ by 3.5 points (one standard deviation) and no two kinds of CPU train the same ones: the means of
+    # eight are within six but once in some thousand machines, and a wrong preprocessing or rule costs more.
+    assert len(lines) == 9 and expected > 65 and abs(reached - expected) < 6, (reached, expected)
     shutil.copy(root / "TEST.npz", out)
-    own_loop = f"import sys; {WITHOUT.partition(';')[0]}; import torch; torch.set_num_threads(1)\n{loop}"
+    own_loop = f"import sys; {WITHOUT.partition(';')[0]}; import torch; torch.set_num_threads(1)\n"
+    own_loop += f"for seed in range(5):\n    torch.manual_seed(seed)\n    exec({loop!r})"
     told = subprocess.run([sys.executable, "-c", own_loop], cwd=out, check=True, capture_output=True, text=True)
-    assert abs(float(told.stdout.strip()[7:-1]) - expected) < 6, "one network"
+    each = [float(line[7:-1]) for line in told.stdout.splitlines()]
+    assert len(each) == 5 and abs(sum(each) / 5 - expected) < 7, (each, expected)
     assert ("sgd.step()" in loop) == (method != "dm"), "styles take more than a plain loop"
     raw = torch.from_numpy(np.load(root / "TEST.npz")["images"])
     own = {k: torch.from_numpy(v) for k, v in arrays_of(out).items() if v.dtype.kind == "f"}

@@ -55,5 +55,5 @@ def test_the_loop_reaches_the_accuracy(tmp_path: Path, monkeypatch: pytest.Monke
         exec(program.replace('"my loop"', f'"my loop", {number}'), names)
         reached.append(names["accuracy"])
     expected = ddpipe.evaluate(names["chosen"], networks=4)
-    assert 0 < 2 * expected.std < 5, "else the comparison says little: without augmentation nine points are missing"
-    assert abs(sum(reached) / 3 - expected.mean) < 2 * expected.std, (reached, expected)
+    # Without augmentation nine points are missing; a deviation estimated from four networks is no measure of chance.
+    assert abs(sum(reached) / 3 - expected.mean) < 4.5, (reached, expected)

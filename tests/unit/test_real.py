@@ -5,6 +5,8 @@ import json
 import torch
 
 import ddpipe
+from ddpipe import config
+from tests.tracked import TRACKED
 from tests.unit.small_project import Project
 
 ADAM = {"optimizer": "adam", "lr": 0.01, "betas": [0.9, 0.999]}
@@ -51,3 +53,12 @@ def test_they_are_measured_and_exported_as_long_as_was_learned(project: Project)
     assert [len(row) for row in result["accuracies"]] == [2, 2]
     chosen = ddpipe.load(project.root / "data/distilled/dm-tiny-1")
     assert len(chosen.rates()) == steps and set(chosen.rates()) == {0.01}
+
+
+def test_a_method_that_learns_how_to_train_on_real_images_distils_nothing() -> None:
+    found = config.load(TRACKED)
+    said = {cell: found.resolved(cell).distils for cell in found.rows if found.rows[cell].dataset == "digits"}
+    assert not any(
+        said[cell] for cell in said if "-undistilled" in cell or "-hard" in cell or cell.startswith("random")
+    )
+    assert all(said[cell] for cell in ("dm-digits-1", "ld-digits-1", "gtn-digits-16", "rtp-digits-1"))
