@@ -170,6 +170,10 @@ class Distillation(Method):
     def steps(self) -> int:
         return self.iterations + (self.warm.iterations if self.warm else 0)
 
+    @property
+    def distils(self) -> bool:
+        return self.steps > 0 and (bool(self.synthetic.learned) or self.labels.learned)
+
     def lighter(self, shown: int) -> dict[str, Any]:
         order = ("objective", "students", "regulariser", "synthetic")
         parts = self.parts()
