@@ -140,6 +140,11 @@ def main(
     result |= {"sets": counted, "networks": rules.networks, "budget": found.about.budget.model_dump(exclude_unset=True)}
     result |= {"overrides": project.overrides(cell), "base": params.methods[row.method].get("base")}
     result |= {"protocol_digest": digest(inputs["protocol"]), "seed": params.seed, "fingerprints": digests}
+    if counted_loops := project.resolved(cell).capped:
+        every = [hints.of(found.tensors(number)) for number in range(found.about.sets)]
+        result["capped"] = {
+            name: [sum(int(own[each]) for own in every) for each in (f"{name}_capped", name)] for name in counted_loops
+        }
     result |= {"files": {file: hashlib.sha256(content).hexdigest() for file, content in beside.items()}}
     seal = write_sealed(outputs[0], result)
     if not known:

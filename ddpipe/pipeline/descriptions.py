@@ -154,6 +154,8 @@ class Result(Kept):
     depends: who would measure the same takes them from here.
     per_class: of the test images of each class, in their order, the mean over networks; None where there are none.
     balanced: the mean of these. Early results have neither.
+    capped: name -> how many of how many in the making of all sets were ended by the number of their loop, not by the
+        rule that may end it before.
     """
 
     cell: str
@@ -172,6 +174,7 @@ class Result(Kept):
     networks: PositiveInt
     budget: Budget
     overrides: dict[str, Any]
+    capped: dict[str, tuple[Natural, Natural]] = {}
     files: dict[str, Sha256] = {}
     fingerprints: tuple[Sha256, ...] = ()
     seal: Sha256 | None = None

@@ -28,7 +28,8 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
     published_mean, `as_published` (no overrides, no combination), `survey_network` (the survey's name of the network
     where its tables print this evaluation, else ""), `device versions`, `distill_seconds` and `iterations` (of all
     sets), `seconds_per_iteration`, `experts` (the buffer whose networks it used, "" for none) and `experts_seconds` (of
-    the whole buffer, which may serve several cells), `eval_seconds`, `peak_memory_mb` (the larger of both stages).
+    the whole buffer, which may serve several cells), `capped` (of the loops that a rule may end, how many their number
+    did, in words), `eval_seconds`, `peak_memory_mb` (the larger of both stages).
     Methods come in the order of params.yaml, IPC ascending.
 
     Raises:
@@ -113,7 +114,7 @@ def _measured(config: Config, result: Result | None) -> dict[str, Any]:
     """The measured columns of one result, and the overrides it ran with; NaN and no overrides without one."""
     columns = ("mean", "std", "n", "sets", "networks", "floats", "worth", *COST, "eval_seconds", "peak_memory_mb")
     if result is None:
-        return dict.fromkeys(columns, NAN) | {"device": "", "versions": "", "experts": ""}
+        return dict.fromkeys(columns, NAN) | {"device": "", "versions": "", "experts": "", "capped": ""}
     unknown = Cost.model_construct(seconds=NAN, peak_memory_mb=NAN)
     name = f"{result.cell}.{result.network}.{result.protocol}"
     spent = (result.seal and costs.of(config.root, name, result.seal)) or unknown
@@ -131,6 +132,7 @@ def _measured(config: Config, result: Result | None) -> dict[str, Any]:
         "seconds_per_iteration": _number(cost.seconds_per_iteration),
         "experts": cost.experts.buffer if cost.experts else "",
         "experts_seconds": cost.experts.seconds if cost.experts else NAN,
+        "capped": ", ".join(f"{part} of {whole} {name}" for name, (part, whole) in result.capped.items()),
         "eval_seconds": spent.seconds,
         "peak_memory_mb": np.fmax(spent.peak_memory_mb, cost.peak_memory_mb),  # of those that are known
         "device": " / ".join(dict.fromkeys(filter(None, (cost.device, spent.device)))),

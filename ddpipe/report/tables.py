@@ -123,6 +123,10 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
         notes.append("missing: a cell of the grid without a result yet.")
     if not frame["as_published"].all():
         notes.append(f"{ALTERED} not as published: a combination of its own, or run with overrides from params.yaml.")
+    capped = frame[(frame["capped"] != "") & frame["main"]]
+    if len(capped):
+        each = [f"{row['label']} {_ipc_words(row['ipc'])}: {row['capped']}" for _, row in capped.iterrows()]
+        notes.append(f"Ended by the number of their loop and not by their method's rule: {'; '.join(each)}.")
     objections: dict[tuple[str, str], list[str]] = {}
     for _, row in frame[frame["doubtful"] != ""].iterrows():
         cell = f"{row['label']} {_ipc_words(row['ipc'])}"

@@ -57,6 +57,11 @@ class Method(Settings):
         return {}
 
     @property
+    def capped(self) -> list[str]:
+        """Hints that count what a rule may end, beside each of which another, <name>_capped, counts what it did not."""
+        return [name for name in self.hints if f"{name}_capped" in self.hints]
+
+    @property
     def known(self) -> dict[str, int]:
         """Sizes of the letters in these shapes, as far as the settings tell them."""
         return {}
