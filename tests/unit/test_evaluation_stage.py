@@ -249,3 +249,17 @@ def test_a_damaged_result_is_measured_again(judged, trained):
     path.write_text(path.read_text().replace('"mean": ', '"mean": 1'))
     assert judged.run("evaluate", CELL) == 0
     assert judged.outputs() == before
+
+
+def test_a_result_says_how_many_loops_of_the_sets_a_rule_did_not_end(project: Project) -> None:
+    """`settled` cannot be reached and `moved` always is: every network ends by its number, no training does."""
+    students = {"outer_loop": 2, "inner_loop": 2, "until": {"window": 2, "probe": 2, "settled": 1e-9, "moved": 1e-9}}
+    project.set("params.yaml", "methods.dc", {"students": students, "iterations": 5, "sets": 2})
+    assert project.run("distill", "dc-tiny-1") == 0 and project.run("evaluate", "dc-tiny-1") == 0
+    path = project.root / "data/results/tiny/dc-tiny-1.small.quick.json"
+    capped = json.loads(path.read_text())["capped"]
+    sets = [read_tensors(project.root / f"data/distilled/dc-tiny-1/{number}.safetensors")[0] for number in range(2)]
+    for name, (part, whole) in capped.items():
+        assert part == sum(int(own[f"hint.{name}_capped"]) for own in sets)
+        assert whole == sum(int(own[f"hint.{name}"]) for own in sets) > 0
+    assert capped.keys() == {"networks", "trainings"}

@@ -140,6 +140,13 @@ def test_as_published_means_no_override_and_no_combination(root):
     assert set(changed["method"]) == {"dsa", "dm-own"}
 
 
+def test_a_footnote_says_which_loops_ended_by_their_number(root):
+    assert not any("number of their loop" in note for note in tables.footnotes(rows(root).reset_index()))
+    put(root, "dm-mnist-1", "dsa", 88.04, capped={"networks": [19, 20], "trainings": [0, 7]})
+    (note,) = [note for note in tables.footnotes(rows(root).reset_index()) if "number of their loop" in note]
+    assert note.endswith("not by their method's rule: DM IPC 1: 19 of 20 networks, 0 of 7 trainings.")
+
+
 def test_costs(root):
     table = rows(root)
     dm = table.loc["dm-mnist-1", "convnet3", "dsa"]
