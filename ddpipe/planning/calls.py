@@ -97,7 +97,8 @@ def image_gradient(bench: Bench, operation: Operation, n: int) -> Call:
 
 def weight_gradient(bench: Bench, operation: Operation, n: int) -> Call:
     network, images, targets = bench.network(operation), bench.images(operation, n), bench.targets(operation, n)
-    parameters = compared(network, *operation.option.split())
+    metric, *which = operation.option.split() or ["mse"]  # without a metric: of all weights
+    parameters = compared(network, metric, *which)
     return lambda: network_gradient(network, parameters, images, targets)
 
 
