@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddpipe import settings
+from ddpipe import config, settings
 from ddpipe.planning import calibration, measure
 from ddpipe.planning.calibration import Calibration, device_key, predict
 from ddpipe.planning.calls import Bench
+from ddpipe.planning.estimate import demands
 from ddpipe.planning.measure import MEASURES
+from ddpipe.planning.steps import RUNS, Step
 from ddpipe.settings.shapes import Shape
 from ddpipe.settings.work import Operation, Work
+from tests.tracked import TRACKED
 
 SHAPE = Shape(1, 8, 3)
 NETWORK = settings.ConvNet(kind="convnet", depth=1, width=4)
@@ -58,6 +61,19 @@ def test_every_operation_is_measured(name: str, bench: Bench, monkeypatch: pytes
 def test_other_networks_and_options(operation: Operation, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "ENOUGH", 0.0)
     assert measure.seconds(bench, operation, MEASURES[operation.name].sizes[0]) > 0
+
+
+def test_whatever_a_row_of_digits_asks_for_can_be_timed(bench: Bench) -> None:
+    """Of every method: what its parts count is an operation, with an option that its call understands."""
+    project = config.load(TRACKED)
+    keys = {"experts": list(project.params.experts), "distill": list(project.rows), "evaluate": list(project.rows)}
+    steps = [Step(f"{group}@{key}", RUNS) for group, names in keys.items() for key in names if "digits" in key]
+    found, unknown = demands(project, steps)
+    assert {demand.method for demand in found} >= set(project.recipes) and not unknown
+    operations = {operation.key(): operation for demand in found for operation, _ in demand.work}
+    for operation in operations.values():
+        how = MEASURES[operation.name]
+        how.make(bench, operation, how.sizes[0])()
 
 
 def test_more_images_take_longer(bench: Bench) -> None:
