@@ -5,8 +5,7 @@ from pathlib import Path
 
 import torch
 
-from tests.bench.scenes import SCENES
-from tests.reference.program import composed, straight
+from tests.bench.scenes import SCENES, composed, straight
 
 UPDATES = 6
 

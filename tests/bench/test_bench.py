@@ -19,9 +19,9 @@ from ddpipe.augmentation.siamese import Augment
 from ddpipe.randomness import generator
 from ddpipe.synthetic import Batch
 from ddpipe.training.loop import passes, train
-from tests.bench.scenes import SCENES
+from tests.bench.scenes import SCENES, composed, straight
 from tests.bench.turns import compare
-from tests.reference.program import STRATEGY, Scene, composed, one_pass, straight
+from tests.reference.program import STRATEGY, Scene, one_pass
 
 LIMIT = 1.05
 ROOT = Path(__file__).parents[2]
