@@ -36,6 +36,13 @@ SCENES = {
     "kfs-28x28-1": Scene("kfs", 1, **LARGE),
 }
 
+HUNDRED = {"side": 16, "num_classes": 100, "per_class": 20, "real_batch": 8}
+ALL_CLASS = {  # what has a term in which a hundred classes meet
+    "dcc-100-classes": Scene("dcc", 20, **HUNDRED),
+    "jiang-100-classes": Scene("jiang", 20, **HUNDRED),
+    "cafe-100-classes": Scene("cafe", 20, **LOOPS, **HUNDRED),
+}
+
 PROGRAMS = {"cafe": features, "idc": idc, "kfs": kfs}  # those of the others are alike
 
 
