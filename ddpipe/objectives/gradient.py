@@ -16,6 +16,7 @@ going to and fro between large real and small synthetic batches costs some perce
 differentiated class by class, because they share nothing but the network; one-dimensional weights, which some metrics
 skip, are not differentiated at all. Where classes meet, a set too large for one graph is gone through twice: with v the
 distance's derivative by a class's gradient g, the images' is that of <g, v>, which needs the graph of that class alone.
+DCC's mean is that of whole batches of classes, as many as a graph may hold.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -105,17 +106,16 @@ def class_mean(gradients: Sequence[Sequence[Tensor]]) -> list[Tensor]:
     return [torch.stack(each).mean(0) for each in zip(*gradients, strict=True)]
 
 
-def meeting_distance(
-    synthetic: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]], metric: str, scope: str
+def multi_level_distance(
+    synthetic: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]], metric: str
 ) -> Tensor:
-    """The distance in which classes meet, of K gradients a side: "joint", survey Eq. 25; "both", Jiang et al."""
-    pairs = zip(synthetic, real, strict=True) if scope == "both" else ()
-    alone = [gradient_distance(mine, theirs, metric) for mine, theirs in pairs]
-    joint = gradient_distance(class_mean(synthetic), class_mean(real), metric)
-    return torch.stack(alone).sum() + len(real) * joint if alone else joint
+    """Jiang et al.: of K gradients a side, the sum of the classes' distances and K times that of their means."""
+    alone = [gradient_distance(mine, theirs, metric) for mine, theirs in zip(synthetic, real, strict=True)]
+    return torch.stack(alone).sum() + len(real) * gradient_distance(class_mean(synthetic), class_mean(real), metric)
 
 
-Given = Callable[[int, bool], tuple[Tensor, ...]]  # (place of a class, with a graph) -> its synthetic gradient
+# (places of classes, with a graph) -> the mean of their synthetic gradients
+Given = Callable[[Sequence[int], bool], tuple[Tensor, ...]]
 
 
 class GradientMatching(Objective):
@@ -141,7 +141,9 @@ class GradientMatching(Objective):
             wanted.append(network_gradient(network, matched, sample, labels))
         addresses = torch.arange(len(synthetic)).split(synthetic.sizes)
         warm = self.config.warmup is None or self.config.warmup.over(student.number, student.age)
-        match = self.one_by_one if self.config.scope == "class" or not warm else self.together
+        match = {"class": self.one_by_one, "joint": self.jointly, "both": self.together}[
+            self.config.scope if warm else "class"
+        ]
 
         def loss(classes: Sequence[int]) -> Loss:
             shown = [self.shown(addresses[label], rng) for label in classes]
@@ -150,9 +152,14 @@ class GradientMatching(Objective):
             blocks = [block.requires_grad_() for block in images.detach().split(sizes)]  # (n, c, h, w) of each class
             answers = targets.split(sizes)  # (n, K)
 
-            def given(place: int, graph: bool) -> tuple[Tensor, ...]:
-                changed = augment(blocks[place], draws[classes[place]])
-                return network_gradient(network, matched, changed, answers[place], graph)
+            def given(places: Sequence[int], graph: bool) -> tuple[Tensor, ...]:
+                changed = [augment(blocks[place], draws[classes[place]]) for place in places]
+                if len(places) == 1:
+                    return network_gradient(network, matched, changed[0], answers[places[0]], graph)
+                # an image counts as much less as its class has more of them
+                even = sum(sizes[place] for place in places) / len(places)
+                shares = torch.cat([answers[place] * (even / sizes[place]) for place in places])
+                return network_gradient(network, matched, torch.cat(changed), shares, graph)
 
             value, gradients = match(given, [wanted[label] for label in classes], blocks)
             return Loss(value.detach(), images, torch.cat(gradients))
@@ -174,26 +181,48 @@ class GradientMatching(Objective):
         distances: list[Tensor] = []
         gradients: list[Tensor] = []
         for label, theirs in enumerate(wanted):
-            distances.append(gradient_distance(given(label, True), theirs, self.metric))
+            distances.append(gradient_distance(given([label], True), theirs, self.metric))
             gradients += torch.autograd.grad(distances[-1], blocks[label])
         return torch.stack(distances).detach().sum(), gradients
+
+    def jointly(
+        self, given: Given, wanted: Sequence[Sequence[Tensor]], blocks: Sequence[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The distance of the means over classes, survey Eq. 25, and its gradient by the images of each."""
+        most = max(1, self.config.chunk // max(map(len, blocks)))
+        parts = [part.tolist() for part in torch.arange(len(blocks)).split(most)]
+        held = len(parts) == 1
+        theirs, mine = class_mean(wanted), [given(part, held) for part in parts]
+        if held:
+            value = gradient_distance(mine[0], theirs, self.metric)
+            return value, list(torch.autograd.grad(value, blocks))
+        shares = [len(part) / len(blocks) for part in parts]
+        weighed = [[share * g for g in gradient] for share, gradient in zip(shares, mine, strict=True)]
+        mean = [torch.stack(each).sum(0).requires_grad_() for each in zip(*weighed, strict=True)]
+        value = gradient_distance(mean, theirs, self.metric)
+        along = torch.autograd.grad(value, mean)
+        gradients: list[Tensor] = []
+        for part, share in zip(parts, shares, strict=True):
+            leaves = [blocks[label] for label in part]
+            gradients += torch.autograd.grad(given(part, True), leaves, [share * v for v in along])
+        return value, gradients
 
     def together(
         self, given: Given, wanted: Sequence[Sequence[Tensor]], blocks: Sequence[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
-        """The distance in which classes meet, and its gradient by the images of each."""
+        """The distance at both levels, and its gradient by the images of each class."""
         classes, held = range(len(blocks)), sum(map(len, blocks)) <= self.config.chunk
-        mine = [given(label, held) for label in classes]
+        mine = [given([label], held) for label in classes]
         if not held:
             mine = [tuple(g.requires_grad_() for g in gradient) for gradient in mine]
-        value = meeting_distance(mine, wanted, self.metric, self.config.scope)
+        value = multi_level_distance(mine, wanted, self.metric)
         if held:
             return value, list(torch.autograd.grad(value, blocks))
         along = iter(torch.autograd.grad(value, [g for gradient in mine for g in gradient]))
         gradients: list[Tensor] = []
         for label in classes:
             v = [next(along) for _ in wanted[label]]
-            gradients += torch.autograd.grad(given(label, True), blocks[label], v)
+            gradients += torch.autograd.grad(given([label], True), blocks[label], v)
         return value, gradients
 
 

@@ -12,7 +12,7 @@ from ddpipe.objectives.gradient import (
     GradientMatching,
     class_mean,
     gradient_distance,
-    meeting_distance,
+    multi_level_distance,
     rowwise_magnitude,
 )
 from ddpipe.randomness import Streams
@@ -43,7 +43,7 @@ def test_distances(case, dtype):
     golden.check(alone, golden[f"intra_improved{SUFFIX[dtype]}"], "intra", dtype)
     joint = gradient_distance(class_mean(mine), class_mean(theirs), METRIC)
     golden.check(joint, golden[f"inter_improved{SUFFIX[dtype]}"], "inter", dtype)
-    both = meeting_distance(mine, theirs, METRIC, "both")
+    both = multi_level_distance(mine, theirs, METRIC)
     golden.check(both, golden[f"total_improved{SUFFIX[dtype]}"], "total", dtype)
 
 

@@ -9,13 +9,30 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from ddpipe import networks
+from ddpipe import networks, settings
 from ddpipe.augmentation.siamese import Augment
+from ddpipe.distillation.loop import Distillation, compose
 from ddpipe.randomness import Streams
-from tests.reference.program import MOMENTUM, STUDENT_LR, Scene, one_pass
+from tests.reference.program import MOMENTUM, STRATEGY, STUDENT_LR, Scene, one_pass
 
-RULE = {"window": 3, "probe": 5, "settled": 0.1, "moved": 0.15}
-OUTER, INNER, LR = 5, 6, 0.1
+LR = 0.1
+FULL = {"window": 5, "probe": 32, "settled": 1e-9, "moved": 1.0}  # no loop of five ends before its number
+
+
+def composed(scene: Scene, iterations: int, strategy: str = STRATEGY, rule: dict = FULL) -> Distillation:
+    students = {"name": "trained", "outer_loop": scene.outer_loop, "inner_loop": scene.inner_loop, "until": rule}
+    chosen = settings.Distillation.model_validate(
+        {
+            "synthetic": {"name": "pixels", "init": "noise"},
+            "objective": {"name": "features"},
+            "students": students | {"lr": STUDENT_LR, "augment": strategy},
+            "augment": strategy,
+            "outer": {"images": {"lr": LR, "momentum": MOMENTUM}},
+            "iterations": iterations,
+            "real_batch": scene.real_batch,
+        }
+    )
+    return compose(chosen, scene.context(Streams("program")))
 
 
 def convnet_maps(network: nn.Module, images: Tensor) -> list[Tensor]:
@@ -63,7 +80,7 @@ def cafe_loss_and_gradient(
     return total.detach(), gradient
 
 
-def straight(scene: Scene, strategy: str) -> Iterator[tuple[Tensor, dict[str, int]]]:
+def straight(scene: Scene, strategy: str = STRATEGY, rule: dict = FULL) -> Iterator[tuple[Tensor, dict[str, int]]]:
     """Yields the synthetic images after every update of them, and how the loops before it ended, for ever."""
     raw, labels = scene.data()
     values = raw.double() / 255
@@ -77,7 +94,7 @@ def straight(scene: Scene, strategy: str) -> Iterator[tuple[Tensor, dict[str, in
 
     @torch.no_grad()
     def accuracy() -> float:
-        chosen = torch.cat([rows(label, RULE["probe"], "students.probe") for label in range(scene.num_classes)])
+        chosen = torch.cat([rows(label, rule["probe"], "students.probe") for label in range(scene.num_classes)])
         return float((network(real[chosen]).argmax(1) == labels[chosen]).double().mean())
 
     shape = (scene.num_classes * scene.ipc, *real.shape[1:])
@@ -89,7 +106,7 @@ def straight(scene: Scene, strategy: str) -> Iterator[tuple[Tensor, dict[str, in
         networks.initialise_(network, rng("students.init"))
         optimizer = torch.optim.SGD(network.parameters(), lr=STUDENT_LR)
         outer: list[float] = []
-        for update in range(1, OUTER + 1):
+        for update in range(1, scene.outer_loop + 1):
             draws = [augment.draw(rng("augment"), 1, scene.side, scene.side) for _ in class_index]
             batches = [real[rows(label, scene.real_batch, "real")] for label in range(scene.num_classes)]
             _, gradient = cafe_loss_and_gradient(network, batches, synthetic, scene.ipc, augment, draws)
@@ -97,18 +114,18 @@ def straight(scene: Scene, strategy: str) -> Iterator[tuple[Tensor, dict[str, in
             synthetic.sub_(velocity, alpha=LR)
             yield synthetic, dict(ended)
             outer.append(accuracy())
-            last = outer[-RULE["window"] :]
-            if len(last) == RULE["window"] and max(last) - min(last) < RULE["settled"]:
+            last = outer[-rule["window"] :]
+            if len(last) == rule["window"] and max(last) - min(last) < rule["settled"]:
                 break
-            if update == OUTER:
+            if update == scene.outer_loop:
                 ended["networks_capped"] += 1
                 break
             inner: list[float] = []
-            for _ in range(INNER):
+            for _ in range(scene.inner_loop):
                 one_pass(network, optimizer, synthetic, targets, 256, augment, rng("students.train"))
                 inner.append(accuracy())
-                last = inner[-RULE["window"] :]
-                if len(last) == RULE["window"] and max(last) - min(last) > RULE["moved"]:
+                last = inner[-rule["window"] :]
+                if len(last) == rule["window"] and max(last) - min(last) > rule["moved"]:
                     break
             else:
                 ended["trainings_capped"] += 1

@@ -4,13 +4,99 @@ Nothing of the method is published but its idea, so there is no golden case: thi
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import vector_to_parameters
 
+from ddpipe import settings
+from ddpipe.augmentation.siamese import Augment
+from ddpipe.distillation.loop import Distillation, compose
+from ddpipe.randomness import Streams, generator
+from tests.contexts import context
 from tests.reference.distribution import dm_loss_and_gradient
+from tests.reference.program import STRATEGY, Scene
+
+RATES = (0.02, 0.005)  # of codes and of decoders
+SIZES = {  # by the images' side: of the cells of digits, IPC 10, and of MNIST, IPC 1
+    8: {"codes": 31, "channels": 4, "side": 2, "decoders": 4, "width": 4},
+    28: {"codes": 9, "channels": 4, "side": 4, "decoders": 3, "width": 4},
+}
+
+
+class Pool:
+    """Two experts with the weights of three epochs each."""
+
+    def __init__(self, scene: Scene):
+        count = sum(p.numel() for p in scene.network().parameters())
+        self.weights = torch.randn(2, 3, count, generator=generator("pool")) / 3
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def snapshot(self, expert: int, epoch: int) -> Tensor:
+        return self.weights[expert, epoch]
+
+
+def composed(
+    scene: Scene, iterations: int, sizes: dict[str, int] | None = None, batch: int | None = 16, warm: int = 0
+) -> Distillation:
+    sizes = sizes or SIZES[scene.side]
+    rates = {key: {"optimizer": "adam", "lr": lr} for key, lr in zip(("codes", "decoders"), RATES, strict=True)}
+    chosen = settings.Distillation.model_validate(
+        {
+            "synthetic": {"name": "decoder"} | sizes,
+            "objective": {"name": "distribution", "batch": batch},
+            "students": {"name": "trained", "start": {"epochs": [1, 2], "perturbed": None}},
+            "augment": STRATEGY,
+            "outer": rates,
+            "warm": {"objective": {"name": "reconstruction"}, "iterations": warm} if warm else None,
+            "iterations": iterations,
+            "real_batch": scene.real_batch,
+            "excess": True,
+        }
+    )
+    pool, draw = Pool(scene), Streams("program")
+    made = context(scene.real(), scene.ipc, scene.network(), draw, False, scene.real_batch, pool)  # type: ignore[arg-type]
+    return compose(chosen, made)
+
+
+def straight(
+    scene: Scene, sizes: dict[str, int] | None = None, batch: int | None = 16, warm: int = 0
+) -> Iterator[Callable[[], Tensor]]:
+    """Yields what gives all images, after every update of them, for ever."""
+    sizes = sizes or SIZES[scene.side]
+    pool, real, draw, policy = Pool(scene), scene.real(), Streams("program"), Augment(STRATEGY)
+    classes, side, each = scene.num_classes, sizes["side"], sizes["codes"] * sizes["decoders"]
+    codes = 0.5 * torch.randn(classes * sizes["codes"], sizes["channels"], side, side, generator=draw("synthetic.init"))
+    depth = max(2, (-(-scene.side // side) - 1).bit_length())
+    layers = []
+    for before, after in pairwise([sizes["channels"], *[sizes["width"]] * (depth - 1), 1]):
+        shapes = (sizes["decoders"], before, after, 4, 4), (sizes["decoders"], after)
+        bound = (16 * after) ** -0.5
+        layers.append([torch.empty(s).uniform_(-1, 1, generator=draw("synthetic.init")) * bound for s in shapes])
+    decoders = [decoder([(weight[k], bias[k]) for weight, bias in layers]) for k in range(sizes["decoders"])]
+
+    def sampled() -> tuple[list[Tensor], Tensor]:
+        rows = torch.arange(classes * each).view(classes, each)
+        if batch is not None:
+            rows = torch.stack([own[torch.randperm(each, generator=draw("synthetic.batches"))[:batch]] for own in rows])
+        return [real.sample(label, scene.real_batch, draw("real")) for label in range(classes)], rows.flatten()
+
+    def weights() -> Tensor:
+        expert = int(torch.randint(2, (), generator=draw("students.start")))
+        return pool.snapshot(expert, int(torch.randint(1, 3, (), generator=draw("students.start"))))
+
+    def augment() -> tuple[Augment, list]:
+        return policy, [policy.draw(draw("augment"), 1, scene.side, scene.side) for _ in range(classes)]
+
+    def assigned() -> Tensor:  # fewer than a class has
+        return real.batch(torch.cat([real.sample_index(k, each, draw("objective.init")) for k in range(classes)]))
+
+    network, like = scene.network().train(), assigned() if warm else codes
+    yield from kfs(codes, decoders, scene.side, classes, RATES, like, warm, sampled, network, weights, augment)
 
 
 def decoder(layers: Sequence[tuple[Tensor, Tensor]]) -> nn.Sequential:
@@ -41,8 +127,8 @@ def kfs(
     network: nn.Module,
     weights: Callable[[], Tensor],
     augment: Callable[[], tuple[Callable, list]],
-) -> Iterator[Tensor]:
-    """Yields all images, code by code through every decoder, after each update of codes and decoders, for ever.
+) -> Iterator[Callable[[], Tensor]]:
+    """Yields what gives all images, code by code through every decoder, after each update, for ever.
 
     Args:
         codes: (B, z, s, s), class by class.
@@ -67,7 +153,7 @@ def kfs(
         adam.zero_grad()
         F.mse_loss(images(), assigned).backward()
         adam.step()
-        yield images().detach()
+        yield images
     adam = optimizer()
     while True:
         vector_to_parameters(weights(), network.parameters())
@@ -78,4 +164,4 @@ def kfs(
         adam.zero_grad()
         whole[rows].backward(gradient)
         adam.step()
-        yield images().detach()
+        yield images

@@ -1,10 +1,11 @@
-"""DM, DC and DSA as the plain programs one would write without the pipeline's parts, next to the composed ones.
+"""DM, DC, DSA, DCC and Jiang et al. as the plain programs one would write without the pipeline's parts, next to the
+composed ones.
 
 Both draw from generators of the same names, so that they give the same images up to rounding. What is not the parts'
 work is shared: the network and its initialisation, the augmentations, the generators.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -20,12 +21,33 @@ from ddpipe.distillation.loop import Distillation, compose
 from ddpipe.randomness import Streams, generator
 from tests.contexts import context
 from tests.reference.distribution import dm_loss_and_gradient
-from tests.reference.gradient import dc_loss_and_gradient
+from tests.reference.gradient import dc_loss_and_gradient, dcc_loss_and_gradient, jiang_loss_and_gradient
 
-LR = {"dm": 1.0, "dc": 0.1, "dsa": 0.1}
 MOMENTUM, STUDENT_LR = 0.5, 0.01
 STRATEGY = "color_crop_cutout_scale_rotate"
-AUGMENT = {"dm": (STRATEGY, "none"), "dc": ("none", "none"), "dsa": (STRATEGY, STRATEGY)}  # matching, students
+
+
+@dataclass(frozen=True)
+class Method:
+    """What sets a method apart."""
+
+    objective: dict  # composed
+    loss_and_gradient: Callable[..., tuple[Tensor, Tensor]]  # straight
+    lr: float = 0.1
+    matching: str = "none"  # augmentations
+    training: str = "none"
+    student_momentum: float = 0.0
+
+
+METHODS = {
+    "dm": Method({"name": "distribution"}, dm_loss_and_gradient, lr=1.0, matching=STRATEGY),
+    "dc": Method({"name": "gradient"}, dc_loss_and_gradient),
+    "dsa": Method({"name": "gradient"}, dc_loss_and_gradient, matching=STRATEGY, training=STRATEGY),
+    "dcc": Method({"name": "gradient", "scope": "joint"}, dcc_loss_and_gradient, matching=STRATEGY, training=STRATEGY),
+    "jiang": Method(
+        {"name": "gradient", "scope": "both", "metric": "magnitude"}, jiang_loss_and_gradient, student_momentum=0.5
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -65,16 +87,16 @@ class Scene:
         return context(self.real(), self.ipc, self.network(), rng, flip=False, real_batch=self.real_batch)
 
     def settings(self, iterations: int) -> settings.Distillation:
-        matching, training = AUGMENT[self.method]
-        trained = {"name": "trained", "outer_loop": self.outer_loop, "inner_loop": self.inner_loop, "augment": training}
-        dm = self.method == "dm"
+        method = METHODS[self.method]
+        trained = {"name": "trained", "outer_loop": self.outer_loop, "inner_loop": self.inner_loop}
+        trained |= {"lr": STUDENT_LR, "momentum": method.student_momentum, "augment": method.training}
         return settings.Distillation.model_validate(
             {
                 "synthetic": {"name": "pixels"},
-                "objective": {"name": "distribution" if dm else "gradient"},
-                "students": {"name": "fresh"} if dm else trained | {"lr": STUDENT_LR},
-                "augment": matching,
-                "outer": {"images": {"lr": LR[self.method], "momentum": MOMENTUM}},
+                "objective": method.objective,
+                "students": {"name": "fresh"} if self.method == "dm" else trained,
+                "augment": method.matching,
+                "outer": {"images": {"lr": method.lr, "momentum": MOMENTUM}},
                 "iterations": iterations,
                 "real_batch": self.real_batch,
             }
@@ -92,9 +114,8 @@ def straight(scene: Scene) -> Iterator[Tensor]:
     real = ((values - values.mean()) / values.std(correction=0)).float()
     class_index = [(labels == label).nonzero().flatten() for label in range(scene.num_classes)]
     rng = Streams("program")
-    network = scene.network()
-    matching, training = (Augment(strategy) for strategy in AUGMENT[scene.method])
-    objective = dm_loss_and_gradient if scene.method == "dm" else dc_loss_and_gradient
+    network, method = scene.network(), METHODS[scene.method]
+    matching, training = Augment(method.matching), Augment(method.training)
 
     def sample(label: int, n: int, purpose: str) -> Tensor:
         rows = class_index[label]
@@ -105,7 +126,7 @@ def straight(scene: Scene) -> Iterator[Tensor]:
     velocity = torch.zeros_like(synthetic)
     while True:
         networks.initialise_(network, rng("students.init"))
-        optimizer = torch.optim.SGD(network.parameters(), lr=STUDENT_LR)
+        optimizer = torch.optim.SGD(network.parameters(), STUDENT_LR, method.student_momentum)
         for update in range(scene.outer_loop):
             for _ in range(scene.inner_loop if update else 0):
                 one_pass(network, optimizer, synthetic, targets, 256, training, rng("students.train"))
@@ -113,9 +134,9 @@ def straight(scene: Scene) -> Iterator[Tensor]:
             for label in range(scene.num_classes):
                 draws.append(matching.draw(rng("augment"), 1, scene.side, scene.side))
                 batches.append(sample(label, scene.real_batch, "real"))
-            _, gradient = objective(network, batches, synthetic, scene.ipc, matching, draws)
+            _, gradient = method.loss_and_gradient(network, batches, synthetic, scene.ipc, matching, draws)
             velocity.mul_(MOMENTUM).add_(gradient)
-            synthetic.sub_(velocity, alpha=LR[scene.method])
+            synthetic.sub_(velocity, alpha=method.lr)
             yield synthetic
 
 

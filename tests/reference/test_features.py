@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from ddpipe import settings
-from ddpipe.distillation.loop import compose
 from ddpipe.objectives.features import FeatureAlignment
-from ddpipe.randomness import Streams
-from tests.reference.features import INNER, LR, OUTER, RULE, cafe_loss_and_gradient, straight
+from tests.reference.features import cafe_loss_and_gradient, straight
+from tests.reference.features import composed as composed_run
 from tests.reference.noting import Noting
-from tests.reference.program import MOMENTUM, STRATEGY, STUDENT_LR, Scene
+from tests.reference.program import STRATEGY, Scene
 from tests.reference.test_reference import REAL_BATCH, check, composed, every_ipc, every_strategy, scene
 
-SCENE = Scene("cafe", ipc=2, width=4, real_batch=8, num_classes=4, per_class=11)
+SCENE = Scene("cafe", ipc=2, width=4, real_batch=8, outer_loop=5, inner_loop=6, num_classes=4, per_class=11)
+RULE = {"window": 3, "probe": 5, "settled": 0.1, "moved": 0.15}
 
 
 @every_ipc
@@ -37,26 +37,10 @@ def test_the_sign_of_the_discrimination_pulls_the_classes_apart():
     assert after - cafe_loss_and_gradient(network, real, moved, 2, discriminating=0.0)[0] < before - plain
 
 
-def composed_run(strategy: str, iterations: int):
-    until = {"outer_loop": OUTER, "inner_loop": INNER, "until": RULE, "lr": STUDENT_LR, "augment": strategy}
-    chosen = settings.Distillation.model_validate(
-        {
-            "synthetic": {"name": "pixels", "init": "noise"},
-            "objective": {"name": "features"},
-            "students": {"name": "trained"} | until,
-            "augment": strategy,
-            "outer": {"images": {"lr": LR, "momentum": MOMENTUM}},
-            "iterations": iterations,
-            "real_batch": SCENE.real_batch,
-        }
-    )
-    return compose(chosen, SCENE.context(Streams("program")))
-
-
 @pytest.mark.parametrize("strategy", ["none", STRATEGY])
 def test_a_whole_run_with_its_loops_is_that_of_the_plain_program(strategy):
     iterations = 24
-    run, updates = composed_run(strategy, iterations), straight(SCENE, strategy)
+    run, updates = composed_run(SCENE, iterations, strategy, RULE), straight(SCENE, strategy, RULE)
     start = run.synthetic.images.detach().clone()
     for _ in range(iterations):
         run.advance()

@@ -14,9 +14,9 @@ from ddpipe.randomness import Streams, generator
 from ddpipe.students import Student
 from ddpipe.synthetic.pixels import Pixels
 from tests.reference.distribution import dm_loss_and_gradient
-from tests.reference.gradient import dc_loss_and_gradient
+from tests.reference.gradient import dc_loss_and_gradient, dcc_loss_and_gradient, jiang_loss_and_gradient
 from tests.reference.noting import Noting
-from tests.reference.program import Scene, straight
+from tests.reference.program import METHODS, Scene, straight
 from tests.reference.program import composed as composed_run
 
 SIZES = [5, 3, 7, 4]  # real images of each class
@@ -72,6 +72,24 @@ def test_gradient_matching(ipc, strategy):
 
 @every_ipc
 @every_strategy
+@pytest.mark.parametrize("chunk", [512, 1])  # one graph; class by class
+@pytest.mark.parametrize(
+    ("settled", "reference"),
+    [
+        ({"scope": "joint"}, dcc_loss_and_gradient),
+        ({"scope": "both", "metric": "magnitude"}, jiang_loss_and_gradient),
+    ],
+)
+def test_gradient_matching_where_classes_meet(ipc, strategy, chunk, settled, reference):
+    network, real, synthetic = scene(ipc)
+    augment = Noting(strategy)
+    chosen = settings.objectives.gradient.GradientMatching(name="gradient", chunk=chunk, **settled)
+    found = composed(gradient.GradientMatching(chosen, REAL_BATCH), network, real, synthetic, augment)
+    check(found, reference(network, real, synthetic.images, ipc, augment, augment.draws))
+
+
+@every_ipc
+@every_strategy
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 @pytest.mark.parametrize("together", [1, 3, 4])
 def test_distribution_matching(ipc, strategy, norm, together):
@@ -93,7 +111,7 @@ def test_without_an_augmentation_nothing_is_changed():
         check(reference(network, real, synthetic.images, 2, none, [Draw("none", torch.empty(0, 1))] * 4), plain)
 
 
-@pytest.mark.parametrize("method", ["dm", "dc", "dsa"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("ipc", [1, 3])
 def test_a_whole_run_is_that_of_the_plain_program(method, ipc):
     scene = Scene(method, ipc, width=4, real_batch=8, outer_loop=3, inner_loop=2, num_classes=4, per_class=11)

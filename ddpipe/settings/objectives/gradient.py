@@ -7,7 +7,7 @@ from pydantic import model_validator
 from ddpipe.settings.base import Settings, needed
 from ddpipe.settings.bounds import Natural, PositiveInt, Switch
 from ddpipe.settings.part import Objective, halved
-from ddpipe.settings.work import Cell, Operation, Work, batch_norm, times
+from ddpipe.settings.work import Cell, Operation, Work, batch_norm, parts, times
 
 
 class WarmUp(Settings):
@@ -65,16 +65,19 @@ class GradientMatching(Objective):
         return halved(**own) if self.scope == "class" else halved(chunk=min(self.chunk, shown), **own)
 
     def work(self, cell: Cell) -> Work:
-        """For every class the weights' gradient on real images, and on synthetic ones differentiated once more."""
+        """For every class the weights' gradient on real images, and on synthetic ones differentiated once more; "joint"
+        takes several classes at once, and is counted as if there were no warm-up."""
         seen = min(self.batch or cell.decoded, cell.decoded)
         work = cell.siamese() + cell.decode(cell.bases, cell.classes * cell.styles)
         work[Operation("gather", cell.data.shape), cell.real] += cell.classes
         work[cell.operation("weight gradient", self.compares), cell.real] += cell.classes
-        work[cell.operation("matching", self.compares), seen] += cell.classes
+        batches = parts(cell.classes, max(1, self.chunk // seen)) if self.scope == "joint" else {1: cell.classes}
+        for classes, calls in batches.items():
+            work[cell.operation("matching", self.compares), classes * seen] += calls
+            if self.scope != "class" and cell.classes * seen > self.chunk:  # once without a graph, once with one
+                work[cell.operation("weight gradient", self.compares), classes * seen] += calls
         if self.sequential:  # the first is counted already
             work[Operation("outer step", cell.data.shape), cell.classes * cell.decoded] += cell.classes - 1
-        if self.scope != "class" and cell.classes * seen > self.chunk:  # once without a graph, once with one
-            work[cell.operation("weight gradient", self.compares), seen] += cell.classes
         if batch_norm(cell.network):
             work[Operation("gather", cell.data.shape), 16] += cell.classes
             work[cell.operation("forward"), 16 * cell.classes] += 1
