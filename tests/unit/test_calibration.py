@@ -24,6 +24,7 @@ FORWARD = Operation("forward", SHAPE, NETWORK)
 OPTIONS = {
     **dict.fromkeys(("augment", "augment gradient", "siamese", "siamese gradient"), "color_crop"),
     **{"step": "float32", "generate": "4:8:6:4", "recall": "3 / 2"},
+    **{"form": "2", "decode": "2 2 2"},
     **{"weight gradient": "ours", "matching": "ours", "select first": "herding", "select next": "kcenter"},
 }
 
