@@ -454,7 +454,7 @@ def test_check_names_every_mistake(project: Project, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("words", ["stages.distill dm-tiny-1", "ddpipe.cli check"])
 def test_as_a_process(words: str, project: Project) -> None:
-    params("methods.dm", {"iterations": 0})(project)
+    params("methods.dm", {"iterations": -1})(project)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-m", *words.split()], cwd=project.root, env=environment, capture_output=True, text=True
