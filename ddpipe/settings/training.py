@@ -45,9 +45,9 @@ class Training(Optimizer):
 
     def stated(self) -> dict[str, str]:
         resets = () if self.drop == "never" else ("drop_resets_momentum",)
-        drops = () if self.schedule else ("drop", *resets)
+        drops = {} if self.schedule else {"drop": "this key is missing; add it, or a schedule"} | needed(*resets)
         mixes = ("cutmix",) if self.augment.startswith(strategy.IDC) else ()
-        return needed("lr", *super().stated(), "weight_decay", "batch", *drops, "augment", *mixes)
+        return needed("lr", *super().stated(), "weight_decay", "batch") | drops | needed("augment", *mixes)
 
 
 class SetTraining(Training):
