@@ -43,7 +43,8 @@ def validate(kind: Any, value: Any, where: str) -> Any:
         key = ".".join([where, *words] if where else words)
         if first["type"] == "extra_forbidden":
             near = did_you_mean(path[-1], fields_at(kind, first["loc"][:-1]))
-            raise UserError(f"{key}: unknown key{chosen(value, path)}{near}") from None
+            told = chosen(value, path) or implied(first["loc"], path)
+            raise UserError(f"{key}: unknown key{told}{near}") from None
         if missing:
             raise UserError(f"{key}: this key is missing{chosen(value, path)}; add it") from None
         if first["type"].startswith("union_tag"):
@@ -51,17 +52,29 @@ def validate(kind: Any, value: Any, where: str) -> Any:
         own_words = first["type"] in ("value_error", settings.UNSTATED) or isinstance(first["input"], dict | list)
         shown = "" if own_words else f", not {brief(first['input'])}"
         reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-        because = chosen(value, path) if first["type"] == settings.UNSTATED else ""
+        because = chosen(value, path, every=True) if first["type"] == settings.UNSTATED else ""
         raise UserError(f"{key and f'{key}: '}{reason}{shown}{because}") from None
 
 
-def chosen(value: Any, path: list[Any]) -> str:
-    """What decides which keys stand beside the one at `path`: the name, kind or switch of their block."""
+DECIDING = ("name", "kind", "optimizer")
+
+
+def chosen(value: Any, path: list[Any], every: bool = False) -> str:
+    """What decides which keys stand beside the one at `path`: the name, kind or optimiser of their block, or every word
+    in it, of which any may ask for a key."""
     for step in path[:-1]:
         value = value[step]
     words = value.items() if isinstance(value, dict) else ()
-    said = [f"{key} is {brief(word)}" for key, word in words if key in ("name", "kind", "optimizer")]
+    known = [(key, word) for key, word in words if (every and isinstance(word, str)) or key in DECIDING]
+    said = [f"{key} is {brief(word)}" for key, word in known]
     return f" ({', '.join(said)})" if said else ""
+
+
+def implied(location: tuple[Any, ...], path: list[Any]) -> str:
+    """What a block that names no kind was taken for: pydantic has that in its location, before the key."""
+    before = location[-2] if len(location) > 1 else None
+    is_a_key = len(path) > 1 and str(path[-2]) == str(before)
+    return "" if before is None or is_a_key else f" (without a kind it is {before})"
 
 
 @cache
@@ -162,7 +175,9 @@ class Config:
             raise UserError(f"methods.{row.method}: cell {cell} needs this line in params.yaml{known}")
         base = self.base(row.method)
         if row.recipe != base:
-            raise UserError(f"grid.{cell}.recipe: {row.recipe!r}, but method {row.method!r} is based on {base!r}")
+            raise UserError(
+                f"grid.{cell}.recipe: {row.recipe!r}, but the base of methods.{row.method} is {base!r}; make them one"
+            )
         recipe = self.recipe(row.recipe)
         if row.cell not in recipe.cells:
             known = did_you_mean(row.cell, list(recipe.cells))

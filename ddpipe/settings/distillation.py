@@ -121,6 +121,7 @@ class Distillation(Method):
             )
         if self.outer.keys() != self.learned:
             by = ", ".join(f"{key}: {part.word}" for key, part in self.parts().items())
+            by += f", labels.learned: {str(self.labels.learned).lower()}"
             yield (
                 f"outer: has {sorted(self.outer)}, but what is learned is {sorted(self.learned)} ({by}); name exactly "
                 "these (null takes an inherited one out)"

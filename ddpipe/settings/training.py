@@ -44,9 +44,8 @@ class Training(Optimizer):
         return self.drop_resets_momentum and self.schedule is None
 
     def stated(self) -> dict[str, str]:
-        drops = {} if self.schedule else needed("drop")
-        if drops and self.drop != "never":
-            drops |= {"drop_resets_momentum": f"this key is missing; add it (drop is {self.drop!r})"}
+        resets = () if self.drop == "never" else ("drop_resets_momentum",)
+        drops = {} if self.schedule else {"drop": "this key is missing; add it, or a schedule"} | needed(*resets)
         mixes = ("cutmix",) if self.augment.startswith(strategy.IDC) else ()
         return needed("lr", *super().stated(), "weight_decay", "batch") | drops | needed("augment", *mixes)
 

@@ -108,7 +108,7 @@ def test_a_new_combination_inherits_the_recipe_not_the_overrides(project: Projec
 
 def test_a_row_must_name_the_recipe_of_its_method(project: Project) -> None:
     project.set("params.yaml", "methods.dm", {"base": "dc"})
-    with pytest.raises(UserError, match=r"grid.dm-tiny-1.recipe: 'dm', but method 'dm' is based on 'dc'"):
+    with pytest.raises(UserError, match=r"grid.dm-tiny-1.recipe: 'dm', but the base of methods.dm is 'dc'; make"):
         config.load(project.root).resolved("dm-tiny-1")
 
 

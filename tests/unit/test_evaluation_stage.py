@@ -263,3 +263,14 @@ def test_a_result_says_how_many_loops_of_the_sets_a_rule_did_not_end(project: Pr
         assert part == sum(int(own[f"hint.{name}_capped"]) for own in sets)
         assert whole == sum(int(own[f"hint.{name}"]) for own in sets) > 0
     assert capped.keys() == {"networks", "trainings"}
+
+
+def test_learned_targets_need_not_tell_the_classes(project: Project) -> None:
+    """Of one class none, of another two: the picture shows the set as it lies."""
+    folder = project.root / f"data/distilled/{CELL}"
+    tensors, _ = read_tensors(folder / "0.safetensors")
+    targets = tensors["targets"].clone()
+    targets[0] = targets[-1]
+    reseal(folder, set_0=tensors | {"targets": targets})
+    assert project.run("evaluate", CELL) == 0
+    assert (project.root / f"data/results/tiny/{CELL}.png").stat().st_size > 0

@@ -33,6 +33,7 @@ VALUES = [
     *(None, True, False, [], {}, [[]], [1, 1], {"a": {"b": 1}}, {"name": "x"}, [None], {1: 2}),
 ]
 KINDS = ("delete", "rename", "value", "near")
+MEMORY = ("chunk",)  # keys that change no number
 LEFT_OUT: dict[str, Any] = {  # what a key is when no file names it; any other must be named
     **{
         "revision": 1,
@@ -41,7 +42,7 @@ LEFT_OUT: dict[str, Any] = {  # what a key is when no file names it; any other m
         "kind": "distillation",
         "scope": "class",
     },  # the plain case
-    **{"chunk": 512, "init": "real"},  # memory only; a hallucinator's bases have no other start
+    "init": "real",  # a hallucinator's bases have no other start
     "standardise": "biased",  # the unbiased deviation of so many pixels differs in the fifth digit
     **{"regularisation": 0.1, "relative": False, "centred": True, "ddof": 1},  # whitening: {} names MTT's convention
     "flip": True,  # of published photographs; sources of digits, and images of one's own, have a rule of their own
@@ -268,6 +269,9 @@ def names(sentence: str, file: str, path: tuple) -> bool:
 
 
 def same(one: Any, other: Any) -> bool:
+    """A file may write a whole number where a broken one is meant."""
+    if isinstance(other, int) and isinstance(one, float):
+        other = float(other)
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
@@ -296,6 +300,8 @@ def follow(files: Files, after: dict[tuple, Any], now: dict[tuple, Any], told: s
     """What was accepted is what the files say, and what they do not say is as it was, or what LEFT_OUT says."""
     changed = {p for p in after.keys() | files.said.keys() if not same(after.get(p, GONE), files.said.get(p, GONE))}
     for place, value in after.items():
+        if place[0] == "methods" and place[-1] == "real_batch" and place not in now:
+            continue  # its new objective draws no such batches; who has rows is told so
         assert same(now.get(place, GONE), value), f"{told}: {place} was taken as {now.get(place)!r}, not {value!r}"
     for place in now.keys() | files.understood.keys():
         value = now.get(place, GONE)
@@ -305,7 +311,8 @@ def follow(files: Files, after: dict[tuple, Any], now: dict[tuple, Any], told: s
             assert any(p[: len(place) - 1] == place[:-1] for p in changed), f"{told}: {place} is lost"
         else:
             key = place[-1]
-            assert key in LEFT_OUT and same(value, LEFT_OUT[key]), f"{told}: {place} falls back to {value!r}"
+            fallen = key in MEMORY or (key in LEFT_OUT and same(value, LEFT_OUT[key]))
+            assert fallen, f"{told}: {place} falls back to {value!r}"
 
 
 CAREFUL: dict[str, Any] = {
