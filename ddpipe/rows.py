@@ -9,10 +9,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ddpipe.config import Config, did_you_mean, resolve, validate
+from ddpipe.config import Config, resolve
 from ddpipe.errors import UserError
 from ddpipe.files.yaml import flow
 from ddpipe.settings import Row
+from ddpipe.settings.reading import did_you_mean, validate
 
 Numbers = dict[str, Any]
 

@@ -29,6 +29,7 @@ from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams
 from ddpipe.report.pictures import image_grid
 from ddpipe.settings import Cell
+from ddpipe.settings.reading import validate
 from ddpipe.training.together import regroup
 from stages import claim, key_of, run_command
 
@@ -178,7 +179,7 @@ def check_cell(found: Distilled, project: Config, cell: str) -> None:
         if (said := getattr(about, key)) != value:
             raise UserError(f"{found.folder} holds another set ({key}: {said}, not {value}); {remake(cell)}")
     try:
-        same = config.validate(Cell, about.settings, "") == project.resolved(cell)
+        same = validate(Cell, about.settings, "") == project.resolved(cell)
     except UserError:
         same = False
     if not same:

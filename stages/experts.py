@@ -13,7 +13,6 @@ import typer
 
 from ddpipe import config, networks
 from ddpipe.checks.batches import lone
-from ddpipe.config import did_you_mean
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
 from ddpipe.device import Meter, choose, describe, keep_freed_memory
@@ -28,6 +27,7 @@ from ddpipe.pipeline import costs, resolved
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams
 from ddpipe.settings import Experts, Run
+from ddpipe.settings.reading import did_you_mean
 from ddpipe.training.loop import Diverged, passes
 from ddpipe.training.together import fastest, regroup
 from stages import claim, key_of, run_command

@@ -8,12 +8,12 @@ import typer
 
 from ddpipe import config
 from ddpipe.checks.own import misplaced
-from ddpipe.config import did_you_mean
 from ddpipe.datasets.prepared import prepare
 from ddpipe.datasets.survey import kinds, notes, refusals, survey
 from ddpipe.errors import UserError
 from ddpipe.progress import say
 from ddpipe.report.overview import overview, write
+from ddpipe.settings.reading import did_you_mean
 from stages import claim, key_of, run_command
 
 

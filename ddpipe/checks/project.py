@@ -16,11 +16,12 @@ from ddpipe.checks.idle import idle
 from ddpipe.checks.own import own
 from ddpipe.checks.parts import parts
 from ddpipe.checks.training import trainings
-from ddpipe.config import Config, did_you_mean, read_yaml, resolve
+from ddpipe.config import Config, read_yaml, resolve
 from ddpipe.distilled.bundle import lacking
 from ddpipe.errors import UserError
 from ddpipe.pipeline import record
 from ddpipe.pipeline.links import links
+from ddpipe.settings.reading import did_you_mean
 
 RESERVED = ("size", "nfiles")  # DVC leaves parameters of these names out of the keys of its run cache
 TABLES = range(1, 5)  # of the survey

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ddpipe.config import did_you_mean
 from ddpipe.datasets.pictures import SUFFIXES
 from ddpipe.errors import UserError
+from ddpipe.settings.reading import did_you_mean
 
 TRAIN = ("train", "training")
 TEST = ("test", "testing", "val", "valid", "validation")  # the first one that is there is the test part

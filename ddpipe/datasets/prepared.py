@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddpipe.config import Config, did_you_mean
+from ddpipe.config import Config
 from ddpipe.datasets import preprocessing
 from ddpipe.datasets.preprocessing import (
     Images,
@@ -28,6 +28,7 @@ from ddpipe.memory import oversized_whitening
 from ddpipe.pipeline import descriptions
 from ddpipe.progress import Progress
 from ddpipe.settings import Dataset
+from ddpipe.settings.reading import did_you_mean
 
 IMAGES = {
     "train_images": "uint8 N c h h",

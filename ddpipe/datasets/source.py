@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddpipe.config import did_you_mean
 from ddpipe.errors import UserError
 from ddpipe.memory import images_at_once
 from ddpipe.randomness import generator
+from ddpipe.settings.reading import did_you_mean
 from ddpipe.settings.shapes import indivisible
 
 

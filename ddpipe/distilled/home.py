@@ -13,6 +13,7 @@ from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
 from ddpipe.distilled.sets import Distilled
 from ddpipe.errors import UserError
+from ddpipe.settings.reading import validate
 
 GIVEN = "given"  # what stands for the name of numbers that have none, in the names of random numbers
 
@@ -79,7 +80,7 @@ class Home:
         if given is None or isinstance(given, str):
             name = self.row.protocol if given is None else given
             return name, self.project.protocol(name, self.found.about.dataset)
-        chosen = config.validate(settings.AnyProtocol, given, "protocol")
+        chosen = validate(settings.AnyProtocol, given, "protocol")
         return GIVEN, chosen
 
     def network(self, given: str | dict[str, Any] | settings.Network | None = None) -> tuple[str, settings.Network]:
@@ -87,5 +88,5 @@ class Home:
         if given is None or isinstance(given, str):
             name = self.row.network if given is None else given
             return name, self.project.network(name)
-        chosen = config.validate(settings.Network, given, "network")
+        chosen = validate(settings.Network, given, "network")
         return GIVEN, chosen

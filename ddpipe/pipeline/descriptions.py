@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, model_validator
 
-from ddpipe.config import validate
 from ddpipe.errors import UserError
 from ddpipe.files import artifacts
 from ddpipe.settings import Dataset, Scale, Settings, Whitening
 from ddpipe.settings.bounds import Natural, Positive, PositiveInt, Seed
+from ddpipe.settings.reading import validate
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Key = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=200)]  # of params.yaml or of the grid: part of a path

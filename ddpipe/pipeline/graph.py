@@ -14,9 +14,10 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from ddpipe.config import Config, did_you_mean
+from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.pipeline import record
+from ddpipe.settings.reading import did_you_mean
 
 
 @dataclass(frozen=True)

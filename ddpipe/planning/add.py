@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ddpipe import settings
-from ddpipe.config import Config, resolve, validate
+from ddpipe.config import Config, resolve
 from ddpipe.errors import UserError
 from ddpipe.files.yaml import unfit
 from ddpipe.mappings import merge
@@ -20,6 +20,7 @@ from ddpipe.planning.additions import Growing
 from ddpipe.planning.rivals import baselines, further, rival, rows_of, same, suited
 from ddpipe.rows import Numbers, equipped, guess, known
 from ddpipe.settings.names import Name
+from ddpipe.settings.reading import validate
 
 
 @dataclass(frozen=True)

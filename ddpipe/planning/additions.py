@@ -9,12 +9,13 @@ from ruamel.yaml.error import YAMLError
 
 from ddpipe import config, settings
 from ddpipe.checks.project import problems
-from ddpipe.config import Config, validate
+from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.files.artifacts import write_text
 from ddpipe.files.insert import insert
 from ddpipe.files.yaml import flow
 from ddpipe.rows import completed
+from ddpipe.settings.reading import validate
 
 Entries = dict[str, dict[str, Any]]  # block of params.yaml -> its new entries
 BLOCKS = ("own", "experts", "protocols", "methods", "grid", "evaluations", "reports")

@@ -3,11 +3,12 @@
 from collections import Counter
 
 from ddpipe import settings
-from ddpipe.config import Config, results_of, validate
+from ddpipe.config import Config, results_of
 from ddpipe.mappings import leaves, merge
 from ddpipe.pipeline import results as measured
 from ddpipe.settings.part import program
 from ddpipe.settings.protocol import told
+from ddpipe.settings.reading import validate
 
 
 def methods(config: Config) -> str:

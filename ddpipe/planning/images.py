@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ddpipe import settings
-from ddpipe.config import Config, validate
+from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.settings.names import Name
+from ddpipe.settings.reading import validate
 from ddpipe.settings.shapes import Data, Seen, Shape
 
 OPTIONS = {  # field of settings.Own -> what says it to `ddpipe add`

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ddpipe.config import Config, ResultKey, did_you_mean, results_of
+from ddpipe.config import Config, ResultKey, results_of
 from ddpipe.errors import UserError
 from ddpipe.pipeline import costs, results
 from ddpipe.pipeline.descriptions import Cost, Result
 from ddpipe.report import published
 from ddpipe.report.matching import survey_network
+from ddpipe.settings.reading import did_you_mean
 
 NAN = math.nan
 COST = ("distill_seconds", "iterations", "seconds_per_iteration", "experts_seconds")

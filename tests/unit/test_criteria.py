@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from ddpipe import networks, settings
-from ddpipe.config import validate
 from ddpipe.distilled.bundle import kind_of
 from ddpipe.distilled.export import training as exported
 from ddpipe.distilled.standalone import program
@@ -21,6 +20,7 @@ from ddpipe.evaluation.styles import Styles
 from ddpipe.evaluation.trained import words
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings.protocols import records
+from ddpipe.settings.reading import validate
 from ddpipe.training.batch import Batch
 from ddpipe.training.criteria import CRITERIA
 from ddpipe.training.loop import passes, rate
