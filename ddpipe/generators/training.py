@@ -58,18 +58,26 @@ class Adversaries:
     def advance(self) -> None:
         """One step of the generator, and of the critic those before it."""
         for _ in range(self.config.critic_steps):
-            images, labels = self.real.next(self.rng("real"))
-            with torch.no_grad():
-                made, classes = self.generated(len(images))
-            scores = self.scored(torch.cat([images, made]), torch.cat([labels, classes]))
-            loss = critics_loss(*scores.split(len(images)))
-            self.values[0] = loss.detach()
-            self.judges.step(torch.autograd.grad(loss, self.judges.parameters))
+            self.judge()
+        self.make()
+        self.iteration += 1
+
+    def judge(self) -> None:
+        """A step of the critic, on a real batch and one that is made."""
+        images, labels = self.real.next(self.rng("real"))
+        with torch.no_grad():
+            made, classes = self.generated(len(images))
+        scores = self.scored(torch.cat([images, made]), torch.cat([labels, classes]))
+        loss = critics_loss(*scores.split(len(images)))
+        self.values[0] = loss.detach()
+        self.judges.step(torch.autograd.grad(loss, self.judges.parameters))
+
+    def make(self) -> None:
+        """A step of the generator, which its average follows."""
         made, classes = self.generated(self.config.batch)
         loss = -self.scored(made, classes).mean()
         self.values[1] = loss.detach()
         self.makes.step(torch.autograd.grad(loss, self.makes.parameters))
-        self.iteration += 1
         self.average()
 
     def generated(self, n: int) -> tuple[Tensor, Tensor]:

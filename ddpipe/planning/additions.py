@@ -17,7 +17,7 @@ from ddpipe.files.yaml import flow
 from ddpipe.rows import completed
 
 Entries = dict[str, dict[str, Any]]  # block of params.yaml -> its new entries
-BLOCKS = ("own", "experts", "protocols", "methods", "grid", "evaluations", "reports")
+BLOCKS = ("own", "experts", "generators", "protocols", "methods", "grid", "evaluations", "reports")
 
 
 class Growing:

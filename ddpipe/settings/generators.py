@@ -20,6 +20,11 @@ class Sizes(Settings):
     width: Few = 64  # a quarter of the channels of its maps
 
     @property
+    def option(self) -> str:
+        """As the calibration reads it."""
+        return f"{self.noise} {self.width}"
+
+    @property
     def maps(self) -> int:
         """Channels between its layers."""
         return MAPS * self.width

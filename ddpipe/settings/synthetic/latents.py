@@ -32,4 +32,4 @@ class Latents(Synthetic, Sizes):
         return shape.classes * ipc * self.noise + self.weights(shape)
 
     def decoding(self, shape: Shape, images: int, calls: int) -> Work:
-        return Counter({(Operation("imagine", shape, option=f"{self.noise} {self.width}"), images): calls})
+        return Counter({(Operation("imagine", shape, option=self.option), images): calls})
