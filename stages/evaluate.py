@@ -186,11 +186,13 @@ def remake(cell: str) -> str:
 
 
 def picture(chosen: DistilledSet, images_per_class: int) -> bytes:
-    """One row a class, at most `images_per_class` images each."""
+    """One row a class that has images: at most `images_per_class`, and no more than the smallest of them has."""
     labels = chosen.targets.argmax(1)
-    rows = [(labels == label).nonzero().flatten()[:images_per_class] for label in range(len(chosen.classes))]
-    pixels = chosen.preprocessing.invert(chosen.images[torch.cat(rows)]).clamp(0, 1)
-    return image_grid(pixels.numpy(), max(len(row) for row in rows), chosen.classes)
+    rows = {name: (labels == label).nonzero().flatten() for label, name in enumerate(chosen.classes)}
+    rows = {name: found for name, found in rows.items() if len(found)}
+    count = min(images_per_class, *map(len, rows.values()))
+    pixels = chosen.preprocessing.invert(chosen.images[torch.cat([found[:count] for found in rows.values()])])
+    return image_grid(pixels.clamp(0, 1).numpy(), count, list(rows))
 
 
 def loss_curves(found: Distilled) -> str:

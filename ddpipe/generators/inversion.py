@@ -76,8 +76,6 @@ class Inversion:
 
     def advance(self) -> None:
         number, config = self.iteration % self.config.steps, self.config
-        if not number:
-            self.begin()
         self.optimizer.lr = schedules.rate(config, number, config.steps)
         made = decoded(self.own, self.labels, self.weights, self.wanted.shape[-1])
         images = self.real.preprocessing.transform(levels(made))
@@ -86,6 +84,8 @@ class Inversion:
         self.optimizer.step(torch.autograd.grad(loss, [self.own]))
         self.latents[self.chunks[self.iteration // config.steps]] = self.own.detach()
         self.iteration += 1
+        if self.iteration % config.steps == 0:  # so that the state is always that of the next step's latents
+            self.begin()
 
     def check_finite(self) -> None:
         """Diverged once latents are not finite."""

@@ -98,11 +98,14 @@ class Adversaries:
             own.lerp_(live, 1 - (self.config.average or 0.0))
 
     def check_finite(self) -> None:
-        """Diverged once a loss is not a number."""
-        for key, value in zip(("critic", "generator"), self.values.tolist(), strict=True):
-            if value != value or abs(value) == float("inf"):
-                lr = getattr(self.config, key).lr
-                raise Diverged(f"{key}.lr: training a GAN with {lr} gave a loss that is not a number; lower it")
+        """Diverged once a loss is not a number: of two that play against each other it is either's step that did it."""
+        if self.values.isfinite().all():
+            return
+        rates = sorted(((getattr(self.config, key).lr, key) for key in ("critic", "generator")), reverse=True)
+        named = " or ".join(f"{key}.lr ({lr:g})" for lr, key in rates)
+        raise Diverged(
+            f"{named}: a loss of the GAN is not a number; lower the first, and if that does not help the next"
+        )
 
     def about(self) -> dict[str, Any]:
         """Its state is tensors alone."""

@@ -126,7 +126,7 @@ def said(trees: dict[str, Any]) -> dict[tuple, Any]:
     """What the files say of everything that is used."""
     params = trees["params.yaml"]
     recipes = {Path(name).stem: tree for name, tree in trees.items() if name != "params.yaml"}
-    tables = ("seed", "run", "datasets", "networks", "experts", "reports", "report")
+    tables = ("seed", "run", "datasets", "networks", "experts", "generators", "reports", "report")
     told: dict[Any, Any] = {key: params[key] for key in tables if key in params}
     told["datasets"] = params["datasets"] | (params.get("own") or {})
     rows = [tree.get("grid") or {} for tree in (params, *recipes.values())]
@@ -159,7 +159,7 @@ def understood(found: config.Config) -> dict[tuple, Any]:
     """What the program makes of it, less what nothing reads."""
     params = found.params
     seen: dict[Any, Any] = {"rows": found.rows, "evaluations": found.evaluations, "seed": params.seed}
-    for key in ("run", "datasets", "networks", "experts", "reports", "report"):
+    for key in ("run", "datasets", "networks", "experts", "generators", "reports", "report"):
         seen[key] = getattr(params, key)
     for name in params.protocols:
         for dataset in params.datasets:
