@@ -21,6 +21,7 @@ from ddpipe.distilled.bundle import lacking
 from ddpipe.errors import UserError
 from ddpipe.pipeline import record
 from ddpipe.pipeline.links import links
+from ddpipe.settings.generators import Sizes
 from ddpipe.settings.names import TRAINED
 
 RESERVED = ("size", "nfiles")  # DVC leaves parameters of these names out of the keys of its run cache
@@ -185,6 +186,12 @@ def pairing(config: Config, where: str, row: settings.Row, resolved: settings.Ce
         yield f"{where}.needs: {told}: name data/generators/<generator>"
     if resolved.kind == "selection":
         yield from chosen(config, where, row, resolved)
+    elif resolved.generated and row.generator in config.params.generators:
+        there, own = config.params.generators[row.generator], resolved.synthetic
+        for key in Sizes.model_fields:
+            if getattr(own, key) != getattr(there, key):
+                told = f"{getattr(own, key)}, but generators.{row.generator} has {getattr(there, key)}; set it to that"
+                yield f"methods.{row.method}.synthetic.{key}: {told} (for {where.removeprefix('grid.')})"
 
 
 def chosen(config: Config, where: str, row: settings.Row, resolved: settings.Selection) -> Iterator[str]:

@@ -124,6 +124,12 @@ def fits(objective: str, pool: str) -> bool:
     return accepts <= record("students", STUDENTS[pool]).gives
 
 
+def serves(regulariser: str, pool: str) -> bool:
+    """Whether these students give what this regulariser needs."""
+    spec = REGULARISER[regulariser]
+    return spec is None or record("regularisers", spec).accepts <= record("students", STUDENTS[pool]).gives
+
+
 def partner(objective: str) -> str:
     """The first students that serve the objective."""
     return next(pool for pool in sorted(STUDENTS, reverse=True) if fits(objective, pool))
@@ -203,7 +209,8 @@ def gan(real: Resident, chosen: Part) -> Stored | None:
 
 
 def run_of(chosen: settings.Distillation, path=(0, "cell", 0), ipc: int = 2, norm: str = "instance", real=None):
-    real = real or resident()
+    """`ipc` examples of a class; so many training images, where the set is as large as the data."""
+    real = real or (resident((ipc,) * len(SIZES)) if chosen.whole else resident())
     architecture = ARCHITECTURE.model_copy(update={"norm": norm})
     network = networks.build(architecture, 2, SIDE, len(real.class_index))
     made = context(real, ipc, network, Streams(*path), True, chosen.real_batch, BUFFERS["small"], architecture)

@@ -226,6 +226,49 @@ def test_a_set_that_stays_as_it_was_inverted_or_drawn(decoded: Project) -> None:
     assert latents.shape == began.shape and not torch.equal(latents, began)
 
 
+@pytest.mark.parametrize(
+    ("where", "key", "value", "told"),
+    [
+        (
+            "params.yaml",
+            "methods.itgan",
+            {"synthetic": {"start": "drawn"}},
+            "regulariser: 'partners' compares examples",
+        ),
+        ("params.yaml", "methods.itgan", {"synthetic": {"width": 2}}, "synthetic.width: 2, but generators.tiny has 1"),
+        ("params.yaml", "generators.tiny.noise", 4, "synthetic.noise: 3, but generators.tiny has 4"),
+        ("params.yaml", "generators.tiny.data", "tyni", "generators.tiny.data: 'tyni' is not under datasets:"),
+        ("params.yaml", "generators.tiny.buffer", "tyni", "generators.tiny.buffer: 'tyni' is not under experts:"),
+        ("params.yaml", "generators.tiny.width", "wide", "generators.tiny.width: must be a valid integer"),
+        ("params.yaml", "generators.tiny.augment", "flip", "generators.tiny.augment: "),
+        ("row", "ipc", 5, "has as many images as the data: set it to all"),
+        ("row", "needs", "data/prepared/tiny", "decodes by a generator: name data/generators/<generator>"),
+        ("row", "needs", "data/generators/tyni", "'tyni' is not under generators:; did you mean 'tiny'?"),
+    ],
+)
+def test_check_finds_what_does_not_fit(
+    decoded: Project, capsys: pytest.CaptureFixture[str], where: str, key: str, value: object, told: str
+) -> None:
+    assert decoded.run("check") == 0
+    if where == "row":
+        row = "itgan-tiny-5" if key == "ipc" else "itgan-tiny-all"
+
+        def change(content: dict) -> None:
+            content["grid"] = {row: content["grid"]["itgan-tiny-all"] | {key: value}}
+
+        decoded.edit("ddpipe/methods/itgan.yaml", change)
+    else:
+        decoded.set(where, key, value)
+    assert decoded.run("check") == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_generator_that_no_cell_decodes_by_is_idle(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    project.set("ddpipe/methods/dm.yaml", "grid.dm-tiny-1.needs", "data/generators/tiny")
+    assert project.run("check") == 2
+    assert "data/generators/tiny, but dm" in capsys.readouterr().err
+
+
 def damage(folder: Path, how: str) -> None:
     path = folder / stored.LATENTS
     match how:
