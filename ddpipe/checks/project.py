@@ -232,7 +232,8 @@ def evaluations(config: Config) -> Iterator[str]:
                 theirs, own = getattr(entry, field), getattr(row, field)
                 yield f"{where}.{field}: {theirs!r}, but the cell's is {own!r}; use the cell's"
         if (entry.network, entry.protocol) == (row.network, row.protocol):
-            yield f"{where}: the cell's own row already measures it; remove it or name another network or protocol"
+            told = f"the cell's own row, grid.{entry.cell}, already measures it"
+            yield f"{where}: {told}; remove it or name another network or protocol"
 
 
 def reports(config: Config) -> Iterator[str]:

@@ -64,7 +64,7 @@ def of_experts(config: Config, buffer: str) -> Resolved:
 
 
 def of_generators(config: Config, key: str) -> Resolved:
-    """The entry, and what its inversion looks through."""
+    """The entry; what its inversion looks through is told by the experts."""
     generators = config.params.generators[key]
     return dumped(config, generators=generators) | {"code": programs.of_generators()}
 

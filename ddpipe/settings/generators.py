@@ -49,7 +49,7 @@ class Inversion(Optimizer):
     features: NonNegative = 1.0  # weight of the mean squared error of the features; that of the pixels has 1
 
     def stated(self) -> dict[str, str]:
-        return super().stated() | needed("features")
+        return super().stated() | needed("batch", "features")
 
 
 class Generators(Sizes):

@@ -264,6 +264,8 @@ def names(sentence: str, file: str, path: tuple) -> bool:
     def holds(word: str) -> bool:
         return re.search(rf"(?<![\w-]){re.escape(word)}z?(?![\w-])", sentence) is not None
 
+    if words[-1] == "base":  # of another recipe: it is what the method changes of it that does not fit
+        return holds(words[-2])
     return holds(words[-1]) and (path == (words[-1],) or any(holds(word) for word in around))
 
 

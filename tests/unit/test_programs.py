@@ -207,9 +207,17 @@ def test_a_file_says_what_its_stage_reads(project: Project) -> None:
     measured = {f"evaluate/{cell}.small.quick" for cell in cells}
     assert change("params.yaml", "protocols.quick.networks", 3) == measured
     assert change("params.yaml", "protocols.again.networks", 3) == {"evaluate/dm-tiny-1.other.again"}
-    everything = {"experts/tiny", "evaluate/dm-tiny-1.other.again", *measured, *(f"distill/{cell}" for cell in cells)}
+    assert change("params.yaml", "generators.tiny.steps", 4) == {"generators/tiny"}
+    everything = {
+        "experts/tiny",
+        "generators/tiny",
+        "evaluate/dm-tiny-1.other.again",
+        *measured,
+        *(f"distill/{cell}" for cell in cells),
+    }
     assert change("params.yaml", "seed", 1) == everything
-    assert change("params.yaml", "networks.small.width", 3) == everything - {"evaluate/dm-tiny-1.other.again"}
+    other = {"generators/tiny", "evaluate/dm-tiny-1.other.again"}  # a generator sees the network through its experts
+    assert change("params.yaml", "networks.small.width", 3) == everything - other
 
 
 def test_a_row_that_does_not_resolve_is_told_by_its_own_stage(project: Project, capsys: pytest.CaptureFixture) -> None:
