@@ -94,9 +94,9 @@ def add(
 
     Beside their rows these are the entry of new images, rows of Random, Herding and K-Center under the same protocol
     and of the whole set, the buffers of experts or generators that they need, and the report. Numbers of --set make a
-    method of their own. Where a cell exists with the same network, another --protocol or --network (with --student) becomes a
-    further evaluation; with another student or --data it is a second row, a variant. Nothing is written where all of
-    it exists or `ddpipe check` would refuse the result; comments and line breaks stay.
+    method of their own. Where a cell exists with the same network, another --protocol or --network (with --student)
+    becomes a further evaluation; with another student or --data it is a second row, a variant. Nothing is written where
+    all of it exists or `ddpipe check` would refuse the result; comments and line breaks stay.
     """
     from ddpipe import config
     from ddpipe.errors import UserError
@@ -221,7 +221,8 @@ def clean(
 
     Sets, experts, generators, prepared data, costs, results, checkpoints, reports and entries of dvc.lock. What other
     branches of the repository ask for counts as gone too: DVC's cache still holds its outputs until `dvc gc`, its
-    checkpoints are lost. Nothing is removed while `ddpipe check` finds a mistake, nothing that a running stage uses, never data/raw.
+    checkpoints are lost. Nothing is removed while `ddpipe check` finds a mistake, nothing that a running stage uses,
+    never data/raw.
     """
     from ddpipe import config
     from ddpipe.checks.project import problems

@@ -20,7 +20,8 @@ NORMED = NETWORK.model_copy(update={"norm": "batch"})
 FORWARD = Operation("forward", SHAPE, NETWORK)
 OPTIONS = {
     **dict.fromkeys(("augment", "augment gradient", "siamese", "siamese gradient"), "color_crop"),
-    **{"step": "float32", "generate": "4:8:6:4", "recall": "3 / 2", "form": "2", "decode": "2 2 3"},
+    **{"step": "float32", "generate": "4:8:6:4", "recall": "3 / 2"},
+    **{"form": "2", "decode": "2 2 2"},
     **dict.fromkeys(("imagine", "judge", "make"), "3 1"),
     **{"weight gradient": "ours", "matching": "ours", "select first": "herding", "select next": "kcenter"},
 }

@@ -454,13 +454,13 @@ def test_check_names_every_mistake(project: Project, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("words", ["stages.distill dm-tiny-1", "ddpipe.cli check"])
 def test_as_a_process(words: str, project: Project) -> None:
-    params("methods.dm", {"iterations": 0})(project)
+    params("methods.dm", {"iterations": -1})(project)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-m", *words.split()], cwd=project.root, env=environment, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: params.yaml:methods.dm.iterations: must be greater than 0, not 0\n"
+    assert done.stderr == "error: params.yaml:methods.dm.iterations: must be greater than or equal to 0, not -1\n"
 
 
 @pytest.mark.parametrize("stage", STAGES)
