@@ -205,7 +205,8 @@ def gan(real: Resident, chosen: Part) -> Stored | None:
     network = Generator(chosen, Shape(channels, side, len(real.class_index)))
     initialise_(network, generator("gan"))
     latents = torch.randn(len(real.labels), chosen.noise, generator=generator("latents"))
-    return Stored(network.eval().weights(), latents.to(real.images.dtype), torch.cat(real.class_index))
+    weights = {name: weight.to(real.images.dtype) for name, weight in network.eval().weights().items()}
+    return Stored(weights, latents.to(real.images.dtype), torch.cat(real.class_index))
 
 
 def run_of(chosen: settings.Distillation, path=(0, "cell", 0), ipc: int = 2, norm: str = "instance", real=None):
