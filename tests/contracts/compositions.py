@@ -144,7 +144,7 @@ SETS = [  # and what is beside them
     ("memory", "none"),
     ("multiformation", "none"),
     ("decoder", "none"),
-    ("latents", "none"),
+    ("latents-drawn", "none"),
     ("hallucinator", "none"),
     ("hallucinator", "contrast"),
 ]
