@@ -93,10 +93,10 @@ def add(
     """Write an experiment into params.yaml: METHODS on DATASET, with all that its report needs.
 
     Beside their rows these are the entry of new images, rows of Random, Herding and K-Center under the same protocol
-    and of the whole set, the buffers of experts that all of them need, and the report. Numbers of --set make a method
-    of their own. Where a cell exists with the same network, another --protocol or --network (with --student) becomes a
-    further evaluation; with another student or --data it is a second row, a variant. Nothing is written where all of
-    it exists or `ddpipe check` would refuse the result; comments and line breaks stay.
+    and of the whole set, the buffers of experts or generators that they need, and the report. Numbers of --set make a
+    method of their own. Where a cell exists with the same network, another --protocol or --network (with --student)
+    becomes a further evaluation; with another student or --data it is a second row, a variant. Nothing is written where
+    all of it exists or `ddpipe check` would refuse the result; comments and line breaks stay.
     """
     from ddpipe import config
     from ddpipe.errors import UserError
@@ -219,9 +219,10 @@ def clean(
 ) -> None:
     """List what rows, datasets, buffers and reports that are gone have left behind, and remove it when told to.
 
-    Sets, experts, prepared data, costs, results, checkpoints, reports and entries of dvc.lock. What other branches of
-    the repository ask for counts as gone too: DVC's cache still holds its outputs until `dvc gc`, its checkpoints are
-    lost. Nothing is removed while `ddpipe check` finds a mistake, nothing that a running stage uses, never data/raw.
+    Sets, experts, generators, prepared data, costs, results, checkpoints, reports and entries of dvc.lock. What other
+    branches of the repository ask for counts as gone too: DVC's cache still holds its outputs until `dvc gc`, its
+    checkpoints are lost. Nothing is removed while `ddpipe check` finds a mistake, nothing that a running stage uses,
+    never data/raw.
     """
     from ddpipe import config
     from ddpipe.checks.project import problems

@@ -12,7 +12,7 @@ from typing import Any
 from ddpipe.config import Config, resolve
 from ddpipe.errors import UserError
 from ddpipe.files.yaml import flow
-from ddpipe.settings import Row
+from ddpipe.settings import Cell, Row, Sizes
 from ddpipe.settings.reading import did_you_mean, validate
 
 Numbers = dict[str, Any]
@@ -20,10 +20,10 @@ Numbers = dict[str, Any]
 
 @dataclass(frozen=True)
 class Draft:
-    """A row, and the buffer that it needs where params.yaml has none like it."""
+    """A row, and what it needs of each block of `names.TRAINED` where params.yaml has none like it."""
 
     row: Row
-    experts: dict[str, Numbers] = field(default_factory=dict)
+    trained: dict[str, dict[str, Numbers]] = field(default_factory=dict)
 
 
 def draft(
@@ -61,13 +61,54 @@ def guess(config: Config, method: str, dataset: str, ipc: int | str, given: Numb
 
 
 def equipped(config: Config, row: Row, free: Collection[str] = ()) -> Draft:
-    """The row with the buffer that it needs, which is new where params.yaml has none like it."""
-    needed = buffer(config, row, free)
-    if needed is None:
+    """The row with the buffer or the generator that it needs, which is new where params.yaml has none like it."""
+    try:
+        chosen = resolve(config.layers_of(row))
+    except UserError:
+        return Draft(row)  # `ddpipe check` says it
+    if chosen.generated:
+        kind, (name, found) = "generators", generator(config, row, chosen)
+    elif needed := buffer(config, row, chosen, free):
+        kind, name, found = "experts", needed[0], {"experts": dict([needed])}
+    else:
         return Draft(row)
-    name, numbers = needed
-    row = row.model_copy(update={"needs": f"data/experts/{name}"})
-    return Draft(row, {} if config.files["params.yaml"]["experts"].get(name) == numbers else {name: numbers})
+    there = config.files["params.yaml"]
+    new = {
+        block: {key: numbers for key, numbers in entries.items() if (there.get(block) or {}).get(key) != numbers}
+        for block, entries in found.items()
+    }
+    return Draft(
+        row.model_copy(update={"needs": f"data/{kind}/{name}"}), {block: more for block, more in new.items() if more}
+    )
+
+
+def generator(config: Config, row: Row, chosen: Cell) -> tuple[str, dict[str, dict[str, Numbers]]]:
+    """Name of the generator that `row` needs, with its numbers and those of the buffer that it is inverted by.
+
+    They are those of another row's, on images of its size if there is one, but for the sizes, which are the row's.
+    """
+    table, size, said = config.params.generators, sides(config), config.files["params.yaml"]
+    others = [other for other in config.rows.values() if other.generator in table]
+    if not others:
+        raise UserError(
+            f"generators: {row.method} needs a generator, and no row has one to take the numbers from; write one of "
+            f"data {row.data!r} there, and a row that needs it: data/generators/<generator>"
+        )
+    pattern = str(min(others, key=lambda other: size.get(other.data) != size.get(row.data)).generator)
+    own = chosen.model_dump()["synthetic"]
+    wanted = {key: own[key] for key in Sizes.model_fields}
+    name = row.data
+    if name in table and any(getattr(table[name], key) != value for key, value in wanted.items()):
+        name = "-".join(map(str, [row.data, *wanted.values()]))
+    model = table[pattern].buffer
+    buffers = [key for key, experts in config.params.experts.items() if experts.data == row.data]
+    found = {}
+    if not buffers:
+        buffers = [row.data]
+        found["experts"] = {row.data: said["experts"][model] | {"data": row.data, "network": row.student}}
+    numbers = said["generators"][name if name in table else pattern]
+    buffer = numbers["buffer"] if name in table else buffers[0]
+    return name, found | {"generators": {name: numbers | wanted | {"data": row.data, "buffer": buffer}}}
 
 
 def mend(config: Config, name: str, dataset: str) -> str:
@@ -129,16 +170,12 @@ def sides(config: Config) -> dict[str, int]:
     return known | {name: found.shape.resolution for name in config.params.datasets if (found := size(config, name))}
 
 
-def buffer(config: Config, row: Row, free: Collection[str] = ()) -> tuple[str, Numbers] | None:
+def buffer(config: Config, row: Row, chosen: Cell, free: Collection[str] = ()) -> tuple[str, Numbers] | None:
     """Name and numbers of the expert buffer that `row` needs; None where it needs none.
 
     The numbers are those of another row's, of its recipe and on images of its size if there is one: as long as its
     students go, and as many as it has sets.
     """
-    try:
-        chosen = resolve(config.layers_of(row))
-    except UserError:
-        return None  # `ddpipe check` says it
     epochs = chosen.epochs or 0
     if not epochs and not chosen.embedded:
         return None
@@ -232,7 +269,11 @@ def lacking(config: Config, key: str, said: Numbers) -> str:
     except UserError as error:
         return f"{told}; {error}"
     written = flow({name: getattr(made.row, name) for name in missing})[1:-1]
-    buffers = "".join(f", and under experts: `{name}: {flow(numbers)}`" for name, numbers in made.experts.items())
+    buffers = "".join(
+        f", and under {block}: `{name}: {flow(numbers)}`"
+        for block, entries in made.trained.items()
+        for name, numbers in entries.items()
+    )
     options = "".join(f" --{key} {said[key]}" for key in ("network", "student", "protocol", "data") if key in said)
     anew = (
         f", or remove the row and run `ddpipe add {found['method']} {found['dataset']} --ipc {found['ipc']}{options}`"

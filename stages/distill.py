@@ -25,12 +25,14 @@ from ddpipe.experts.buffer import Buffer
 from ddpipe.experts.training import features, restore_
 from ddpipe.files import hints
 from ddpipe.files.artifacts import digest, new_folder
+from ddpipe.generators import stored
 from ddpipe.memory import images_at_once
 from ddpipe.pipeline import costs, resolved
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams, generator
 from ddpipe.selections.choice import Choice, pick
 from ddpipe.settings import Cell, Distillation, Row, Run, Selection
+from ddpipe.settings.names import TRAINED
 from ddpipe.settings.shapes import Shape
 from stages import claim, key_of, run_command
 
@@ -48,8 +50,9 @@ def main(
     project, cell = config.load(), key_of("distill", address=cell)
     params, row, settings = project.params, project.row(cell), project.resolved(cell)
     output = Path("data/distilled") / cell
-    buffers = [f"experts@{row.buffer}"] if row.buffer else []
-    claim(f"distill@{cell}", [output, costs.place(cell)], ["resolve", f"prepare@{row.data}", *buffers])
+    kind, upstream = row.upstream
+    trained = [f"{kind}@{upstream}"] if kind in TRAINED else []
+    claim(f"distill@{cell}", [output, costs.place(cell)], ["resolve", f"prepare@{row.data}", *trained])
     costs.ledger(costs.place(cell))  # a damaged one is refused before the work
     device = choose(params.run)
     keep_freed_memory()
@@ -61,11 +64,14 @@ def main(
     inputs = resolved.of_cell(project, cell)
     resolved.check(project, f"distill/{cell}", inputs)
     inputs |= {"settings": settings.model_dump(exclude={"sets"}), "data": prepared.checksum}
-    buffer, trained = Buffer(Path(row.needs), device) if row.buffer else None, None
+    buffer = Buffer(Path(row.needs), device) if row.buffer else None
+    generator = None
     if buffer is not None:
         buffer.check(prepared.checksum, architecture.model_dump(mode="json"), settings.epochs or 0)
         inputs["experts"] = buffer.about
-        trained = costs.of(project.root, f"experts.{row.buffer}", buffer.about["seal"])
+    if row.generator:
+        generator, inputs["generators"] = stored.read(Path(row.needs), prepared.checksum, device)
+    earlier = costs.of(project.root, f"{kind}.{upstream}", inputs[kind]["seal"]) if kind in inputs else None
     store = Checkpoints(Path("data/checkpoints/distill") / cell, digest(inputs))
     real = Resident(prepared.train_images, prepared.train_labels, prepared.preprocessing, device)
     network = networks.build(architecture, prepared.channels, prepared.resolution, len(prepared.classes), device)
@@ -83,9 +89,19 @@ def main(
                     piece = choose_set(settings, row, number, params.seed, real, network, buffer)
                 else:
                     rng, common = Streams(params.seed, cell, number), Streams(params.seed, number)
-                    drawn, flip, compiled = settings.real_batch, prepared.flip, params.run.compile
+                    smallest = min(len(rows) for rows in real.class_index)
                     context = Context(
-                        real, int(row.ipc), drawn, architecture, network, flip, rng, common, buffer, compiled
+                        real,
+                        smallest if row.ipc == "all" else row.ipc,
+                        settings.real_batch,
+                        architecture,
+                        network,
+                        prepared.flip,
+                        rng,
+                        common,
+                        buffer,
+                        generator,
+                        params.run.compile,
                     )
                     run = compose(settings, context)
                     budget(run.synthetic.stored_floats(), prepared, row, settings)  # refused before the work
@@ -114,8 +130,8 @@ def main(
     with new_folder(output) as folder:
         seal = sets.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
     spent = total([meta["cost"] for _, meta in pieces])
-    if trained:
-        spent["experts"] = {"buffer": row.buffer, "seconds": trained.seconds}
+    if earlier:
+        spent[kind] = {TRAINED[kind]: upstream, "seconds": earlier.seconds}
     costs.note(cell, seal, spent)
 
 

@@ -4,6 +4,7 @@ from ddpipe import settings
 from ddpipe.context import Context
 from ddpipe.datasets.resident import Resident
 from ddpipe.experts.buffer import Buffer
+from ddpipe.generators.stored import Stored
 from ddpipe.networks import Classifier
 from ddpipe.randomness import Streams
 
@@ -19,6 +20,7 @@ def context(
     real_batch: int = 256,
     buffer: Buffer | None = None,
     architecture: settings.Network = ARCHITECTURE,
+    generator: Stored | None = None,
 ) -> Context:
     """As the stage makes it; a part that does not use a network may be given none."""
     return Context(
@@ -30,4 +32,5 @@ def context(
         flip,
         rng or Streams("context"),
         buffer=buffer,
+        generator=generator,
     )

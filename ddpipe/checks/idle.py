@@ -27,6 +27,9 @@ def idle(config: Config) -> Iterator[str]:
             key = "students" if objective else "rule"
             told = f"{row.needs}, but {key} {resolved.parts()[key].word} (of {config.sources(row)}) uses no experts"
             yield f"grid.{cell}.needs: {told}; set it to data/prepared/{row.data}"
+        if row.generator is not None and not resolved.generated:
+            told = f"{row.needs}, but {row.method} (of {config.sources(row)}) decodes by no generator"
+            yield f"grid.{cell}.needs: {told}; set it to data/prepared/{row.data}"
 
 
 def unread(where: str, rules: settings.Training | settings.Protocol) -> Iterator[str]:

@@ -21,6 +21,8 @@ from ddpipe.distilled.bundle import lacking
 from ddpipe.errors import UserError
 from ddpipe.pipeline import record
 from ddpipe.pipeline.links import links
+from ddpipe.settings.generators import Sizes
+from ddpipe.settings.names import TRAINED
 from ddpipe.settings.reading import did_you_mean
 
 RESERVED = ("size", "nfiles")  # DVC leaves parameters of these names out of the keys of its run cache
@@ -34,6 +36,7 @@ def problems(config: Config) -> list[str]:
         names,
         protocols,
         experts,
+        generators,
         recipes,
         rows,
         parts,
@@ -101,6 +104,18 @@ def experts(config: Config) -> Iterator[str]:
         yield from known(buffer.network, config.params.networks, f"experts.{name}.network", "networks")
 
 
+def generators(config: Config) -> Iterator[str]:
+    params = config.params
+    for name, chosen in params.generators.items():
+        yield from known(chosen.data, params.datasets, f"generators.{name}.data", "datasets")
+        yield from known(chosen.buffer, params.experts, f"generators.{name}.buffer", "experts")
+        if (buffer := params.experts.get(chosen.buffer)) and buffer.data != chosen.data:
+            yield (
+                f"generators.{name}.buffer: experts.{chosen.buffer} was trained on {buffer.data!r}, but the data are "
+                f"{chosen.data!r}; name a buffer of these"
+            )
+
+
 def recipes(config: Config) -> Iterator[str]:
     """Every cell of every recipe, with rows or without, and every line of `methods:`."""
     for name, recipe in config.recipes.items():
@@ -147,35 +162,42 @@ def rows(config: Config) -> Iterator[str]:
 
 
 def needs(config: Config, where: str, row: settings.Row) -> Iterator[str]:
-    """What a row needs: its own data, or a buffer of experts trained on it."""
-    if row.buffer is not None:
-        yield from known(row.buffer, config.params.experts, f"{where}.needs", "experts")
-        buffer = config.params.experts.get(row.buffer)
-        if buffer and buffer.data != row.data:
+    """What a row needs: its own data, or a buffer of experts or a generator trained on it."""
+    kind, key = row.upstream
+    if kind in TRAINED:
+        table = getattr(config.params, kind)
+        yield from known(key, table, f"{where}.needs", kind)
+        if key in table and table[key].data != row.data:
             yield (
-                f"{where}.needs: experts.{row.buffer} was trained on {buffer.data!r}, but the row's data is "
-                f"{row.data!r}; name a buffer of the row's data"
+                f"{where}.needs: {kind}.{key} was trained on {table[key].data!r}, but the row's data is "
+                f"{row.data!r}; name a {TRAINED[kind]} of the row's data"
             )
     elif row.needs != f"data/prepared/{row.data}":
         yield f"{where}.needs: must be data/prepared/{row.data} or data/experts/<buffer>, not {row.needs!r}"
 
 
-def pairing(config: Config, where: str, row: settings.Row, resolved: Any) -> Iterator[str]:
+def pairing(config: Config, where: str, row: settings.Row, resolved: settings.Cell) -> Iterator[str]:
     """That the row names the inputs of its resolved parts."""
-    if "rule" in resolved.parts():
+    if resolved.whole != (row.ipc == "all"):
+        yield f"{where}.ipc: {row.ipc}, but {row.method} (of {config.sources(row)}) " + (
+            "has as many images as the data: set it to all" if resolved.whole else "needs a number of images per class"
+        )
+    if resolved.generated and row.generator is None:
+        told = f"{row.method} (of {config.sources(row)}) decodes by a generator"
+        yield f"{where}.needs: {told}: name data/generators/<generator>"
+    if resolved.kind == "selection":
         yield from chosen(config, where, row, resolved)
-    elif row.ipc == "all":
-        by = config.sources(row)
-        yield f"{where}.ipc: 'all' is for rule 'whole'; {row.method} (of {by}) needs a number of images per class"
+    elif resolved.generated and row.generator in config.params.generators:
+        there, own = config.params.generators[row.generator], resolved.synthetic
+        for key in Sizes.model_fields:
+            if getattr(own, key) != getattr(there, key):
+                told = f"{getattr(own, key)}, but generators.{row.generator} has {getattr(there, key)}; set it to that"
+                yield f"methods.{row.method}.synthetic.{key}: {told} (for {where.removeprefix('grid.')})"
 
 
-def chosen(config: Config, where: str, row: settings.Row, resolved: Any) -> Iterator[str]:
+def chosen(config: Config, where: str, row: settings.Row, resolved: settings.Selection) -> Iterator[str]:
     """That a rule has what it chooses from, and chooses as many sets as there can be."""
     by, rule = config.sources(row), resolved.record
-    if rule.whole != (row.ipc == "all"):
-        yield f"{where}.ipc: {row.ipc}, but rule {resolved.rule!r} (of {by}) " + (
-            "takes all images: set it to all" if rule.whole else "needs a number of images per class"
-        )
     if rule.whole and resolved.sets > 1:
         yield f"methods.{row.method} ({row.cell}): sets: {resolved.sets}, but all are the same images; set it to 1"
     buffer = config.params.experts.get(row.buffer or "")
@@ -211,7 +233,8 @@ def evaluations(config: Config) -> Iterator[str]:
                 theirs, own = getattr(entry, field), getattr(row, field)
                 yield f"{where}.{field}: {theirs!r}, but the cell's is {own!r}; use the cell's"
         if (entry.network, entry.protocol) == (row.network, row.protocol):
-            yield f"{where}: the cell's own row already measures it; remove it or name another network or protocol"
+            told = f"the cell's own row, grid.{entry.cell}, already measures it"
+            yield f"{where}: {told}; remove it or name another network or protocol"
 
 
 def reports(config: Config) -> Iterator[str]:

@@ -13,6 +13,8 @@ def trainings(config: Config) -> Iterator[str]:
     params = config.params
     for name, buffer in params.experts.items():
         yield from flips(config, f"experts.{name}.augment", buffer.augment, buffer.data)
+    for name, chosen in params.generators.items():
+        yield from flips(config, f"generators.{name}.augment", chosen.augment, chosen.data)
     judged = [(f"grid.{cell}.protocol", cell, row.protocol) for cell, row in config.rows.items()]
     judged += [(f"evaluations.{key}.protocol", entry.cell, entry.protocol) for key, entry in config.evaluations.items()]
     for where, cell, protocol in judged:

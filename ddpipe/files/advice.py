@@ -21,7 +21,9 @@ from typing import Any
 from ddpipe.errors import UserError
 from ddpipe.files.yaml import read_yaml
 
-STAGES = {"prepared": "prepare", "experts": "experts", "distilled": "distill"}  # of a folder of data/ without dvc.lock
+STAGES = {  # of a folder of data/ without dvc.lock
+    **{"prepared": "prepare", "experts": "experts", "generators": "generators", "distilled": "distill"}
+}
 
 
 def mend(path: Path) -> str:

@@ -16,7 +16,8 @@ FOLDER = Path("data/costs")
 
 
 def place(name: str) -> Path:
-    """The ledger of <cell>, experts.<buffer> or <cell>.<network>.<protocol>, relative to the project."""
+    """The ledger of <cell>, experts.<buffer>, generators.<generator> or <cell>.<network>.<protocol>, relative to the
+    project."""
     return FOLDER / f"{name}.json"
 
 

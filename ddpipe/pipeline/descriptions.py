@@ -75,6 +75,24 @@ class Prepared(Settings):
 PLACES = {"path"}  # of a dataset's entry: it says nothing about the images
 
 
+class Generators(Settings):
+    """generators.json. `files` has the SHA-256 of those beside it."""
+
+    generator: Key
+    seed: Seed
+    recipe: dict[str, Any]  # the entry of params.yaml
+    data_checksum: Sha256
+    experts: Sha256  # the seal of those by whose features the latents were found
+    files: dict[str, Sha256]
+    seal: Sha256
+
+    @model_validator(mode="after")
+    def consistent(self) -> "Generators":
+        if self.files.keys() != {"generator.safetensors", "latents.safetensors"}:
+            raise ValueError("files must be generator.safetensors and latents.safetensors")
+        return self
+
+
 class Budget(Settings):
     floats: Annotated[int, Field(gt=0, le=10**15, strict=True)]
     images_per_class: Amount
@@ -127,6 +145,11 @@ class ExpertsCost(Kept):
     seconds: Amount
 
 
+class GeneratorsCost(Kept):
+    generator: Key
+    seconds: Amount
+
+
 class Cost(Kept):
     """What a cell's sets, a buffer or an evaluation cost."""
 
@@ -137,6 +160,7 @@ class Cost(Kept):
     device: str = ""
     versions: dict[str, str] = {}
     experts: ExpertsCost | None = None  # whose networks a cell's sets used
+    generators: GeneratorsCost | None = None  # by which they were decoded
     distillation: "Cost | None" = None  # of the sets that an evaluation measured
 
 

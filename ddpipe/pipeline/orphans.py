@@ -15,11 +15,14 @@ from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.files.artifacts import delete, temporaries
 from ddpipe.pipeline import lock, record
+from ddpipe.settings.names import TRAINED
 
 MARKS = {  # in every such folder
-    **{"prepared": "data.json", "overview": "overview.txt", "experts": "experts.json", "distilled": "distilled.json"}
+    **{"prepared": "data.json", "overview": "overview.txt", "distilled": "distilled.json"},
+    **{stage: f"{stage}.json" for stage in TRAINED},
 }
-STAGES = {"prepared": "prepare", "overview": "prepare", "experts": "experts", "distilled": "distill"}
+STAGES = {"prepared": "prepare", "overview": "prepare", "distilled": "distill"} | {stage: stage for stage in TRAINED}
+RESUMED = ("prepare", *TRAINED, "distill", "evaluate", "report")  # with a folder of checkpoints, or of locks alone
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def alive(config: Config, owner: str) -> bool:
     tables: dict[str, Collection[str]] = {
         "prepare": params.datasets,
         "own": params.own,
-        "experts": params.experts,
+        **{stage: getattr(params, stage) for stage in TRAINED},
         "distill": config.rows,
         "further": config.evaluations,
         "report": params.reports,
@@ -94,7 +97,7 @@ def owner_of(config: Config, path: Path) -> str | None:
     *above, name = path.relative_to(config.root).parts
     stem, _, kind = name.rpartition(".")
     match above:
-        case ["data", ("prepared" | "overview" | "experts" | "distilled") as table]:
+        case ["data", table] if table in MARKS:
             whole = not path.exists() or (path / MARKS[table]).is_file()
             return f"{STAGES[table]}@{name}" if whole else None
         case ["data", "metrics"] if path.is_dir():
@@ -102,12 +105,12 @@ def owner_of(config: Config, path: Path) -> str | None:
         case ["data", "costs"] if kind == "json" and stem.count(".") == 2:
             return f"evaluate@{stem}"
         case ["data", "costs"] if kind == "json":
-            return stem.replace(".", "@", 1) if stem.startswith("experts.") else f"distill@{stem}"
+            return stem.replace(".", "@", 1) if stem.partition(".")[0] in TRAINED else f"distill@{stem}"
         case ["data", "results", _] if kind == "json" and stem.count(".") == 2:
             return f"evaluate@{stem}"
         case ["data", "results", _] if kind in ("png", "csv"):
             return f"evaluate@{stem.removesuffix('.loss')}"
-        case ["data", "checkpoints", ("prepare" | "experts" | "distill" | "evaluate" | "report") as stage]:
+        case ["data", "checkpoints", stage] if stage in RESUMED:
             return f"{stage}@{name}"
         case ["reports"] if name in ("index.html", "survey"):
             return "page"

@@ -20,12 +20,13 @@ from ddpipe.settings import strategy
 from ddpipe.settings.part import program
 
 TRAINING = ("ddpipe.experts.training", "ddpipe.augmentation.composed", "ddpipe.augmentation.older")  # of experts
+ADVERSARIES = ("ddpipe.generators.training", "ddpipe.generators.inversion")  # of generators
 SOURCES = Path(__file__).parents[2]  # where the package `ddpipe` lies
 PARTS = ("objectives", "regularisers", "selections", "students", "synthetic")
-ROOMS = (*PARTS, "augmentation", "distillation", "experts", "training")
+ROOMS = (*PARTS, "augmentation", "distillation", "experts", "generators", "training")
 OTHERS = (  # no mathematics, or, as the package of augmentations, told by settings
     *("ddpipe.augmentation", "ddpipe.distillation.checkpoints", "ddpipe.distillation.finite"),
-    *("ddpipe.distillation.running", "ddpipe.experts.buffer", "ddpipe.experts.recording"),
+    *("ddpipe.distillation.running", "ddpipe.experts.buffer", "ddpipe.experts.recording", "ddpipe.generators.stored"),
 )
 
 Digests = dict[str, str]  # path of a module in the project -> SHA-256 of its code
@@ -34,6 +35,11 @@ Digests = dict[str, str]  # path of a module in the project -> SHA-256 of its co
 def of_experts() -> Digests:
     """The mathematics of training on the real data."""
     return digests(TRAINING)
+
+
+def of_generators() -> Digests:
+    """The mathematics of a GAN and of its inversion."""
+    return digests(ADVERSARIES)
 
 
 def of_cell(chosen: settings.Cell) -> Digests:

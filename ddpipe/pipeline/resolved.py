@@ -36,13 +36,17 @@ def everything(config: Config) -> Iterator[tuple[str, Resolved]]:
 
     Of a row that does not resolve it is the sentence that its stage will end with.
     """
-    entries = [("experts", key) for key in config.params.experts] + [("distill", cell) for cell in config.rows]
+    entries = [("experts", key) for key in config.params.experts]
+    entries += [("generators", key) for key in config.params.generators]
+    entries += [("distill", cell) for cell in config.rows]
     entries += [("evaluate", key) for key in (*config.rows, *config.evaluations)]
     for stage, key in entries:
         name = f"{stage}/{key}"
         try:
             if stage == "experts":
                 said = of_experts(config, key)
+            elif stage == "generators":
+                said = of_generators(config, key)
             elif stage == "distill":
                 said = of_cell(config, key)
             else:
@@ -57,6 +61,12 @@ def of_experts(config: Config, buffer: str) -> Resolved:
     experts = config.params.experts[buffer]
     said = dumped(config, experts=experts, network=config.network(experts.network))
     return said | {"code": programs.of_experts()}
+
+
+def of_generators(config: Config, key: str) -> Resolved:
+    """The entry; what its inversion looks through is told by the experts."""
+    generators = config.params.generators[key]
+    return dumped(config, generators=generators) | {"code": programs.of_generators()}
 
 
 def of_cell(config: Config, cell: str) -> Resolved:

@@ -11,6 +11,7 @@ from ddpipe.planning.steps import RUNS, Step
 STAGES = {  # block of params.yaml -> the stages of its entries
     "own": ("own",),
     "experts": ("experts",),
+    "generators": ("generators",),
     "grid": ("distill", "evaluate"),
     "evaluations": ("further",),
 }

@@ -18,7 +18,7 @@ from ddpipe.rows import completed
 from ddpipe.settings.reading import validate
 
 Entries = dict[str, dict[str, Any]]  # block of params.yaml -> its new entries
-BLOCKS = ("own", "experts", "protocols", "methods", "grid", "evaluations", "reports")
+BLOCKS = ("own", "experts", "generators", "protocols", "methods", "grid", "evaluations", "reports")
 
 
 class Growing:

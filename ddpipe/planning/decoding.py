@@ -2,8 +2,12 @@
 
 import torch
 
-from ddpipe import networks
+from ddpipe import networks, settings
+from ddpipe.datasets.resident import Resident
+from ddpipe.generators.decoding import in_chunks
+from ddpipe.generators.training import Adversaries, plain
 from ddpipe.planning.calls import Bench, Call
+from ddpipe.randomness import Streams
 from ddpipe.settings.synthetic import decoder
 from ddpipe.settings.work import Operation
 from ddpipe.synthetic import multiformation
@@ -72,6 +76,45 @@ def decoded(bench: Bench, operation: Operation, n: int) -> Call:
         torch.autograd.grad(images, learned, torch.ones_like(images))
 
     return call
+
+
+def imagined(bench: Bench, operation: Operation, n: int) -> Call:
+    """Latents through a generator that stays as it is, and the gradient back to them; the option has its sizes."""
+    assert operation.shape is not None
+    gan, classes = adversaries(bench, operation, 2), torch.arange(n, device=bench.device) % operation.shape.classes
+    weights, side = gan.generator.weights(), operation.shape.resolution
+    latents = torch.randn(n, gan.config.noise, generator=bench.rng).to(bench.device).requires_grad_()
+
+    def call() -> None:
+        images = in_chunks(latents, classes, weights, side)
+        torch.autograd.grad(images, latents, torch.ones_like(images))
+
+    return call
+
+
+def judged(bench: Bench, operation: Operation, n: int) -> Call:
+    """A step of a critic on n real images and as many that are made."""
+    return adversaries(bench, operation, n).judge
+
+
+def made(bench: Bench, operation: Operation, n: int) -> Call:
+    """A step of a generator on n images."""
+    return adversaries(bench, operation, n).make
+
+
+def adversaries(bench: Bench, operation: Operation, n: int) -> Adversaries:
+    """A GAN on batches of n; the option has its sizes, and what the critic sees is augmented by."""
+    assert operation.shape is not None
+    sizes, _, augment = operation.option.partition(" / ")
+    noise, width = sizes.split()
+    step = {"optimizer": "adam", "lr": 1e-9}
+    numbers = {"data": "any", "buffer": "any", "noise": int(noise), "width": int(width), "batch": max(2, n), "steps": 1}
+    numbers |= {"generator": step, "critic": step, "inversion": step | {"steps": 1}, "augment": augment or "none"}
+    images = bench.images(operation, max(2, n)).clamp_(-1, 1)
+    real = Resident(
+        127.5 * (images + 1), torch.zeros(len(images), dtype=torch.int64), plain(len(images[0])), bench.device
+    )
+    return Adversaries(settings.Generators.model_validate(numbers), operation.shape, real, True, Streams("calibration"))
 
 
 def generated(bench: Bench, operation: Operation, n: int) -> Call:

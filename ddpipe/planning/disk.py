@@ -37,6 +37,12 @@ def experts(buffer: settings.Experts, data: Data, network: settings.Network) -> 
     return JSON + buffer.networks * (kept * number * parameters(network, data.shape) + HEADER)
 
 
+def generators(chosen: settings.Generators, data: Data) -> int:
+    """Weights, and of every training image a latent and its row."""
+    numbers = chosen.weights(data.shape) + data.train * chosen.noise
+    return JSON + 2 * HEADER + FLOAT * numbers + INDEX * data.train
+
+
 def learned(cell: Cell) -> int:
     """Images, targets and losses of every set."""
     images = cell.shown * cell.styles

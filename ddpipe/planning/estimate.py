@@ -74,6 +74,15 @@ def experts(config: Config, step: Step, key: str, stacked: bool) -> Demand | str
     return Demand(step, buffer.data, "", done, disk.experts(buffer, data, network))
 
 
+def generators(config: Config, step: Step, key: str, stacked: bool) -> Demand | str:
+    chosen = config.params.generators[key]
+    data, network = data_of(config, chosen.data), config.network(config.params.experts[chosen.buffer].network)
+    if data is None:
+        return unprepared(config, chosen.data)
+    done = work.generators(chosen, data, network) + work.process(data)
+    return Demand(step, chosen.data, "", done, disk.generators(chosen, data))
+
+
 def distill(config: Config, step: Step, key: str, stacked: bool) -> Demand | str:
     row, chosen = config.row(key), config.resolved(key)
     data, network = data_of(config, row.data), config.network(row.student)
@@ -83,7 +92,7 @@ def distill(config: Config, step: Step, key: str, stacked: bool) -> Demand | str
     if chosen.kind == "selection":
         done, size = work.selection(chosen, data, n, network), disk.chosen(chosen, n, data)
     else:
-        cell = Cell(chosen, data, int(row.ipc), network)
+        cell = Cell(chosen, data, data.per_class if row.ipc == "all" else row.ipc, network)
         how = config.params.run
         every = chosen.steps if how.checkpoint_seconds else how.checkpoint_every  # by time: beside the rest nothing
         done, size = work.distillation(cell, every), disk.learned(cell)
@@ -130,6 +139,7 @@ STAGES: dict[str, Callable[[Config, Step, str, bool], Demand | str]] = {
     "prepare": prepare,
     "own": prepare,
     "experts": experts,
+    "generators": generators,
     "distill": distill,
     "evaluate": evaluate,
     "further": further,

@@ -6,6 +6,7 @@ from ddpipe import settings
 from ddpipe.config import Config, results_of
 from ddpipe.mappings import leaves, merge
 from ddpipe.pipeline import results as measured
+from ddpipe.settings.names import TRAINED
 from ddpipe.settings.part import program
 from ddpipe.settings.protocol import told
 from ddpipe.settings.reading import validate
@@ -39,19 +40,25 @@ def cell(config: Config, name: str) -> str:
     """Everything about one cell: identity, each number with its source, files, commands, results, doubts and notes."""
     row, resolved = config.row(name), config.resolved(name)
     recipe, overrides = config.recipe(row.recipe), config.overrides(name)
-    title = (
-        f"{name}: {row.method} on {row.dataset}, {row.ipc} images per class"
-        if row.ipc != "all"
-        else f"{name}: all images"
-    )
+    shown = f"{row.method} on {row.dataset}, {row.ipc} images per class"
+    if row.ipc == "all":
+        whole = "all images", "as many examples as the data, not a method of images per class"
+        shown = whole[resolved.kind != "selection"]
     blocks = [
-        (title, [recipe.paper, *([recipe.code] if recipe.code else []), f"params.yaml changes: {flow(overrides)}"]),
+        (
+            f"{name}: {shown}",
+            [recipe.paper, *([recipe.code] if recipe.code else []), f"params.yaml changes: {flow(overrides)}"],
+        ),
         ("row", [f"{key} = {value}" for key, value in row if value is not None]),
         ("settings", numbers(resolved.model_dump(), config.origins(name))),
     ]
     for network in dict.fromkeys([row.student, row.network]):
         values = numbers(*parts_of(config.network(network), config, "networks", network))
         blocks.append((f"network {network}", values))
+    kind, key = row.upstream
+    if kind in TRAINED:
+        values = numbers(*parts_of(getattr(config.params, kind)[key], config, kind, key))
+        blocks.append((f"{TRAINED[kind]} {key}", values))
     further = {key: entry for key, entry in config.evaluations.items() if entry.cell == name}
     for protocol in dict.fromkeys([row.protocol, *(entry.protocol for entry in further.values())]):
         blocks.append((f"protocol {protocol} on {row.dataset}", protocol_numbers(config, protocol, row.dataset)))

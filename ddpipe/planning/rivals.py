@@ -10,7 +10,7 @@ STEP = ("lr", "learned_lr")  # what says a protocol's step size
 
 
 def rows_of(config: Config, made: Draft) -> Entries:
-    return {"experts": made.experts, "grid": {made.row.name: short(config, made.row)}}
+    return made.trained | {"grid": {made.row.name: short(config, made.row)}}
 
 
 def baselines(project: Config) -> list[str]:
@@ -31,6 +31,8 @@ def rival(growing: Growing, method: str, row: settings.Row) -> None:
     where real images lack what was learned with the row's sets; these are then measured under that protocol too.
     """
     everything = whole(growing.config, method)
+    if row.ipc == "all" and not everything:
+        return  # chosen images are some of all
     ipc = "all" if everything else row.ipc
     usual, protocol = growing.config.recipe(method).protocol, counterpart(growing, row.protocol, learned=False)
     if everything or growing.config.protocol(protocol, row.dataset).refusal("it", {}, "one-hot"):

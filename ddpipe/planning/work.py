@@ -73,6 +73,21 @@ def experts(buffer: settings.Experts, data: Data, network: settings.Network, tog
     return done
 
 
+def generators(chosen: settings.Generators, data: Data, network: settings.Network) -> Work:
+    """A GAN, and a latent for each of its images by the features of `network`."""
+    done: Work = Counter()
+    option = chosen.option if chosen.augment == "none" else f"{chosen.option} / {chosen.augment}"
+    judge, make = (Operation(name, data.shape, option=option) for name in ("judge", "make"))
+    done[judge, min(chosen.batch, data.train)] += chosen.steps * chosen.critic_steps
+    done[make, chosen.batch] += chosen.steps
+    for size, chunks in parts(data.train, chosen.inversion.batch).items():
+        steps = chunks * chosen.inversion.steps
+        done[Operation("imagine", data.shape, option=chosen.option), size] += steps
+        done[Operation("image gradient", data.shape, network), size] += steps
+    done[Operation("write"), 4 * (chosen.weights(data.shape) + data.train * chosen.noise)] += 3
+    return done
+
+
 def evaluation(
     rules: settings.Protocol,
     sets: int,

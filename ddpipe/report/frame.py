@@ -28,9 +28,9 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
     that they are worth), `published_mean published_std doubtful source_mean source_std note`, `difference` = mean -
     published_mean, `as_published` (no overrides, no combination), `survey_network` (the survey's name of the network
     where its tables print this evaluation, else ""), `device versions`, `distill_seconds` and `iterations` (of all
-    sets), `seconds_per_iteration`, `experts` (the buffer whose networks it used, "" for none) and `experts_seconds` (of
-    the whole buffer, which may serve several cells), `capped` (of the loops that a rule may end, how many their number
-    did, in words), `eval_seconds`, `peak_memory_mb` (the larger of both stages).
+    sets), `seconds_per_iteration`, `experts` (the buffer, or generator, whose networks it used, "" for none) and
+    `experts_seconds` (of the whole of it, which may serve several cells), `capped` (of the loops that a rule may end,
+    how many their number did, in words), `eval_seconds`, `peak_memory_mb` (the larger of both stages).
     Methods come in the order of params.yaml, IPC ascending.
 
     Raises:
@@ -131,8 +131,7 @@ def _measured(config: Config, result: Result | None) -> dict[str, Any]:
         "distill_seconds": cost.seconds,
         "iterations": _number(cost.iterations),
         "seconds_per_iteration": _number(cost.seconds_per_iteration),
-        "experts": cost.experts.buffer if cost.experts else "",
-        "experts_seconds": cost.experts.seconds if cost.experts else NAN,
+        **_upstream(cost),
         "capped": ", ".join(f"{part} of {whole} {name}" for name, (part, whole) in result.capped.items()),
         "eval_seconds": spent.seconds,
         "peak_memory_mb": np.fmax(spent.peak_memory_mb, cost.peak_memory_mb),  # of those that are known
@@ -140,6 +139,15 @@ def _measured(config: Config, result: Result | None) -> dict[str, Any]:
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(spent.versions.items())),
         "overrides": result.overrides,
     }
+
+
+def _upstream(cost: Cost) -> dict[str, Any]:
+    """What was trained on real data for the sets, and its seconds."""
+    if cost.experts:
+        return {"experts": cost.experts.buffer, "experts_seconds": cost.experts.seconds}
+    if cost.generators:
+        return {"experts": f"generators.{cost.generators.generator}", "experts_seconds": cost.generators.seconds}
+    return {"experts": "", "experts_seconds": NAN}
 
 
 def _number(value: float | None) -> float:

@@ -119,6 +119,11 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
         )
     if frame["distilled"].any():
         notes.append("Bold: the highest measured accuracy among the distilled methods of a column and network.")
+    if (frame["distilled"] & (frame["ipc"] == "all")).any():
+        notes.append(
+            "Whole set: as many examples as the data. A distilled method there is not an IPC method: it stores what "
+            "makes an example for every training image, and stands in no table of images per class."
+        )
     if frame["mean"].isna().any():
         notes.append("missing: a cell of the grid without a result yet.")
     if not frame["as_published"].all():

@@ -4,6 +4,7 @@ from ddpipe.settings.base import FILE, UNSTATED, Augmentation, Layers, Settings,
 from ddpipe.settings.cell import Cell
 from ddpipe.settings.datasets import CHANNELS, HANDWRITTEN, OWN_KEYS, Dataset, Own, Whitening
 from ddpipe.settings.distillation import Distillation, Warm
+from ddpipe.settings.generators import Generators, Inversion, Sizes
 from ddpipe.settings.networks import AlexNet, ConvNet, DenseNet, Learner, LeNet, Network, ResNet
 from ddpipe.settings.optimizers import Clip, Cosine, Drop, Optimizer, Schedule, Steps
 from ddpipe.settings.params import Evaluation, Params, Report, ReportSettings, Row, Run
@@ -35,7 +36,9 @@ __all__ = [
     "Experts",
     "FILE",
     "Flat",
+    "Generators",
     "HANDWRITTEN",
+    "Inversion",
     "Layers",
     "LeNet",
     "Learner",
@@ -60,6 +63,7 @@ __all__ = [
     "SetTraining",
     "Settings",
     "Siamese",
+    "Sizes",
     "Steps",
     "Trained",
     "Training",

@@ -77,18 +77,25 @@ class Distillation(Method):
         return self.labels.scale
 
     def misfits(self) -> Iterator[str]:
-        lacking = self.objective.accepts - self.students.gives
-        if lacking:
-            pools = ((name, kind) for name, kind in records("students").items() if issubclass(kind, Students))
-            able = [name for name, kind in pools if self.objective.accepts <= kind.gives]
-            yield (
-                f"students: {self.students.name!r} gives no {' and no '.join(sorted(lacking))}, which objective "
-                f"{self.objective.name!r} needs; choose {' or '.join(able)}"
-            )
+        for key in ("objective", "regulariser"):
+            part = getattr(self, key)
+            lacking = part.accepts - self.students.gives if part else None
+            if lacking:
+                pools = ((name, kind) for name, kind in records("students").items() if issubclass(kind, Students))
+                able = [name for name, kind in pools if part.accepts <= kind.gives]
+                yield (
+                    f"students: {self.students.name!r} gives no {' and no '.join(sorted(lacking))}, which {key} "
+                    f"{part.name!r} needs; choose {' or '.join(able)}"
+                )
         if self.regulariser is not None and self.regulariser.pairs and self.synthetic.styles < 2:
             yield (
                 f"regulariser: {self.regulariser.name!r} compares a base in two styles, but synthetic "
                 f"{self.synthetic.name!r} shows each in one; choose two hallucinators or more, or regulariser: null"
+            )
+        if self.regulariser is not None and self.regulariser.paired and not self.synthetic.paired:
+            yield (
+                f"regulariser: {self.regulariser.name!r} compares examples with the real images that they began as, "
+                f"but synthetic {self.synthetic.name!r} as it is set knows none; choose regulariser: null"
             )
         if self.labels.learned and not self.objective.moves_targets:
             yield (
@@ -162,6 +169,14 @@ class Distillation(Method):
     def floors(self) -> dict[str, tuple[str, float]]:
         own = self.objective
         return {name: (f"objective.{key}", getattr(own, key)) for name, key in own.floors.items()}
+
+    @property
+    def whole(self) -> bool:
+        return self.synthetic.whole
+
+    @property
+    def generated(self) -> bool:
+        return self.synthetic.generated
 
     @property
     def epochs(self) -> int | None:

@@ -86,6 +86,16 @@ class Method(Settings):
         return {}
 
     @property
+    def whole(self) -> bool:
+        """Whether a set has as many examples as the data: the row's IPC is all."""
+        return False
+
+    @property
+    def generated(self) -> bool:
+        """Whether a generator that the row needs decodes its examples."""
+        return False
+
+    @property
     def epochs(self) -> int | None:
         """Epochs of whole trajectories that it follows; None: it follows none."""
         return None

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
+TRAINED = {"experts": "buffer", "generators": "generator"}  # stages that rows may need; an entry of each, in words
 
 
 def name(word: str) -> str:
@@ -19,9 +20,10 @@ def name(word: str) -> str:
 
 
 def needs(path: str) -> str:
-    """The folder of prepared data or of an expert buffer."""
-    if not re.fullmatch(f"data/(prepared|experts)/{NAME}", path):
-        raise ValueError(f"must be data/prepared/<data> or data/experts/<buffer>, not {path[:64]!r}")
+    """The folder of prepared data, of an expert buffer or of a generator."""
+    if not re.fullmatch(f"data/({'|'.join(['prepared', *TRAINED])})/{NAME}", path):
+        folders = " or ".join(f"data/{stage}/<{entry}>" for stage, entry in TRAINED.items())
+        raise ValueError(f"must be data/prepared/<data> or {folders}, not {path[:64]!r}")
     return path
 
 

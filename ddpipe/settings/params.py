@@ -7,6 +7,7 @@ from pydantic import AfterValidator, model_validator
 from ddpipe.settings.base import Settings
 from ddpipe.settings.bounds import Few, FewOrNone, NonNegative, PositiveInt, Seed, Switch
 from ddpipe.settings.datasets import Dataset, Own
+from ddpipe.settings.generators import Generators
 from ddpipe.settings.names import Name, Needs, name
 from ddpipe.settings.networks import Network
 from ddpipe.settings.protocols import AnyProtocol
@@ -28,7 +29,7 @@ class Row(Settings):
     student: Name  # the network that it is learned or chosen with
     network: Name  # the network that is trained on it and tested
     protocol: Name
-    needs: Needs  # an expert buffer, or the data again
+    needs: Needs  # an expert buffer, a generator, or the data again
     variant: Name | None = None  # a word that sets it apart from a row of its method, dataset and IPC
 
     @model_validator(mode="after")
@@ -50,10 +51,22 @@ class Row(Settings):
     templated: ClassVar[tuple[str, ...]] = ("dataset", "data", "network", "protocol", "needs")
 
     @property
+    def upstream(self) -> tuple[str, str]:
+        """The folder of data/ that holds what it needs, and the key there: ("experts", "digits")."""
+        _, kind, key = self.needs.split("/")
+        return kind, key
+
+    @property
     def buffer(self) -> str | None:
         """The expert buffer that it needs; None where it needs none."""
-        folder, _, name = self.needs.rpartition("/")
-        return name if folder == "data/experts" else None
+        kind, key = self.upstream
+        return key if kind == "experts" else None
+
+    @property
+    def generator(self) -> str | None:
+        """The generator that it needs; None where it needs none."""
+        kind, key = self.upstream
+        return key if kind == "generators" else None
 
 
 class Evaluation(Settings):
@@ -109,6 +122,7 @@ class Params(Settings):
     own: dict[Name, Own] = {}
     networks: dict[Name, Network]
     experts: dict[Name, Experts] = {}
+    generators: dict[Name, Generators] = {}
     protocols: dict[Name, AnyProtocol]
     methods: dict[Name, Annotated[dict, AfterValidator(_named_base)]]
     grid: dict[str, Row] = {}  # config.py compares the keys of rows and evaluations with their names

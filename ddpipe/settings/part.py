@@ -62,6 +62,8 @@ class Synthetic(Part):
 
     name: str
     factorised: ClassVar[bool] = False  # bases, each shown in several `styles`: `ddpipe.synthetic.Factorised`
+    whole: ClassVar[bool] = False  # an example for every training image: the row's IPC is all
+    generated: ClassVar[bool] = False  # decoded by a generator that the row needs
 
     @property
     def course(self) -> int | None:
@@ -72,6 +74,11 @@ class Synthetic(Part):
     def styles(self) -> int:
         """Examples that are decoded from each base."""
         return 1
+
+    @property
+    def paired(self) -> bool:
+        """Whether each example knows the real image that it began as: `ddpipe.synthetic.paired.Paired`."""
+        return False
 
     @property
     def partial(self) -> bool:
@@ -147,7 +154,9 @@ class Regulariser(Part):
     """A second player beside the objective."""
 
     name: str
+    accepts: ClassVar[frozenset[str]] = frozenset()  # what it needs of a student beside the objective
     pairs: ClassVar[bool] = False  # compares a base in two styles
+    paired: ClassVar[bool] = False  # compares an example with the real image that it began as
 
 
 class Rule(Part):

@@ -38,5 +38,9 @@ class Selection(Method):
         return f"{self.rule} (selection)", "real images", "-"
 
     @property
+    def whole(self) -> bool:
+        return self.record.whole
+
+    @property
     def embedded(self) -> bool:
         return self.record.embedded

@@ -1,6 +1,7 @@
 """Settings of every part, and small compositions of them; `conftest.py` makes the trajectories that some follow."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +12,11 @@ from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
 from ddpipe.distillation.loop import Distillation, compose
 from ddpipe.experts.buffer import Buffer
+from ddpipe.generators.networks import Generator, initialise_
+from ddpipe.generators.stored import Stored
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings.part import Part, records
+from ddpipe.settings.shapes import Shape
 from tests.contexts import context
 
 SIZES = [7, 5, 9]  # training images of each class: unequal, and fewer than a real batch in class 1
@@ -36,6 +40,10 @@ SYNTHETIC = variants(
         "multiformation": {"": {"factor": 2}, "single": {"factor": 1}, "filled": {"factor": 3}},
         "hallucinator": {"": {"hallucinators": 3}, "grey": {"hallucinators": 2, "channels": 1}},
         "generator": {"": {"batches": 2, "batch": 6, "noise": 4, "hidden": 8, "maps": (6, 4)}},
+        "latents": {
+            "": {"noise": 4, "width": 1, "start": "inverted"},
+            "drawn": {"noise": 3, "width": 2, "start": "drawn"},
+        },
         # so many that what the budget leaves for examples divides into two blocks
         "memory": {"": {"bases": 6, "downsampling": 2}},
         "decoder": {
@@ -81,7 +89,7 @@ OBJECTIVE = variants(
         },
     },
 )
-REGULARISER = {"none": None} | variants("regularisers", {})
+REGULARISER = {"none": None} | variants("regularisers", {"partners": {"": {"weight": 0.3, "batch": 4}}})
 STUDENTS = variants(
     "students",
     {
@@ -116,6 +124,12 @@ def fits(objective: str, pool: str) -> bool:
     return accepts <= record("students", STUDENTS[pool]).gives
 
 
+def serves(regulariser: str, pool: str) -> bool:
+    """Whether these students give what this regulariser needs."""
+    spec = REGULARISER[regulariser]
+    return spec is None or record("regularisers", spec).accepts <= record("students", STUDENTS[pool]).gives
+
+
 def partner(objective: str) -> str:
     """The first students that serve the objective."""
     return next(pool for pool in sorted(STUDENTS, reverse=True) if fits(objective, pool))
@@ -130,6 +144,7 @@ SETS = [  # and what is beside them
     ("memory", "none"),
     ("multiformation", "none"),
     ("decoder", "none"),
+    ("latents-drawn", "none"),
     ("hallucinator", "none"),
     ("hallucinator", "contrast"),
 ]
@@ -182,12 +197,25 @@ def settings_of(family: str, spec: dict) -> Part:
     return record(family, spec).model_validate(spec)
 
 
+def gan(real: Resident, chosen: Part) -> Stored | None:
+    """A generator of random weights with a latent for every image, if the set decodes by one."""
+    if not getattr(chosen, "generated", False):
+        return None
+    channels, side = real.batch(torch.zeros(1, dtype=torch.int64)).shape[1:3]
+    network = Generator(chosen, Shape(channels, side, len(real.class_index)))
+    initialise_(network, generator("gan"))
+    latents = torch.randn(len(real.labels), chosen.noise, generator=generator("latents"))
+    weights = {name: weight.to(real.images.dtype) for name, weight in network.eval().weights().items()}
+    return Stored(weights, latents.to(real.images.dtype), torch.cat(real.class_index))
+
+
 def run_of(chosen: settings.Distillation, path=(0, "cell", 0), ipc: int = 2, norm: str = "instance", real=None):
-    real = real or resident()
+    """`ipc` examples of a class; so many training images, where the set is as large as the data."""
+    real = real or (resident((ipc,) * len(SIZES)) if chosen.whole else resident())
     architecture = ARCHITECTURE.model_copy(update={"norm": norm})
     network = networks.build(architecture, 2, SIDE, len(real.class_index))
     made = context(real, ipc, network, Streams(*path), True, chosen.real_batch, BUFFERS["small"], architecture)
-    return compose(chosen, made)
+    return compose(chosen, replace(made, generator=gan(real, chosen.synthetic)))
 
 
 def advanced(run: Distillation, steps: int) -> Distillation:

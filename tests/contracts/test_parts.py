@@ -30,6 +30,7 @@ from tests.contracts.compositions import (
     SETS,
     SIDE,
     SIZES,
+    SOME,
     STILL,
     STRATEGY,
     STUDENTS,
@@ -43,11 +44,13 @@ from tests.contracts.compositions import (
     every_pool,
     every_set,
     every_start,
+    gan,
     learned_by,
     of,
     partner,
     resident,
     run_of,
+    serves,
     settings_of,
 )
 
@@ -123,6 +126,12 @@ def test_a_set_of_which_nothing_is_learned_stays_as_it_is(objective, pool, start
     continues_bit_identically(chosen, "instance", tmp_path)
 
 
+@pytest.mark.parametrize(("objective", "pool"), [pair for pair in PAIRS if serves("partners", pair[1])])
+@every_augment
+def test_and_so_does_every_one_that_keeps_to_its_partners(objective, pool, augment):
+    moves_every_image(run_of(of(objective, pool, augment, "latents", "partners")))
+
+
 def moves_every_image(run: Distillation) -> None:
     before, lr = held(run).clone(), [tensor.detach().clone() for tensor in learned_by(run.objective)]
     advanced(run, 4).check_finite()
@@ -139,7 +148,7 @@ def held(run: Distillation) -> torch.Tensor:
     return images.detach()
 
 
-@pytest.mark.parametrize("start", ["pixels-real", "hallucinator"])
+@pytest.mark.parametrize("start", ["pixels-real", "hallucinator", "latents"])
 @every_objective
 @every_pool
 @pytest.mark.parametrize("regulariser", REGULARISER)
@@ -151,8 +160,8 @@ def test_parts_that_do_not_fit_are_refused_by_compose_as_by_check(start, objecti
             run_of(chosen)
     else:
         run_of(chosen)
-    fits = ((objective, pool) in PAIRS) and (regulariser == "none" or start == "hallucinator")
-    assert fits == (not mistakes)
+    beside = {"none": start, "contrast": "hallucinator", "partners": "latents"}[regulariser] == start
+    assert ((objective, pool) in PAIRS and beside and serves(regulariser, pool)) == (not mistakes)
 
 
 def test_groups_of_the_outer_optimiser_are_refused_by_compose_as_by_check():
@@ -191,6 +200,11 @@ def test_a_resumed_run_continues_bit_identically(objective, pool, augment, norm,
 def test_so_does_one_of_any_set(start, tmp_path):
     for objective in ("distribution", "unroll-balanced"):
         continues_bit_identically(of(objective, "fresh", STRATEGY, start), "instance", tmp_path)
+
+
+@pytest.mark.parametrize(("objective", "pool"), [pair for pair in SOME if serves("partners", pair[1])])
+def test_so_does_one_that_keeps_to_its_partners(objective, pool, tmp_path):
+    continues_bit_identically(of(objective, pool, STRATEGY, "latents", "partners"), "batch", tmp_path)
 
 
 @every_combination
@@ -292,15 +306,16 @@ EXACT = [name for name in OBJECTIVE if name not in ("trajectory-chunks", "trajec
 @pytest.mark.parametrize("augment", ["none", "scale"])
 @every_set
 def test_gradients_of_what_is_learned_agree_with_finite_differences(objective, augment, start, regulariser):
-    real = resident((4, 5), torch.float64)
+    chosen = of(objective, partner(objective), augment, start, regulariser)
+    real = resident((4, 4) if chosen.whole else (4, 5), torch.float64)
     network = networks.create(
         settings.ConvNet(kind="convnet", depth=2, width=3), 2, SIDE, 2, generator("network")
     ).double()
     weights = torch.cat([p.detach().flatten() for p in network.parameters()])
     moved = 0.1 * torch.randn(weights.shape, dtype=torch.float64, generator=generator("segment"))
     student = students.Student(network, students.Segment(weights, weights + moved))
-    chosen = of(objective, partner(objective), augment, start, regulariser)
-    synthetic = make(chosen.synthetic, context(real, 2, network, Streams("differences"))).double()
+    given = context(real, 2, network, Streams("differences"), generator=gan(real, chosen.synthetic))
+    synthetic = make(chosen.synthetic, given).double()
     judge = make(chosen.objective, context(real, 2, network, real_batch=3))
     if chosen.regulariser:
         judge = make(chosen.regulariser, context(real, 2, network, Streams("contrast")), judge)

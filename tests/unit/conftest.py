@@ -21,7 +21,7 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "data/published", root / "data/published")
     project = Project(root)
     project.npz()
-    stages = [("prepare", "tiny"), ("experts", "tiny")]
+    stages = [("prepare", "tiny"), ("experts", "tiny"), ("generators", "tiny")]
     for method in PARTS:
         stages += [("distill", f"{method}-tiny-1"), ("evaluate", f"{method}-tiny-1")]
     for words in [*stages, ("evaluate", "further@dm-tiny-1-other-again"), ("report", "tiny")]:

@@ -32,6 +32,12 @@ experts:
   tiny:
     {data: tiny, network: small, networks: 1, keep: last, epochs: 1, lr: 0.01, momentum: 0.9, weight_decay: 0.0005,
      batch: 8, drop: half, drop_resets_momentum: true, augment: none}
+generators:
+  tiny:
+    {data: tiny, buffer: tiny, noise: 3, width: 1, steps: 3, critic_steps: 2, batch: 8, augment: color_crop,
+     average: 0.5, generator: {optimizer: adam, lr: 0.001, betas: [0.0, 0.999]},
+     critic: {optimizer: adam, lr: 0.001, betas: [0.0, 0.999]},
+     inversion: {optimizer: adam, lr: 0.1, betas: [0.9, 0.999], steps: 2, batch: 20, features: 1.0}}
 protocols:
   quick:
     {epochs: 1, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, batch: 8, drop: half, drop_resets_momentum: true,
@@ -64,7 +70,13 @@ PARTS = {
     "random": "{kind: selection, rule: random, sets: 2}",
     "herding": "{kind: selection, rule: herding, sets: 1}",
 }
-STAGES = ("resolve", "prepare", "experts", "distill", "evaluate", "report", "page")
+LATENTS = {  # a method whose sets are as large as the data: tests that need one `Project.put` it into the project
+    "itgan": """{kind: distillation, synthetic: {name: latents, noise: 3, width: 1, start: inverted},
+      objective: {name: distribution, batch: 3}, regulariser: {name: partners, weight: 0.5, batch: 2},
+      students: {name: fresh}, augment: color_crop, outer: {latents: {optimizer: adam, lr: 0.01, betas: [0.9, 0.999]}},
+      iterations: 3, real_batch: 4, sets: 1}"""
+}
+STAGES = ("resolve", "prepare", "experts", "generators", "distill", "evaluate", "report", "page")
 
 INFO = {  # what distilled.json says of a cell, but for `classes`
     **{"cell": "dm-tiny-1", "method": "dm", "recipe": "dm", "dataset": "tiny", "data": "tiny", "ipc": 1, "seed": 0},
@@ -89,15 +101,16 @@ def reseal(folder: Path, about: dict[str, Any] | None = None, **files: dict[str,
 
 
 def recipe(method: str) -> str:
-    needs = "data/experts/tiny" if method == "herding" else "data/prepared/tiny"
+    needs = {"herding": "data/experts/tiny", "itgan": "data/generators/tiny"}.get(method, "data/prepared/tiny")
+    ipc = "all" if method in LATENTS else 1
     return f"""
 {method}:
   paper: A paper
   protocol: quick
-  parts: {PARTS[method]}
-  cells: {{default: {{}}, tiny-1: {{}}}}
+  parts: {(PARTS | LATENTS)[method]}
+  cells: {{default: {{}}, tiny-{ipc}: {{}}}}
 grid:
-  {method}-tiny-1: {{method: {method}, recipe: {method}, cell: tiny-1, dataset: tiny, data: tiny, ipc: 1,
+  {method}-tiny-{ipc}: {{method: {method}, recipe: {method}, cell: tiny-{ipc}, dataset: tiny, data: tiny, ipc: {ipc},
     student: small, network: small, protocol: quick, needs: {needs}}}
 """
 
@@ -140,6 +153,12 @@ class Project:
             content[last] = value
 
         self.edit(file, change)
+
+    def put(self, method: str) -> None:
+        """A recipe with its row, and all that names them."""
+        (self.root / f"ddpipe/methods/{method}.yaml").write_text(recipe(method))
+        self.set("params.yaml", f"methods.{method}", {})
+        self.edit("dvc.yaml", lambda content: content["vars"].append(f"ddpipe/methods/{method}.yaml:grid"))
 
     def npz(self, **change: np.ndarray) -> None:
         np.savez(self.root / "data/raw/tiny.npz", **(arrays() | change))

@@ -92,7 +92,7 @@ def test_more_of_a_cell_that_has_rivals(project: Project) -> None:
         ("dm tiny --ipc two", "--ipc two: must be numbers of images per class with commas between, or all"),
         ("dm tiny --ipc 0", "grid.dm-tiny-0.ipc: must be greater than 0"),
         ("dm tiny --ipc 6", "at most 5"),  # images of the smallest class
-        ("dm tiny --ipc all", "'all' is for rule 'whole'"),
+        ("dm tiny --ipc all", "needs a number of images per class"),
         ("random tiny --ipc 1", "grid.random-tiny-1: exists already"),
     ],
 )
@@ -165,6 +165,26 @@ def test_an_experiment_on_new_images(project: Project, capsys: Output) -> None:
     found = config.load(project.root)
     assert says(project)["grid"].keys() == cells | {c.replace("-2", "-3") for c in cells if "2" in c}
     assert {row["protocol"] for row in says(project)["grid"].values()} == {"again"}  # as the rows that were there
+
+
+def test_a_method_that_decodes_by_a_generator_brings_one(project: Project) -> None:
+    """With the experts that it is inverted by; no chosen images beside it, as they are some of all."""
+    project.put("itgan")
+    words = ("itgan", "birds", "--ipc", "all", "--images", "data/raw/tiny.npz", "--no-flip")
+    assert project.run("add", *words) == project.run("check") == 0
+    said = says(project)
+    assert said["grid"].keys() == {"itgan-birds-all"} and said["grid"]["itgan-birds-all"]["needs"].endswith("/birds")
+    assert said["generators"]["birds"] == said["generators"]["tiny"] | {"data": "birds", "buffer": "birds"}
+    assert said["experts"]["birds"] == said["experts"]["tiny"] | {"data": "birds"}
+    stages = [("prepare", "birds"), ("experts", "birds"), ("generators", "birds"), ("distill", "itgan-birds-all")]
+    for stage in stages:
+        assert project.run(*stage) == 0, stage
+    wider = ("--set", "synthetic.width=2", "--as", "wide")
+    assert project.run("add", "itgan", "birds", "--ipc", "all", *wider) == project.run("check") == 0
+    said = says(project)
+    assert said["generators"]["birds-3-2"] == said["generators"]["birds"] | {"width": 2}
+    assert said["grid"]["wide-birds-all"]["needs"] == "data/generators/birds-3-2"
+    assert project.run("add", "itgan", "tiny", "--ipc", "all") == 2
 
 
 def test_plans_look_at_images_that_are_not_prepared(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ OPTIONS = {
     **dict.fromkeys(("augment", "augment gradient", "siamese", "siamese gradient"), "color_crop"),
     **{"step": "float32", "generate": "4:8:6:4", "recall": "3 / 2"},
     **{"form": "2", "decode": "2 2 2"},
+    **dict.fromkeys(("imagine", "judge", "make"), "3 1"),
     **{"weight gradient": "ours", "matching": "ours", "select first": "herding", "select next": "kcenter"},
 }
 
@@ -55,6 +56,7 @@ def test_every_operation_is_measured(name: str, bench: Bench, monkeypatch: pytes
         *(Operation(name, SHAPE, NORMED, OPTIONS.get(name, "")) for name in ("step", "matching", "forward")),
         *(Operation("step", SHAPE, network, "bfloat16", 2) for network in (NETWORK, NORMED)),
         *(Operation("matching", SHAPE, NETWORK, metric) for metric in ("mse", "cos")),
+        *(Operation(name, SHAPE, None, "3 1 / color_crop") for name in ("judge", "make")),
         *(Operation("augment", SHAPE, None, strategy) for strategy in ("older:crop_scale", "idc:color_crop_cutout")),
     ],
     ids=lambda operation: operation.key()[:12],

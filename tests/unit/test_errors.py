@@ -460,7 +460,7 @@ def test_as_a_process(words: str, project: Project) -> None:
         [sys.executable, "-m", *words.split()], cwd=project.root, env=environment, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: params.yaml:methods.dm.iterations: must be greater than 0, not 0\n"
+    assert done.stderr == "error: params.yaml:methods.dm.iterations: must be greater than or equal to 0, not -1\n"
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -219,10 +219,28 @@ def test_experts_and_a_process() -> None:
     assert calls(work.process(whitened), "whiten") == {60_000: 1}
 
 
+def test_generators_and_who_decodes_by_them() -> None:
+    step = settings.Optimizer(optimizer="adam", lr=0.1)
+    inversion = settings.Inversion(optimizer="adam", lr=0.1, steps=7, batch=20_000)
+    chosen = settings.Generators(
+        **{"data": "cifar10", "buffer": "cifar10", "steps": 5, "critic_steps": 4, "batch": 50},
+        **{"generator": step, "critic": step, "inversion": inversion},
+    )
+    found = work.generators(chosen, CIFAR, NETWORK)
+    assert calls(found, "judge") == {50: 20} and calls(found, "make") == {50: 5}
+    assert calls(found, "imagine") == calls(found, "image gradient") == {20_000: 14, 10_000: 7}
+    assert disk.generators(chosen, CIFAR) > 4 * (4_304_387 + 50_000 * 128)
+    project = config.load(TRACKED)
+    [demand], _ = demands(project, [Step("distill@itgan-digits-all", RUNS)])
+    cell = project.resolved("itgan-digits-all")
+    assert images(demand.work, "imagine") == 2 * 10 * 32 * cell.iterations, "the objective and the term beside it"
+
+
 def test_every_row_and_evaluation_of_the_project_is_counted() -> None:
     project = config.load(TRACKED)
     steps = [Step(f"prepare@{key}", RUNS) for key in project.params.datasets]
     steps += [Step(f"experts@{key}", RUNS) for key in project.params.experts]
+    steps += [Step(f"generators@{key}", RUNS) for key in project.params.generators]
     steps += [Step(f"{group}@{key}", RUNS) for group in ("distill", "evaluate") for key in project.rows]
     steps += [Step(f"further@{key}", RUNS) for key in project.evaluations]
     found, unknown = demands(project, steps)

@@ -16,7 +16,7 @@ FLOORS = (  # each imports from itself and from those above it in this list
     {"pipeline", "command"},
     {"augmentation", "networks", "datasets"},
     {"training"},
-    {"experts"},
+    {"experts", "generators"},
     {"context"},
     {"synthetic", "selections"},
     {"students"},

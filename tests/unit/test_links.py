@@ -36,8 +36,8 @@ def link(root: Path, path: str, target: Path) -> None:
 def test_the_folders_are_those_of_all_cached_outputs():
     content = read_yaml(TRACKED / "dvc.yaml")
     assert {str(folder) for folder in cached(content, None)} == {
-        *("data", "data/prepared", "data/overview", "data/experts", "data/distilled")  # data: of data/resolved
-    }
+        *("data", "data/prepared", "data/overview", "data/experts", "data/generators", "data/distilled")
+    }  # data: of data/resolved
     assert [str(folder) for folder in cached(content, "experts")] == ["data/experts"]
     assert not list(cached(content, "evaluate")) and not list(cached(content, "page"))
 

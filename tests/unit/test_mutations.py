@@ -127,7 +127,7 @@ def said(trees: dict[str, Any]) -> dict[tuple, Any]:
     """What the files say of everything that is used."""
     params = trees["params.yaml"]
     recipes = {Path(name).stem: tree for name, tree in trees.items() if name != "params.yaml"}
-    tables = ("seed", "run", "datasets", "networks", "experts", "reports", "report")
+    tables = ("seed", "run", "datasets", "networks", "experts", "generators", "reports", "report")
     told: dict[Any, Any] = {key: params[key] for key in tables if key in params}
     told["datasets"] = params["datasets"] | (params.get("own") or {})
     rows = [tree.get("grid") or {} for tree in (params, *recipes.values())]
@@ -160,7 +160,7 @@ def understood(found: config.Config) -> dict[tuple, Any]:
     """What the program makes of it, less what nothing reads."""
     params = found.params
     seen: dict[Any, Any] = {"rows": found.rows, "evaluations": found.evaluations, "seed": params.seed}
-    for key in ("run", "datasets", "networks", "experts", "reports", "report"):
+    for key in ("run", "datasets", "networks", "experts", "generators", "reports", "report"):
         seen[key] = getattr(params, key)
     for name in params.protocols:
         for dataset in params.datasets:
@@ -265,6 +265,8 @@ def names(sentence: str, file: str, path: tuple) -> bool:
     def holds(word: str) -> bool:
         return re.search(rf"(?<![\w-]){re.escape(word)}z?(?![\w-])", sentence) is not None
 
+    if words[-1] == "base":  # of another recipe: it is what the method changes of it that does not fit
+        return holds(words[-2])
     return holds(words[-1]) and (path == (words[-1],) or any(holds(word) for word in around))
 
 

@@ -30,9 +30,11 @@ stages:
 GONE = (  # by a copy of
     ("data/prepared/old", "data/prepared/tiny"),
     ("data/experts/old", "data/experts/tiny"),
+    ("data/generators/old", "data/generators/tiny"),
     ("data/distilled/dm-old-1", "data/distilled/dm-tiny-1"),
     ("data/costs/dm-old-1.json", "data/costs/dm-tiny-1.json"),
     ("data/costs/experts.old.json", "data/costs/experts.tiny.json"),
+    ("data/costs/generators.old.json", "data/costs/generators.tiny.json"),
     ("data/costs/dm-tiny-1.gone.quick.json", "data/costs/dm-tiny-1.small.quick.json"),
     ("data/metrics/old", "data/metrics/tiny"),
     ("data/results/tiny/dm-old-1.small.quick.json", "data/results/tiny/dm-tiny-1.small.quick.json"),
@@ -40,6 +42,7 @@ GONE = (  # by a copy of
     ("data/results/old/dm-old-1.png", "data/results/tiny/dm-tiny-1.png"),
     ("data/results/old/dm-old-1.loss.csv", "data/results/tiny/dm-tiny-1.loss.csv"),
     ("data/checkpoints/distill/dm-old-1", "data/distilled/dm-tiny-1"),
+    ("data/checkpoints/generators/old", "data/generators/tiny"),
     ("data/checkpoints/evaluate/dm-old-1.small.quick", "data/distilled/dm-tiny-1"),
     ("reports/old", "reports/tiny"),
 )

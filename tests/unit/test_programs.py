@@ -75,6 +75,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 BY_FILE = {  # what the stages of the grid depend on
     "experts": "experts/${key}",
+    "generators": "generators/${key}",
     "distill": "distill/${key}",
     "evaluate": "evaluate/${key}.${item.network}.${item.protocol}",
     "further": "evaluate/${item.cell}.${item.network}.${item.protocol}",
@@ -82,7 +83,7 @@ BY_FILE = {  # what the stages of the grid depend on
 PROJECT = config.load(TRACKED)
 CELLS = [(row.method, chosen) for _, row, chosen in PROJECT.cells()]
 ROWS = list({row.method: row for row in PROJECT.rows.values()})
-EXPERTS = {"experts"}
+EXPERTS, GENERATORS = {"experts"}, {"generators"}
 SELECT = {name for name in ROWS if name.partition("-")[0] in ("random", "herding", "kcenter", "whole")}
 LEARN = set(ROWS) - SELECT
 OBJECTIVE = {row.method: chosen.objective.name for _, row, chosen in PROJECT.cells() if chosen.kind == "distillation"}
@@ -90,27 +91,34 @@ FOLLOW = {name for name in LEARN if OBJECTIVE[name] == "trajectory"}
 FORMED = {name for name in LEARN if name.partition("-")[0] in ("idc", "accdd")}
 TRAINED = {name for name, chosen in CELLS if chosen.kind == "distillation" and chosen.students.name == "trained"}
 WARMED = {name for name, chosen in CELLS if getattr(chosen, "warm", None)}
+DECODED = {name for name in ROWS if name.startswith("itgan")}
 USERS = {
     "training/sweep.py": FOLLOW | {name for name in LEARN if OBJECTIVE[name] == "unroll"},
     "students/experts.py": FOLLOW,
     "objectives/trajectory.py": FOLLOW,
-    "regularisers/contrast.py": {name for name in ROWS if name.startswith("haba")},
+    "regularisers/contrast.py": {name for name in ROWS if name.startswith("haba")} | {"itgan", "itgan-inversion"},
+    "regularisers/partners.py": {"itgan", "itgan-inversion"},
+    "synthetic/latents.py": DECODED,
+    "generators/decoding.py": DECODED | GENERATORS,
+    "generators/networks.py": GENERATORS,
+    "generators/inversion.py": GENERATORS,
+    "generators/stored.py": set(),
     "synthetic/hallucinator.py": {name for name in ROWS if name.startswith("haba") or "hallucinators" in name},
     "students/trained.py": TRAINED,
     "students/early.py": TRAINED,
     "synthetic/multiformation.py": FORMED,
     # CAFE takes its class means
-    "objectives/distribution.py": {name for name in ROWS if name.partition("-")[0] in ("dm", "cafe")} | WARMED,
+    "objectives/distribution.py": {name for name in ROWS if name.partition("-")[0] in ("dm", "cafe", "itgan")} | WARMED,
     "objectives/features.py": {name for name in ROWS if name.startswith("cafe")},
     "distillation/average.py": {name for name in ROWS if name.startswith("ftd")},
     "distillation/warm.py": WARMED,
     "objectives/reconstruction.py": {name for name in ROWS if name.startswith("kfs")},
     "synthetic/decoder.py": {name for name in ROWS if name.startswith("kfs")},
-    "distillation/loop.py": {name for name in LEARN if "mix" not in name},
-    "augmentation/siamese.py": LEARN | EXPERTS,
+    "distillation/loop.py": {name for name in LEARN if not {"mix", "inversion", "samples"} & set(name.split("-"))},
+    "augmentation/siamese.py": LEARN | EXPERTS | GENERATORS,
     "augmentation/composed.py": FORMED | EXPERTS,
     "training/flatness.py": EXPERTS,
-    "training/optimizers.py": LEARN | EXPERTS,
+    "training/optimizers.py": LEARN | EXPERTS | GENERATORS,
     "experts/training.py": {name for name in ROWS if name.startswith(("herding", "kcenter"))} | EXPERTS,
     "selections/herding.py": {name for name in ROWS if name.startswith("herding")},
     "selections/choice.py": SELECT,
@@ -120,8 +128,8 @@ USERS = {
 
 
 def found(cells: list[tuple[str, settings.Cell]]) -> dict[str, programs.Digests]:
-    """The mathematics of every method with rows, and of experts."""
-    code = {"experts": programs.of_experts()}
+    """The mathematics of every method with rows, of experts and of generators."""
+    code = {"experts": programs.of_experts(), "generators": programs.of_generators()}
     known = {}  # cells of different numbers may have the same parts
     for method, chosen in cells:
         asked = (*programs.implementations(chosen), bool(chosen.steps), chosen.embedded)
@@ -171,7 +179,7 @@ def test_dvc_runs_the_stage_where_what_it_reads_changed() -> None:
     stages = YAML(typ="safe").load(TRACKED / "dvc.yaml")["stages"]
     files = {"config.py", "methods", "settings", "pipeline/programs.py", "pipeline/resolved.py"}
     assert set(stages["resolve"]["deps"]) == {f"ddpipe/{name}" for name in files.union(programs.ROOMS)}
-    tables = {"grid", "evaluations", "experts", "methods", "networks", "protocols"}
+    tables = {"grid", "evaluations", "experts", "generators", "methods", "networks", "protocols"}
     assert set(stages["resolve"]["params"]) == tables | {"seed"}
     asked = {stage: {dep for dep in stages[stage]["do"]["deps"] if "resolved" in dep} for stage in BY_FILE}
     assert asked == {stage: {f"{resolved.FOLDER}/{name}.json"} for stage, name in BY_FILE.items()}
@@ -199,9 +207,17 @@ def test_a_file_says_what_its_stage_reads(project: Project) -> None:
     measured = {f"evaluate/{cell}.small.quick" for cell in cells}
     assert change("params.yaml", "protocols.quick.networks", 3) == measured
     assert change("params.yaml", "protocols.again.networks", 3) == {"evaluate/dm-tiny-1.other.again"}
-    everything = {"experts/tiny", "evaluate/dm-tiny-1.other.again", *measured, *(f"distill/{cell}" for cell in cells)}
+    assert change("params.yaml", "generators.tiny.steps", 4) == {"generators/tiny"}
+    everything = {
+        "experts/tiny",
+        "generators/tiny",
+        "evaluate/dm-tiny-1.other.again",
+        *measured,
+        *(f"distill/{cell}" for cell in cells),
+    }
     assert change("params.yaml", "seed", 1) == everything
-    assert change("params.yaml", "networks.small.width", 3) == everything - {"evaluate/dm-tiny-1.other.again"}
+    other = {"generators/tiny", "evaluate/dm-tiny-1.other.again"}  # a generator sees the network through its experts
+    assert change("params.yaml", "networks.small.width", 3) == everything - other
 
 
 def test_a_row_that_does_not_resolve_is_told_by_its_own_stage(project: Project, capsys: pytest.CaptureFixture) -> None:

@@ -52,6 +52,7 @@ INSTEAD = {  # of the value at a key
             *({SEAL: {"seconds": 1.0, "device": device}} for device in (None, 3)),
             *({SEAL: {"seconds": 1.0, "versions": versions}} for versions in (None, {"torch": 2}, [])),
             *({SEAL: {"seconds": 1.0, "experts": experts}} for experts in (3, {"buffer": "../x", "seconds": 1.0})),
+            {SEAL: {"seconds": 1.0, "generators": {"generator": "../x", "seconds": 1.0}}},
             *({SEAL: {"seconds": 1.0, "distillation": cost}} for cost in (3, {}, {"seconds": -1.0})),
         ),
         "more": (1,),

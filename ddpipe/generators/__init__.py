@@ -1,0 +1,1 @@
+"""Class-conditional GANs of real data, and the latents of real images: `generators:` of params.yaml (IT-GAN)."""
