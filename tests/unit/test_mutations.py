@@ -23,6 +23,7 @@ from ddpipe import config, settings
 from ddpipe.checks import project
 from ddpipe.checks.project import problems
 from ddpipe.errors import UserError
+from ddpipe.settings.part import records
 from tests.tracked import TRACKED
 from tests.unit.small_project import Project
 
@@ -33,7 +34,8 @@ VALUES = [
     *(None, True, False, [], {}, [[]], [1, 1], {"a": {"b": 1}}, {"name": "x"}, [None], {1: 2}),
 ]
 KINDS = ("delete", "rename", "value", "near")
-MEMORY = ("chunk",)  # keys that change no number
+PARTS = [kind for family in ("objectives", "students", "synthetic") for kind in records(family).values()]
+CHUNKS = {kind.model_fields["chunk"].default for kind in PARTS if "chunk" in kind.model_fields}  # memory only
 LEFT_OUT: dict[str, Any] = {  # what a key is when no file names it; any other must be named
     **{
         "revision": 1,
@@ -302,8 +304,9 @@ def follow(files: Files, after: dict[tuple, Any], now: dict[tuple, Any], told: s
     """What was accepted is what the files say, and what they do not say is as it was, or what LEFT_OUT says."""
     changed = {p for p in after.keys() | files.said.keys() if not same(after.get(p, GONE), files.said.get(p, GONE))}
     for place, value in after.items():
-        if place[0] == "methods" and place[-1] == "real_batch" and place not in now:
-            continue  # its new objective draws no such batches; who has rows is told so
+        objective = records("objectives").get(after.get((*place[:-1], "objective", "name")))
+        if place[0] == "methods" and place[-1] == "real_batch" and objective and not objective.draws_real:
+            continue  # nothing reads it; a method that has rows is told so
         assert same(now.get(place, GONE), value), f"{told}: {place} was taken as {now.get(place)!r}, not {value!r}"
     for place in now.keys() | files.understood.keys():
         value = now.get(place, GONE)
@@ -313,8 +316,8 @@ def follow(files: Files, after: dict[tuple, Any], now: dict[tuple, Any], told: s
             assert any(p[: len(place) - 1] == place[:-1] for p in changed), f"{told}: {place} is lost"
         else:
             key = place[-1]
-            fallen = key in MEMORY or (key in LEFT_OUT and same(value, LEFT_OUT[key]))
-            assert fallen, f"{told}: {place} falls back to {value!r}"
+            usual = value in CHUNKS if key == "chunk" else key in LEFT_OUT and same(value, LEFT_OUT[key])
+            assert usual, f"{told}: {place} falls back to {value!r}"
 
 
 CAREFUL: dict[str, Any] = {
