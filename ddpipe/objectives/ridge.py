@@ -2,7 +2,7 @@
 
 With the student's kernel K, the set (x_s, y_s) of n examples and real images x_t (survey Eq. 14-17):
 
-1. predict K_ts (K_ss + lambda I)^-1 y_s, in float64, where lambda is `regularisation` times the mean of K_ss's diagonal;
+1. predict K_ts (K_ss + lambda I)^-1 y_s in float64, lambda being `regularisation` times the mean of K_ss's diagonal;
 2. descend in how far that is from the real images' scores (one-hot less 1 / K): half the squared distance, summed over
    the classes (FRePo) or their mean (KIP; the survey's Eq. 15 has a sum); or in the cross-entropy of exp(k) times that
    with their classes, of which k is learned too: the inverse temperature of Platt's scaling (RFAD).
@@ -21,6 +21,7 @@ from ddpipe.augmentation import Policy
 from ddpipe.context import Context
 from ddpipe.datasets.passes import Passes
 from ddpipe.datasets.resident import Resident
+from ddpipe.errors import UserError
 from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
 from ddpipe.randomness import Streams
@@ -29,13 +30,21 @@ from ddpipe.students.kernel import Kernel
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Synthetic
 from ddpipe.training.criteria import squared_error
+from ddpipe.training.loop import Diverged
 from ddpipe.training.ridge import coefficients
 
 
 def predictions(kernel: Kernel, real: Tensor, shown: Batch, regularisation: float) -> Tensor:
-    """(m, K) float64, of m real images by the regression on what is shown of the set."""
+    """(m, K) float64, of m real images by the regression on what is shown of the set.
+
+    Raises:
+        UserError: there is none; the sentence begins with the key.
+    """
     across, own = kernel.cross(real, shown.images), kernel.own(shown.images)
-    return across.double() @ coefficients(own, shown.targets, regularisation)
+    try:
+        return across.double() @ coefficients(own, shown.targets, regularisation)
+    except Diverged as error:
+        raise UserError(f"objective.{error}") from error
 
 
 def scores(labels: Tensor, classes: int) -> Tensor:

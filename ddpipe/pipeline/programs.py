@@ -55,6 +55,8 @@ def implementations(chosen: settings.Cell) -> Iterator[str]:
         yield "ddpipe.distillation.average"
     if getattr(chosen, "warm", None) is not None:
         yield "ddpipe.distillation.warm"
+    if getattr(chosen, "stop", None) is not None:
+        yield "ddpipe.distillation.stop"
     for augment in chosen.augments().values():
         if augment.startswith(strategy.IDC):
             yield "ddpipe.augmentation.composed"

@@ -54,7 +54,9 @@ class Features(Kernel):
             parts = shown.split(self.chunk)
             held = len(parts) > 1 and torch.is_grad_enabled()
             found = [
-                checkpoint(self.embed, part, use_reentrant=False, preserve_rng_state=False) if held else self.embed(part)
+                checkpoint(self.embed, part, use_reentrant=False, preserve_rng_state=False)
+                if held
+                else self.embed(part)
                 for part in parts
             ]
             self.last = shown, torch.cat(found)

@@ -31,9 +31,7 @@ class Transformed(Synthetic):
         self.transform = nn.Parameter(torch.eye(images[0].numel()).to(images))  # (D, D)
 
     def decode(self, index: Tensor | None = None) -> Batch:
-        images, targets = (
-            (self.images, self.targets) if index is None else (self.images[index], self.targets[index])
-        )
+        images, targets = (self.images, self.targets) if index is None else (self.images[index], self.targets[index])
         return Batch((images.flatten(1) @ self.transform).view_as(images), targets)
 
     def groups(self) -> dict[str, list[Tensor]]:
