@@ -103,6 +103,7 @@ STUDENTS = variants(
             "early": {"outer_loop": 2, "start": {"epochs": [1, 3], "perturbed": [0.01, 0.09]}},
         },
         "ensemble": {"": {"networks": 2, "chunk": 7}},
+        "pool": {"": {"networks": 2, "life": 1, "lr": 0.01, "batch": 4, "momentum": 0.5, "chunk": 7}},
         "experts": {"": {"starts": 2, "span": 2}},
         "restarted": {"": {"lr": 0.01, "patience": 1}},
     },
