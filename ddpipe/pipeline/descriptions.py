@@ -78,6 +78,7 @@ PLACES = {"path"}  # of a dataset's entry: it says nothing about the images
 class Budget(Settings):
     floats: Annotated[int, Field(gt=0, le=10**15, strict=True)]
     images_per_class: Amount
+    apart: Annotated[int, Field(gt=0, le=10**15, strict=True)] | None = None  # learned beside the set, no part of it
     excess: Annotated[float, Field(ge=-1e12, le=1e12, strict=True)] | None = None
 
 
