@@ -90,8 +90,8 @@ class Pool:
         return {}
 
     def carried(self) -> dict[str, list[Tensor]]:
-        """Of the network that judges: the others lie still."""
-        return {"students": list(self.members[self.current].network.parameters())}
+        """Of the network that judges the last layer, where a step that goes wrong begins; the others lie still."""
+        return {"students": [self.members[self.current].network.classifier.weight]}
 
     def state_dict(self) -> dict[str, Tensor]:
         state = {
