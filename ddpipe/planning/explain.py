@@ -4,6 +4,7 @@ from collections import Counter
 
 from ddpipe import settings
 from ddpipe.config import Config, results_of, validate
+from ddpipe.errors import UserError
 from ddpipe.mappings import leaves, merge
 from ddpipe.pipeline import results as measured
 from ddpipe.planning.shapes import data_of
@@ -68,13 +69,15 @@ def cell(config: Config, name: str) -> str:
 
 
 def beside_the_set(config: Config, row: settings.Row, resolved: settings.Cell) -> list[str]:
-    """How many numbers are learned beside the set that are no part of it once it is finished."""
-    known, synthetic = data_of(config, row.data), resolved.parts().get("synthetic")
+    """How many numbers are learned beside the set that are no part of it once it is finished, where images tell."""
+    synthetic = resolved.parts().get("synthetic")
+    try:
+        known = data_of(config, row.data) if isinstance(synthetic, Synthetic) else None
+    except UserError:
+        return []
     if known is None or not isinstance(synthetic, Synthetic) or not (apart := synthetic.apart(known.shape)):
         return []
-    return [
-        f"{apart} numbers of synthetic {synthetic.word!r}, which no budget counts: the set is complete without them"
-    ]
+    return [f"{apart} numbers of synthetic {synthetic.word!r}, of no budget: the set is complete without them"]
 
 
 def hints(resolved: settings.Cell) -> list[str]:
