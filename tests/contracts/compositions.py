@@ -55,7 +55,7 @@ OBJECTIVE = variants(
         },
         "ridge": {
             "": {"criterion": "squared-error", "regularisation": 0.01, "flipped": True, "margin": True, "batch": 9},
-            "balanced": {"criterion": "mean-squared-error", "regularisation": 0.001},
+            "balanced": {"criterion": "mean-squared-error", "regularisation": 0.005},
             "platt": {"criterion": "platt", "regularisation": 0.01, "batch": 5, "passes": False, "batches": 2},
         },
         "distribution": {"": {}, "chunks": {"chunk": 6}, "batch": {"batch": 2}},
