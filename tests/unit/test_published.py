@@ -68,7 +68,11 @@ def grid() -> config.Config:
 def at_hand(survey: pd.DataFrame, grid: config.Config) -> list[dict[str, str]]:
     """The survey's filled cells of the methods that have a recipe."""
     filled = survey[survey["mean"].notna() & survey["method"].isin(list(grid.recipes))]
-    return filled[["table", "method", "dataset", "ipc", "network", "note"]].fillna({"note": ""}).to_dict("records")
+    return (
+        filled[["table", "method", "scheme", "dataset", "ipc", "network", "note"]]
+        .fillna({"note": ""})
+        .to_dict("records")
+    )
 
 
 def test_every_filled_cell_of_the_methods_at_hand_is_measured(survey, grid):
