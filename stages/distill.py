@@ -191,10 +191,13 @@ def budget(floats: int, prepared: Prepared, row: Row, settings: Distillation | S
     """Stored floats of one set, and how many images a class they are worth: more than the row's IPC only if it says so.
 
     `excess` is there where the settings allow one: by how many images a class the set is above (or below) the IPC.
+    `apart` is where numbers were learned beside the set that are no part of it: how many.
     """
     shape = Shape(prepared.channels, prepared.resolution, len(prepared.classes))
     worth = floats / shape.values / shape.classes
     stored = {"floats": floats, "images_per_class": worth}
+    if settings.kind == "distillation" and (apart := settings.synthetic.apart(shape)):
+        stored["apart"] = apart
     if row.ipc == "all":
         return stored
     if settings.kind == "distillation" and settings.excess:

@@ -121,6 +121,8 @@ def recipes(config: Config) -> Iterator[str]:
     for name, recipe in config.recipes.items():
         where = f"ddpipe/methods/{name}.yaml:{name}"
         yield from known(recipe.protocol, config.params.protocols, f"{where}.protocol", "protocols")
+        for protocol in recipe.also:
+            yield from known(protocol, config.params.protocols, f"{where}.also", "protocols")
         for table, protocol in recipe.tables.items():
             if table not in TABLES:
                 yield f"{where}.tables.{table}: the survey's tables are {TABLES[0]} to {TABLES[-1]}; name one of them"

@@ -18,6 +18,7 @@ from ddpipe.datasets.resident import Resident
 from ddpipe.distillation.average import Average
 from ddpipe.distillation.finite import Watch
 from ddpipe.distillation.outer import Outer
+from ddpipe.distillation.stop import Stop
 from ddpipe.distillation.warm import Warm
 from ddpipe.errors import UserError
 from ddpipe.memory import images_at_once
@@ -43,6 +44,7 @@ class Distillation:
     iteration: int = 0
     average: Average | None = None
     warm: Warm | None = None  # the first of the iterations
+    stop: Stop | None = None
     rates: dict[str, float] = field(default_factory=dict)  # step sizes of the parts, by their keys
     watch: Watch = field(init=False)
     unit: ClassVar[str] = "iteration"
@@ -53,8 +55,8 @@ class Distillation:
 
     @property
     def iterations(self) -> int:
-        """All of them, finished or not."""
-        return len(self.history)
+        """All of them, finished or not: fewer once a rule has ended them."""
+        return self.iteration if self.stop is not None and self.stop.over else len(self.history)
 
     def advance(self) -> None:
         """One iteration: the next student, then one outer step for every loss that the objective yields."""
@@ -75,6 +77,8 @@ class Distillation:
         watched = [[] if part in unasked else tensors for part, tensors in self.watched().items()]
         self.watch.note(self.iteration, watched)
         self.iteration += 1
+        if self.stop is not None:
+            self.stop.look(self.iteration, self.synthetic)
 
     def follow(self, objective: Objective, outer: Outer, student: Student, number: int, total: int) -> None:
         """The steps of iteration `number` of `total`."""
@@ -99,6 +103,9 @@ class Distillation:
         """After the last iteration: `synthetic` becomes what the method hands over."""
         if self.average is not None:
             self.average.replace_()
+        if self.stop is not None:
+            self.stop.replace_()
+            self.history = self.history[: self.iteration]
 
     def check_finite(self) -> None:
         """Refuse to go on, and to checkpoint, once a part lost its numbers. Waits for the device: call it seldom."""
@@ -150,7 +157,7 @@ class Distillation:
             "rng": self.rng,
             "watch": self.watch,
         }
-        return parts | {name: part for name in ("average", "warm") if (part := getattr(self, name)) is not None}
+        return parts | {name: part for name in ("average", "warm", "stop") if (part := getattr(self, name)) is not None}
 
 
 def compose(config: settings.Distillation, context: Context) -> Distillation:
@@ -164,6 +171,7 @@ def compose(config: settings.Distillation, context: Context) -> Distillation:
     synthetic: Synthetic = make(config.synthetic, context)
     objective: Objective = make(config.objective, context)
     pool: Students = make(config.students, context)
+    judged = objective
     if config.regulariser is not None:
         objective = make(config.regulariser, context, objective)
     synthetic.label_(config.labels)
@@ -180,6 +188,7 @@ def compose(config: settings.Distillation, context: Context) -> Distillation:
         torch.zeros(config.steps, device=context.real.labels.device),
         average=Average(learned, config.average) if config.average is not None and learned else None,
         warm=None if config.warm is None else warm(config, config.warm, context, of_the_set),
+        stop=None if config.stop is None else stop(config.stop, context, judged, learned),
         rates={f"{key}.lr": part.lr for key, part in config.parts().items() if hasattr(part, "lr")},
     )
 
@@ -188,6 +197,11 @@ def warm(config: settings.Distillation, own: settings.Warm, context: Context, gr
     """The start of a composition, at rest."""
     outer = Outer(groups, {name: config.outer[name] for name in groups}, config.clip)
     return Warm(make(own.objective, context), outer, own.iterations)
+
+
+def stop(own: settings.Stop, context: Context, objective: Objective, learned: list[Tensor]) -> Stop:
+    """The rule that may end a composition, before its first look."""
+    return Stop(own, make(own.students, context), objective, context.real, learned, context.rng.path)
 
 
 def make(record: Part, context: Context, *beside: Any) -> Any:

@@ -14,7 +14,7 @@ from ddpipe.evaluation.rule import Rule
 from ddpipe.networks import Classifier
 from ddpipe.randomness import Streams
 from ddpipe.settings.bounds import MOST
-from ddpipe.settings.strategy import IDC, OLDER, operations
+from ddpipe.settings.strategy import FREPO, IDC, OLDER, operations
 from ddpipe.training.batch import Batch
 from ddpipe.training.loop import batches, descend, passes, rate
 from ddpipe.training.together import Group, together
@@ -97,7 +97,7 @@ class Training(Rule):
 
 # --- for programs that know nothing of ddpipe -------------------------------------------------------------------------
 
-POLICIES = {OLDER: "older", IDC: "composed"}
+POLICIES = {OLDER: "older", IDC: "composed", FREPO: "milder"}
 NUMBERS = {"optimizer", "weight_decay", "batch", "cutmix", "precision", "networks", "learned_lr", "criterion"}
 NUMBERS |= {"subsets", "learned_steps"}
 
@@ -135,6 +135,7 @@ ORDERS = {
 DRAWN = {
     "one": "of {names}, one drawn at random for each batch and applied to each image with numbers of its own (DSA)",
     "composed": "of {names}: flip and color always, one of crop, scale and rotate, cutout always (IDC)",
+    "milder": "of {names}, one for each batch, applied to each image with numbers of its own, borders repeated (FRePo)",
     "older": "of {names}, one drawn at random for each image (DC's own forms; rotations need scipy)",
 }
 MEASURES = {

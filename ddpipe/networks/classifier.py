@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-Norm = Literal["instance", "batch", "none"]
+Norm = Literal["instance", "batch", "none", "flax"]  # flax: batch norm of another kind and place, convnet.py
 Initialisation = Literal["default", "he", "xavier", "lecun", "kernel", "kaiming"]
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ddpipe.errors import UserError
 from ddpipe.networks.classifier import Classifier, Conv2d, Linear, Norm, normalisation
+from ddpipe.networks.flax import FlaxBatchNorm
 
 
 class ConvNet(Classifier):
@@ -16,6 +17,7 @@ class ConvNet(Classifier):
     linear layer. Features are the flattened last map, channel by channel.
 
     `first_padding` pads the first convolution; left out it is 3 for images of 28x28, which makes them 32x32, else 1.
+    With `norm` "flax" the input of every block but the first is normalised, and nothing behind a convolution (FRePo).
     `width` may be one number a block; `prepended` puts one more convolution and ReLU of the first width in front.
     """
 
@@ -46,10 +48,11 @@ class ConvNet(Classifier):
         if prepended:
             layers += [Conv2d(inputs, widths[0], 3, padding=padding), nn.ReLU()]
             inputs, padding = widths[0], 1
-        for outputs in widths:
+        for number, outputs in enumerate(widths):
+            layers += [FlaxBatchNorm(inputs)] if norm == "flax" and number else []
             layers += [
                 Conv2d(inputs, outputs, 3, padding=padding),
-                normalisation(norm, outputs),
+                normalisation("none" if norm == "flax" else norm, outputs),
                 nn.ReLU(),
                 nn.AvgPool2d(2),
             ]

@@ -96,6 +96,7 @@ class Generators(Settings):
 class Budget(Settings):
     floats: Annotated[int, Field(gt=0, le=10**15, strict=True)]
     images_per_class: Amount
+    apart: Annotated[int, Field(gt=0, le=10**15, strict=True)] | None = None  # learned beside the set, no part of it
     excess: Annotated[float, Field(ge=-1e12, le=1e12, strict=True)] | None = None
 
 

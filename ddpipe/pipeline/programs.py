@@ -29,12 +29,19 @@ OTHERS = (  # no mathematics, or, as the package of augmentations, told by setti
     *("ddpipe.distillation.running", "ddpipe.experts.buffer", "ddpipe.experts.recording", "ddpipe.generators.stored"),
 )
 
+MODULES = {
+    strategy.IDC: "composed",
+    strategy.OLDER: "older",
+    strategy.REFLECT: "reflected",
+    strategy.FREPO: "milder",
+}
+
 Digests = dict[str, str]  # path of a module in the project -> SHA-256 of its code
 
 
-def of_experts() -> Digests:
+def of_experts(augment: str = "none") -> Digests:
     """The mathematics of training on the real data."""
-    return digests(TRAINING)
+    return digests([*TRAINING, *augmenting(augment)])
 
 
 def of_generators() -> Digests:
@@ -61,13 +68,17 @@ def implementations(chosen: settings.Cell) -> Iterator[str]:
         yield "ddpipe.distillation.average"
     if getattr(chosen, "warm", None) is not None:
         yield "ddpipe.distillation.warm"
+    if getattr(chosen, "stop", None) is not None:
+        yield "ddpipe.distillation.stop"
     for augment in chosen.augments().values():
-        if augment.startswith(strategy.IDC):
-            yield "ddpipe.augmentation.composed"
-        elif augment.startswith(strategy.OLDER):
-            yield "ddpipe.augmentation.older"
-        elif augment.startswith(strategy.REFLECT):
-            yield "ddpipe.augmentation.reflected"
+        yield from augmenting(augment)
+
+
+def augmenting(augment: str) -> Iterator[str]:
+    """The module of an augmentation, where it is not DSA's, which all parts import."""
+    for prefix, name in MODULES.items():
+        if augment.startswith(prefix):
+            yield f"ddpipe.augmentation.{name}"
 
 
 def digests(modules: Iterable[str], texts: Iterable[str] = ()) -> Digests:

@@ -60,7 +60,7 @@ def everything(config: Config) -> Iterator[tuple[str, Resolved]]:
 def of_experts(config: Config, buffer: str) -> Resolved:
     experts = config.params.experts[buffer]
     said = dumped(config, experts=experts, network=config.network(experts.network))
-    return said | {"code": programs.of_experts()}
+    return said | {"code": programs.of_experts(experts.augment)}
 
 
 def of_generators(config: Config, key: str) -> Resolved:

@@ -24,6 +24,7 @@ from ddpipe.settings.shapes import Shape
 from ddpipe.settings.work import Operation
 from ddpipe.synthetic import Batch
 from ddpipe.training.loop import descend
+from ddpipe.training.ridge import coefficients
 from ddpipe.training.sweep import Gradient
 from ddpipe.training.together import together
 
@@ -125,6 +126,18 @@ def pull_back(bench: Bench, operation: Operation, n: int) -> Call:
     gradient, theta, batch = unrolled(bench, operation, n)
     pull = torch.ones_like(theta)
     return lambda: gradient.pull_back(theta, batch, pull, ["images", "theta"])
+
+
+def regress(bench: Bench, operation: Operation, n: int) -> Call:
+    """Kernel ridge regression on n examples, and its derivative by the kernel."""
+    images = bench.images(operation, n).flatten(1)
+    kernel, targets = (images @ images.T).requires_grad_(), bench.targets(operation, n)
+
+    def call() -> None:
+        found = coefficients(kernel, targets, 0.01)
+        torch.autograd.grad(found, kernel, torch.ones_like(found))
+
+    return call
 
 
 def unrolled(bench: Bench, operation: Operation, n: int) -> tuple[Gradient, Tensor, Batch]:

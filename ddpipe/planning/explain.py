@@ -4,10 +4,12 @@ from collections import Counter
 
 from ddpipe import settings
 from ddpipe.config import Config, results_of
+from ddpipe.errors import UserError
 from ddpipe.mappings import leaves, merge
 from ddpipe.pipeline import results as measured
+from ddpipe.planning.shapes import data_of
 from ddpipe.settings.names import TRAINED
-from ddpipe.settings.part import program
+from ddpipe.settings.part import Synthetic, program
 from ddpipe.settings.protocol import told
 from ddpipe.settings.reading import validate
 
@@ -63,6 +65,7 @@ def cell(config: Config, name: str) -> str:
     for protocol in dict.fromkeys([row.protocol, *(entry.protocol for entry in further.values())]):
         blocks.append((f"protocol {protocol} on {row.dataset}", protocol_numbers(config, protocol, row.dataset)))
     blocks += [
+        *([("learned apart", apart)] if (apart := beside_the_set(config, row, resolved)) else []),
         *([("hints beside the set", beside)] if (beside := hints(resolved)) else []),
         ("parts", mathematics(resolved)),
         ("commands", commands(name, list(further))),
@@ -71,6 +74,18 @@ def cell(config: Config, name: str) -> str:
         ("notes", list(recipe.notes) or ["none"]),
     ]
     return "\n".join(line for head, lines in blocks for line in (head, *(f"  {line}" for line in lines), ""))[:-1]
+
+
+def beside_the_set(config: Config, row: settings.Row, resolved: settings.Cell) -> list[str]:
+    """How many numbers are learned beside the set that are no part of it once it is finished, where images tell."""
+    synthetic = resolved.parts().get("synthetic")
+    try:
+        known = data_of(config, row.data) if isinstance(synthetic, Synthetic) else None
+    except UserError:
+        return []
+    if known is None or not isinstance(synthetic, Synthetic) or not (apart := synthetic.apart(known.shape)):
+        return []
+    return [f"{apart} numbers of synthetic {synthetic.word!r}, of no budget: the set is complete without them"]
 
 
 def hints(resolved: settings.Cell) -> list[str]:

@@ -33,6 +33,7 @@ MEASURES = {
     "step": Measure(calls.step, IMAGES[1:]),
     "flat gradient": Measure(calls.flat_gradient),
     "pull back": Measure(calls.pull_back),
+    "regress": Measure(calls.regress, IMAGES[1:4]),
     "hallucinate": Measure(decoding.hallucinated),
     "recall": Measure(decoding.recalled),
     "generate": Measure(decoding.generated),

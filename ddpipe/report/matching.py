@@ -29,7 +29,8 @@ def survey_network(config: Config, key: ResultKey) -> str:
     if row.variant or "base" in config.params.methods.get(row.method, {}):
         return ""
     recipe = config.recipe(row.recipe)
-    if (key.network, key.protocol) == (row.network, recipe.protocol):
+    authors = row.protocol if row.protocol in recipe.also else recipe.protocol
+    if (key.network, key.protocol) == (row.network, authors):
         return "convnet"
     network = config.network(key.network)
     for table, architectures in ARCHITECTURES.items():

@@ -10,12 +10,14 @@ from ddpipe.settings.optimizers import Clip, Cosine, Drop, Optimizer, Schedule, 
 from ddpipe.settings.params import Evaluation, Params, Report, ReportSettings, Row, Run
 from ddpipe.settings.protocol import Protocol, Scale
 from ddpipe.settings.protocols import AnyProtocol
+from ddpipe.settings.protocols.centred import Centred
 from ddpipe.settings.protocols.regressed import Regressed
 from ddpipe.settings.protocols.replay import Replay
 from ddpipe.settings.protocols.ridge import Ridge
 from ddpipe.settings.protocols.trained import Trained
 from ddpipe.settings.recipe import Recipe
 from ddpipe.settings.selection import Selection
+from ddpipe.settings.stop import Stop
 from ddpipe.settings.training import Criterion, Experts, Flat, SetTraining, Training
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Augmentation",
     "CHANNELS",
     "Cell",
+    "Centred",
     "Clip",
     "ConvNet",
     "Cosine",
@@ -65,6 +68,7 @@ __all__ = [
     "Siamese",
     "Sizes",
     "Steps",
+    "Stop",
     "Trained",
     "Training",
     "Warm",

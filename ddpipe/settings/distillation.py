@@ -13,8 +13,9 @@ from ddpipe.settings.optimizers import Clip, Optimizer
 from ddpipe.settings.part import Objective, Part, Regulariser, Students, Synthetic, halved, one_of, records
 from ddpipe.settings.protocol import TOLD, Scale
 from ddpipe.settings.shapes import Shape
+from ddpipe.settings.stop import JUDGES, Stop
 from ddpipe.settings.work import Cell as Scene
-from ddpipe.settings.work import Work
+from ddpipe.settings.work import Work, times
 
 if TYPE_CHECKING:
     AnySynthetic = Synthetic
@@ -38,7 +39,7 @@ class Warm(Settings):
 class Distillation(Method):
     """Resolved settings of a cell that learns its set."""
 
-    quiet = frozenset({"clip", "labels", "warm"})
+    quiet = frozenset({"clip", "labels", "warm", "stop"})
     kind: Literal["distillation"] = "distillation"
     revision: PositiveInt = 1
     synthetic: AnySynthetic
@@ -52,6 +53,7 @@ class Distillation(Method):
     average: Fraction | None = None  # decay of the set's moving average, which then is the result (FTD)
     iterations: Natural  # 0: the set as it begins, a baseline
     warm: Warm | None = None  # before them (KFS)
+    stop: Stop | None = None  # ends them earlier (RFAD)
     real_batch: PositiveInt = 256  # per class
     # the set may store more than its IPC in images (HaBa's published cells); the report shows it
     excess: Switch = False
@@ -61,7 +63,8 @@ class Distillation(Method):
         return needed("augment", "sets", *(("real_batch",) if self.objective.draws_real else ()))
 
     def parts(self) -> dict[str, Part]:
-        return super().parts() | ({} if self.warm is None else {WARM: self.warm.objective})
+        beside: dict[str, Part] = {} if self.warm is None else {WARM: self.warm.objective}
+        return super().parts() | beside | ({} if self.stop is None else {JUDGES: self.stop.students})
 
     def composition(self) -> tuple[str, str, str]:
         return self.objective.name, self.synthetic.name, self.students.name
@@ -126,6 +129,8 @@ class Distillation(Method):
                 f"{WARM}: {self.warm.objective.name!r} asks for a student or learns something itself, which a start "
                 f"has not; choose {' or '.join(able)}"
             )
+        if self.stop is not None:
+            yield from self.unstoppable(self.stop)
         if self.outer.keys() != self.learned:
             by = ", ".join(f"{key}: {part.word}" for key, part in self.parts().items())
             by += f", labels.learned: {str(self.labels.learned).lower()}"
@@ -133,6 +138,20 @@ class Distillation(Method):
                 f"outer: has {sorted(self.outer)}, but what is learned is {sorted(self.learned)} ({by}); name exactly "
                 "these (null takes an inherited one out)"
             )
+
+    def unstoppable(self, stop: Stop) -> Iterator[str]:
+        """Why `stop` cannot end the run."""
+        if not self.objective.validates:
+            told = "has no loss on images other than its own batches; take stop out (null)"
+            yield f"stop: objective {self.objective.name!r} {told}"
+        elif lacking := self.objective.accepts - stop.students.gives:
+            told = f"gives no {' and no '.join(sorted(lacking))}, which objective {self.objective.name!r} needs"
+            yield f"{JUDGES}: {stop.students.name!r} {told}; choose {self.students.name}"
+        if self.average is not None:
+            yield "average: with stop the set is handed over that did best; set it to null, or stop"
+        if stop.every > self.iterations:
+            told = f"the run ends after {self.iterations} iterations, before it is looked at; lower it to that"
+            yield f"stop.every: {told}, or set stop to null"
 
     def shown(self, shape: Shape, ipc: int) -> int:
         return self.synthetic.peopled(shape) * self.synthetic.examples(shape, ipc)
@@ -208,6 +227,15 @@ class Distillation(Method):
             if key == WARM and self.warm is not None:
                 own = self.model_copy(update={"iterations": self.warm.iterations})
                 done.update(part.work(replace(scene, chosen=own)))
+            elif key == JUDGES and self.stop is not None:
+                looks = self.iterations // self.stop.every
+                own = self.model_copy(update={"iterations": looks, "students": part})
+                looked = scene.classes * min(self.stop.per_class, scene.data.per_class)
+                again = replace(scene, chosen=own)
+                done.update(part.work(again))
+                done.update(
+                    times(looks, self.stop.students.judging(again, self.shown(scene.data.shape, scene.ipc), looked))
+                )
             else:
                 done.update(part.work(scene))
         return done

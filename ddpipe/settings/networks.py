@@ -12,7 +12,8 @@ class ConvNet(Settings):
     kind: Literal["convnet"]
     depth: Few = 3
     width: Few | tuple[Few, ...] = 128  # a list: of each block (FRePo doubles it)
-    norm: Literal["instance", "batch", "none"] = "instance"
+    # flax: batch norm before every convolution but the first, with flax's statistics (FRePo, for learning)
+    norm: Literal["instance", "batch", "none", "flax"] = "instance"
     first_padding: Few | None = None  # of the first convolution; left out: 3 for 28x28 images, else 1
     prepended: Switch = False  # one more convolution and ReLU in front of the blocks, without pooling (KIP)
     # kernel: the Gaussian law of KIP's and RFAD's kernels; lecun: flax's default, FRePo

@@ -1,5 +1,5 @@
 """What a setting `augment` may say: "none", DSA's operations joined by "_", "idc:" and the same operations composed as
-IDC does it, or "older:" and DC's older ones; for an objective's real batch "reflect:" and DD's, too.
+IDC does it, "older:" and DC's older ones, or "frepo:" and FRePo's; for an objective's real batch "reflect:" and DD's.
 
 Without torch, so that a wrong name is refused when the settings are read.
 """
@@ -11,6 +11,7 @@ from ddpipe.errors import UserError
 OLDER = "older:"
 IDC = "idc:"
 REFLECT = "reflect:"
+FREPO = "frepo:"
 SIAMESE_OPERATIONS = (
     "color",
     "crop",
@@ -22,6 +23,7 @@ SIAMESE_OPERATIONS = (
 OTHERS = {  # prefix -> its operations, where they are not DSA's
     OLDER: ("crop", "scale", "rotate"),  # ddpipe/augmentation/older.py
     REFLECT: ("crop", "flip"),  # ddpipe/augmentation/reflected.py
+    FREPO: ("flip", "color", "crop", "rotate", "translate", "cutout"),  # ddpipe/augmentation/milder.py
 }
 
 

@@ -139,4 +139,4 @@ def one_step(n: int, rules: object, shape: Shape, network: Network, together: in
 
 def batch_norm(network: Network) -> bool:
     """Whether its outputs for an image depend on the rest of the batch while it trains."""
-    return isinstance(network, Learner) or getattr(network, "norm", None) == "batch"
+    return isinstance(network, Learner) or getattr(network, "norm", None) in ("batch", "flax")

@@ -39,7 +39,7 @@ class Synthetic(nn.Module, ABC):
         """Targets as a cell's `labels` say. Learned ones are a parameter (group `targets`), or its softmax."""
         classes = self.targets.shape[1]
         targets = self.targets if labels.init == "hard" else torch.full_like(self.targets, 1 / classes)
-        targets = targets - 1 / classes if labels.scale == "centred" else targets
+        targets = (targets - 1 / classes) * labels.factor if labels.scale == "centred" else targets
         del self.targets
         if labels.learned:
             self.targets = nn.Parameter(targets.clone())

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ddpipe import augmentation
-from ddpipe.augmentation import siamese
+from ddpipe.augmentation import milder, siamese
 from ddpipe.augmentation.siamese import Draw
 from ddpipe.randomness import generator
 
@@ -12,6 +12,7 @@ DSA = list(siamese.OPERATIONS)
 COMPOSED = ["idc:color_crop_cutout", "idc:color_crop_flip_scale_rotate", "idc:cutout_flip"]
 REFLECTED = ["reflect:crop", "reflect:flip", "reflect:crop_flip"]
 OLDER = ["older:crop", "older:scale", "older:rotate", "older:crop_scale_rotate"]
+MILDER = [f"frepo:{name}" for name in milder.OPERATIONS] + ["frepo:color_crop_cutout_flip_rotate_translate"]
 SHAPES = [(4, 3, 8, 8), (3, 1, 9, 12), (1, 3, 16, 10)]
 
 
@@ -25,7 +26,7 @@ def drawn(strategy, n, shape, *name):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("strategy", DSA + COMPOSED + REFLECTED + OLDER)
+@pytest.mark.parametrize("strategy", DSA + COMPOSED + REFLECTED + OLDER + MILDER)
 @pytest.mark.parametrize("siamese", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_shape_dtype_and_input_are_kept(strategy, shape, siamese, dtype):
@@ -40,7 +41,7 @@ def test_shape_dtype_and_input_are_kept(strategy, shape, siamese, dtype):
     assert torch.equal(images, kept)
 
 
-@pytest.mark.parametrize("strategy", DSA + COMPOSED + REFLECTED + OLDER)
+@pytest.mark.parametrize("strategy", DSA + COMPOSED + REFLECTED + OLDER + MILDER)
 def test_equal_generators_give_equal_draws_and_no_global_state_is_touched(strategy):
     before = torch.get_rng_state()
     images = batch(SHAPES[0])
@@ -54,7 +55,7 @@ def test_equal_generators_give_equal_draws_and_no_global_state_is_touched(strate
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("strategy", DSA + COMPOSED + REFLECTED + OLDER)
+@pytest.mark.parametrize("strategy", DSA + COMPOSED + REFLECTED + OLDER + MILDER)
 def test_one_column_is_the_same_as_that_column_for_every_image(strategy, shape):
     images = batch(shape, torch.float64)
     for trial in range(5):
@@ -64,7 +65,7 @@ def test_one_column_is_the_same_as_that_column_for_every_image(strategy, shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("strategy", DSA + COMPOSED)
+@pytest.mark.parametrize("strategy", DSA + COMPOSED + MILDER)
 @pytest.mark.parametrize("siamese", [True, False])
 def test_first_and_second_derivatives_are_right(strategy, shape, siamese):
     images = batch((shape[0], shape[1], 4, 5), torch.float64).requires_grad_()
@@ -98,7 +99,7 @@ def test_the_older_augmentation_cuts_the_graph():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("strategy", DSA + COMPOSED + REFLECTED + OLDER)
+@pytest.mark.parametrize("strategy", DSA + COMPOSED + REFLECTED + OLDER + MILDER)
 @pytest.mark.parametrize("siamese", [True, False])
 def test_images_on_an_accelerator_are_changed_there(strategy, siamese):
     images = batch(SHAPES[0])

@@ -132,6 +132,18 @@ def test_they_are_part_of_the_state(objective, labels, tmp_path):
     assert {f"synthetic/{own}", "outer/targets.0"} <= unbroken.state_dict().keys()
 
 
+@pytest.mark.parametrize("learned", [False, True])
+def test_scores_have_a_factor_and_nothing_else_has(learned):
+    """FRePo's: the root of 10 / K."""
+    made = [make(settings_of("synthetic", SYNTHETIC["pixels-real"]), context(resident(), 2)) for _ in range(2)]
+    made[0].label_(Labels(scale="centred", learned=learned))
+    made[1].label_(Labels(scale="centred", learned=learned, factor=0.5))
+    assert torch.equal(made[1].targets.detach(), 0.5 * made[0].targets.detach())
+    assert "factor" not in Labels(scale="centred").model_dump()
+    with pytest.raises(ValidationError, match="only scores have one"):
+        Labels(scale="one-hot", factor=0.5)
+
+
 @pytest.mark.parametrize("gradient", ["exact", "full"])
 def test_their_gradient_agrees_with_finite_differences(gradient):
     real = resident((4, 5), torch.float64)

@@ -1,11 +1,14 @@
 """What strategies draw and refuse, and the meaning of each operation's draws at its limits."""
 
+import math
+
 import pytest
 import torch
 
 from ddpipe import augmentation
-from ddpipe.augmentation import siamese
+from ddpipe.augmentation import milder, siamese
 from ddpipe.augmentation.composed import ComposedAugment
+from ddpipe.augmentation.milder import MilderAugment
 from ddpipe.augmentation.older import OlderAugment
 from ddpipe.augmentation.siamese import Augment, Draw
 from ddpipe.errors import UserError
@@ -179,3 +182,30 @@ def test_each_image_has_a_reflected_crop_of_its_own():
     assert augmentation.make("reflect:crop_flip", flip=False).operations == ("crop",)
     with pytest.raises(UserError, match='"reflect:flip" is empty without flip'):
         augmentation.make("reflect:flip", flip=False)
+
+
+def test_frepos_operations_at_their_limits():
+    """u: 0 is the least, 0.5 nothing, 1 the most."""
+    images = torch.rand(1, 3, 16, 16, generator=generator("milder"))
+    half, low, high = one(0.5), one(0.0), one(1.0)
+    for operation, count in ((milder.color, 3), (milder.crop, 3), (milder.rotate, 1), (milder.translate, 2)):
+        torch.testing.assert_close(operation(images, *[half] * count), images)
+    torch.testing.assert_close(milder.color(images, high, half, half), images + 0.25)
+    flat = images.mean((1, 2, 3), keepdim=True)
+    torch.testing.assert_close(milder.color(images, half, low, half), flat + (images - flat) * math.exp(-0.25))
+    grey = images.mean(1, keepdim=True)
+    torch.testing.assert_close(milder.color(images, half, half, high), grey + (images - grey) * math.exp(0.25))
+    moved = milder.translate(images, high, half)
+    torch.testing.assert_close(moved[..., :14], images[..., 2:])
+    torch.testing.assert_close(moved[..., 14:], images[..., -1:].expand(-1, -1, -1, 2))
+    zoomed = milder.crop(images, high, half, half)
+    at = 0.8 * (torch.arange(16) - 7.5) + 7.5
+    expected = torch.lerp(images[0, 0, 7:8, :], images[0, 0, 8:9, :], 0.5 - 0.4)  # between rows, then columns
+    columns = torch.lerp(expected[0, at.floor().long()], expected[0, at.floor().long() + 1], at - at.floor())
+    torch.testing.assert_close(zoomed[0, 0, 7], columns, atol=1e-4, rtol=0)
+    gone = milder.cutout(torch.ones(1, 1, 16, 16), half, low)[0, 0]
+    assert gone.sum() == 256 - 4 * 2 and bool((gone[6:10, :2] == 0).all())
+    assert isinstance(augmentation.make("frepo:flip_color", flip=False), MilderAugment)
+    assert augmentation.make("frepo:flip_color", flip=False).operations == ("color",)
+    with pytest.raises(UserError, match='augment "frepo:scale" .* "scale": use flip, color, crop, rotate'):
+        augmentation.make("frepo:scale")

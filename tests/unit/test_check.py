@@ -117,6 +117,7 @@ def test_further_networks_are_judged_too(project: Project, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
+        ("also", ["quikc"], "dm.yaml:dm.also: 'quikc' is not under protocols:; did you mean 'quick'?"),
         ("tables", {3: "quikc"}, "dm.yaml:dm.tables.3: 'quikc' is not under protocols:; did you mean 'quick'?"),
         ("tables", {5: "quick"}, "dm.yaml:dm.tables.5: the survey's tables are 1 to 4; name one of them"),
         (

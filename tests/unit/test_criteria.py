@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ddpipe import networks, settings
+from ddpipe.datasets.preprocessing import Preprocessing
+from ddpipe.datasets.resident import Resident
 from ddpipe.distilled.bundle import kind_of
 from ddpipe.distilled.export import training as exported
 from ddpipe.distilled.standalone import program
@@ -29,12 +31,16 @@ CLASSES, SIDE, V = 3, 8, 12
 SMALL = settings.ConvNet(kind="convnet", depth=1, width=4)
 IMAGES = torch.randn(V, 1, SIDE, SIDE, generator=generator("criteria"))
 SOFT = torch.rand(V, CLASSES, generator=generator("criteria targets")).softmax(1)
+PIXELS = torch.randint(256, (9, 1, SIDE, SIDE), generator=generator("criteria real")).byte()
+REAL = Resident(
+    PIXELS, torch.arange(9) % CLASSES, Preprocessing(torch.full((1, 1, 1), 1 / 64), torch.full((1, 1, 1), -2.0))
+)
 NUMBERS = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.001, "batch": 5, "drop": "never", "augment": "none"}
 
 
 def learned(scale: settings.Scale = "one-hot", **hints: torch.Tensor) -> TrainingSet:
     targets = SOFT if scale == "one-hot" else SOFT - 1 / CLASSES
-    return TrainingSet(lambda index: Batch(IMAGES[index], targets[index]), V, hints, None, scale)
+    return TrainingSet(lambda index: Batch(IMAGES[index], targets[index]), V, hints, None, scale, lambda count: REAL)
 
 
 def end(protocol: settings.Protocol, data: TrainingSet, size: int = 1) -> list[torch.Tensor]:
@@ -205,6 +211,9 @@ PROTOCOLS: dict[str, settings.Protocol] = {
     "steps": settings.Trained.model_validate(NUMBERS | {"steps": 4, "batch": 20, "drop": "staged"}),
     "learned steps": settings.Trained.model_validate(LEARNED | {"batch": 20}),
     "regressed": settings.Regressed(kind="regressed", learned_steps=True, batch=20, lr=0.01, mixing=0.1),
+    "centred": settings.Centred(
+        kind="centred", lr=0.1, label_scale=4.0, pull=0.01, steps=12, validation=3, every=2, patience=4
+    ),
     "squared": settings.Trained.model_validate(NUMBERS | {"epochs": 2, "batch": 20, "criterion": "squared-error"}),
     "replay": settings.Replay(kind="replay"),
     "replay with momenta": settings.Replay(kind="replay"),
@@ -233,6 +242,7 @@ def test_the_exported_program_does_the_same(name: str, scale: settings.Scale, mo
     }
     arrays = {f"hint_{key}": value for key, value in hints.items()}
     arrays |= dict(zip(("images", "targets"), data.fetch(slice(0, V)), strict=True))
+    arrays |= {"validation_images": REAL.images, "validation_labels": REAL.labels}
     fresh = program.network(about)
     drawn = networks.create(SMALL, 1, SIDE, CLASSES, Streams("criteria", 0)("init"))
     nn.utils.vector_to_parameters(nn.utils.parameters_to_vector(drawn.parameters()), fresh.parameters())

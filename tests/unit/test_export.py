@@ -31,7 +31,7 @@ from ddpipe.distilled.standalone import program as exported
 from ddpipe.distilled.standalone.trained import learn
 from ddpipe.errors import UserError
 from ddpipe.evaluation.trained import words
-from ddpipe.settings.strategy import SIAMESE_OPERATIONS
+from ddpipe.settings.strategy import FREPO, OTHERS, SIAMESE_OPERATIONS
 from ddpipe.training import loop
 from ddpipe.training.batch import Batch
 from tests.unit.small_project import Project
@@ -230,7 +230,10 @@ def test_the_program_refuses_other_images_than_those_of_the_files() -> None:
 STRATEGIES = ["none", "color_crop_cutout_flip_scale_rotate", "idc:color_crop_flip_scale_rotate", "idc:flip_cutout"]
 
 
-@pytest.mark.parametrize("strategy", [*STRATEGIES, *SIAMESE_OPERATIONS, "older:crop_scale_rotate"])
+MILDER = ["frepo:color_crop_cutout_flip_rotate_translate", *(f"frepo:{name}" for name in OTHERS[FREPO])]
+
+
+@pytest.mark.parametrize("strategy", [*STRATEGIES, *SIAMESE_OPERATIONS, "older:crop_scale_rotate", *MILDER])
 @pytest.mark.parametrize("side", [9, 28])
 def test_augmentation_draws_and_does_what_ddpipe_does(strategy: str, side: int) -> None:
     protocol = settings.Trained(epochs=1, augment=strategy)

@@ -131,6 +131,27 @@ def linear(inputs: int, outputs: int) -> int:
             18_978_826,
             [convolution(1, 1024), *[convolution(1024, 1024)] * 2, linear(1024 * 9, 10)],
         ),
+        (
+            "convnet3_frepo_bn",  # that it learns with: a scale and a shift for every map that enters a later block
+            (3, 32, 10),
+            1_561_610,
+            [convolution(3, 128), 2 * 128, convolution(128, 256), 2 * 256, convolution(256, 512), linear(512 * 16, 10)],
+        ),
+        (
+            "convnet4_frepo",
+            (3, 64, 200),
+            9_475_528,
+            [
+                *[convolution(3, 128), convolution(128, 256), convolution(256, 512), convolution(512, 1024)],
+                linear(1024 * 16, 200),
+            ],
+        ),
+        (
+            "convnet3_w256_kernel",
+            (3, 32, 10),
+            1_228_298,
+            [convolution(3, 256), *[convolution(256, 256)] * 2, linear(256 * 16, 10)],
+        ),
         # GTN's: a gain takes the place of a convolution's bias, and each norm has a bias
         (
             "learner_mnist",

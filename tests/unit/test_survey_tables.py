@@ -168,6 +168,45 @@ def test_which_evaluations_the_tables_print(root, cell, network, protocol, name)
     assert survey_network(config.load(root), config.ResultKey(cell, network, protocol, root)) == name
 
 
+@pytest.mark.parametrize(
+    ("method", "cell", "protocol", "counts"),
+    [
+        ("rfad", "rfad-cifar10-10", "rfad-10", True),
+        ("rfad", "rfad-cifar10-10", "rfad-1", False),  # of another IPC
+        ("rfad", "rfad-cifar10-1", "rfad-1", True),
+        ("rfad", "rfad-cifar10-1", "rfad-10", False),
+        ("rfad", "rfad-cifar10-1", "rfad-ridge", False),
+        ("frepo", "frepo-cifar100-50", "frepo-40000", True),
+        ("idc", "idc-mnist-1", "idc-unmixed", True),
+        ("idc", "idc-mnist-1", "idc", False),
+    ],
+)
+def test_authors_whose_protocol_is_not_the_same_for_all_cells(method, cell, protocol, counts):
+    project = config.load(TRACKED)
+    key = config.ResultKey(cell, project.rows[cell].network, protocol, ROOT)
+    assert survey_network(project, key) == ("convnet" if counts else "")
+
+
+@pytest.mark.parametrize("method", config.load(TRACKED).recipes)
+def test_rows_of_a_published_method_are_measured_as_its_authors_did(method):
+    """Or their published values would be compared with nothing."""
+    project = config.load(TRACKED)
+    recipe = project.recipes[method]
+    cells = {(row[1], row[4], row[5]) for row in printed_cells()}
+    for name, row in project.rows.items():
+        if row.method == method and (method, row.dataset, str(row.ipc)) in cells and not row.variant:
+            assert row.protocol in (recipe.protocol, *recipe.also), f"{name}: {row.protocol} is not under `also`"
+
+
+def printed_cells() -> list[list[str]]:
+    lines = [line.split(",") for number in (1, 2) for line in table_lines(number)]
+    return [line for line in lines if len(line) > 7 and line[7]]
+
+
+def table_lines(number: int) -> list[str]:
+    return (ROOT / f"data/published/table{number}.csv").read_text().splitlines()[1:]
+
+
 def test_a_variant_is_in_no_table(root):
     project = config.load(root)
     row = project.rows["dm-cifar10-1"].model_copy(update={"variant": "wide"})

@@ -9,8 +9,10 @@ from torch import Tensor
 
 
 def augment(images: Tensor, how: dict[str, Any]) -> Tensor:
-    """DSA: one operation for a batch. IDC ("composed"): most of them. DC ("older"): one for each image."""
+    """DSA, FRePo ("milder"): one operation for a batch. IDC ("composed"): most. DC ("older"): one for each image."""
     names = how["operations"]
+    if how["policy"] == "milder":
+        return milder(images, names[int(torch.randint(len(names), ()))])
     if how["policy"] == "older":
         return older(images, names)
     if how["policy"] == "composed":
@@ -77,6 +79,35 @@ def affine(x: Tensor, xx: Tensor, xy: Tensor, yx: Tensor, yy: Tensor) -> Tensor:
 
 
 OPERATIONS = {"color": color, "crop": crop, "cutout": cutout, "flip": flip, "scale": scale, "rotate": rotate}
+
+
+MILDER = {"flip": 1, "color": 3, "crop": 3, "rotate": 1, "translate": 2, "cutout": 2}  # numbers for each image
+
+
+def milder(x: Tensor, name: str) -> Tensor:
+    """FRePo's operations: what moves repeats the border."""
+    u, sides = torch.rand(MILDER[name], len(x)).to(x.device), x.shape[2:]
+    if name == "flip":
+        return torch.where(u[0].view(-1, 1, 1, 1) < 0.5, x.flip(3), x)
+    if name == "color":
+        factors = (0.25 * (2 * u - 1)).view(3, -1, 1, 1, 1)
+        x = x + factors[0]
+        x = torch.lerp(x.mean((1, 2, 3), keepdim=True), x, factors[1].exp())
+        return torch.lerp(x.mean(1, keepdim=True), x, factors[2].exp()) if x.shape[1] > 1 else x
+    if name == "cutout":
+        k = [max(1, int(side / 4 + 0.5)) for side in sides]
+        rows, columns = (
+            torch.arange(s).to(x.device) - ((own * s).floor() - n // 2)[:, None]
+            for own, s, n in zip(u, sides, k, strict=True)
+        )
+        inside = ((rows >= 0) & (rows < k[0]))[:, None, :, None] & ((columns >= 0) & (columns < k[1]))[:, None, None, :]
+        return x * ~inside
+    size = 1.25 ** (1 - 2 * u[0]) if name == "crop" else torch.ones_like(u[0])
+    angle = (2 * u[0] - 1) * math.pi / 12 if name == "rotate" else torch.zeros_like(u[0])
+    left, down = (2 * u[-2:] - 1) / 4 if name != "rotate" else (0 * angle, 0 * angle)
+    turn = [size * angle.cos(), -size * angle.sin(), left, size * angle.sin(), size * angle.cos(), down]
+    grid = F.affine_grid(torch.stack(turn, 1).view(-1, 2, 3), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
 def older(images: Tensor, names: list[str]) -> Tensor:

@@ -79,6 +79,10 @@ def main(test: str, learn: Learn) -> None:
     about = json.loads((here / "about.json").read_text(encoding="utf-8"))
     with np.load(here / "set.npz") as file:
         arrays = {name: torch.from_numpy(file[name]).to(device) for name in file if file[name].dtype.kind in "fiu"}
+    if (beside := here / "validation.npz").exists():
+        with np.load(beside) as file:
+            arrays["validation_labels"] = torch.from_numpy(file["labels"]).to(device)
+            arrays["validation_images"] = preprocess(torch.from_numpy(file["images"]).to(device), arrays)
     with np.load(test) as file:
         images, labels = (torch.from_numpy(file[name]).to(device) for name in ("images", "labels"))
     if images.dtype != torch.uint8 or list(images.shape[1:]) != about["shape"]:
