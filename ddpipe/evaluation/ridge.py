@@ -20,7 +20,7 @@ from ddpipe.memory import images_at_once
 from ddpipe.networks import Classifier
 from ddpipe.networks.weightnorm import keep_weights_
 from ddpipe.randomness import Streams
-from ddpipe.training.loop import Diverged
+from ddpipe.training.ridge import factor
 from ddpipe.training.together import Group, together
 
 
@@ -41,10 +41,7 @@ def head(features: Tensor, targets: Tensor, regularisation: float) -> Tensor:
     system, right = (x @ x.T, y) if n <= width else (x.T @ x, x.T @ y)
     penalty = regularisation * x.square().sum() / n
     system.diagonal().add_(penalty)
-    factor, failed = torch.linalg.cholesky_ex(system)
-    if int(failed) or not bool(factor.isfinite().all()):
-        raise Diverged("regularisation: the features of the set have no ridge regression; raise it")
-    solved = torch.cholesky_solve(right, factor)
+    solved = torch.cholesky_solve(right, factor(system))
     return x.T @ solved if n <= width else solved
 
 

@@ -86,9 +86,7 @@ class Cross(Function):
         ctx.save_for_backward(shown, real, *mine, *theirs)
         kernel = shown.new_empty(len(real), len(shown))
         for rows, columns in Cross.blocks(ctx, shown, real):
-            found = recursion.block(
-                shown[columns], real[rows], [q[columns] for q in mine], [q[rows] for q in theirs]
-            )
+            found = recursion.block(shown[columns], real[rows], [q[columns] for q in mine], [q[rows] for q in theirs])
             kernel[rows, columns] = found.T
         return kernel
 

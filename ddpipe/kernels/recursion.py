@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ddpipe.kernels.grid import Grid, grid, halving
 from ddpipe.kernels.layers import Coincidence, Convolve, Pool, Rectify
+from ddpipe.networks.initialisation import KERNEL_BIAS
 from ddpipe.settings.limit import Limit
 
 Kind = Literal["nngp", "ntk"]
@@ -27,7 +28,7 @@ class Recursion:
         limit: Limit,
         kind: Kind = "ntk",
         weight_std: float = 2**0.5,
-        bias_std: float = 0.1,
+        bias_std: float = KERNEL_BIAS,
         width: int | None = None,
     ):
         self.limit, self.kind, self.width = limit, kind, width

@@ -21,6 +21,10 @@ class Objective(Stateless):
     ) -> Iterator[Loss]:
         """One loss for every outer step of this iteration."""
 
+    def validation(self, synthetic: Synthetic, student: Student, images: Tensor, labels: Tensor) -> Tensor:
+        """(): the loss on real images (m, c, h, w) of the classes `labels` (m,), of those whose record `validates`."""
+        raise NotImplementedError
+
     def groups(self) -> dict[str, list[Tensor]]:
         """What the objective learns itself, for the outer optimiser."""
         return {}

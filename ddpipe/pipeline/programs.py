@@ -22,7 +22,7 @@ from ddpipe.settings.part import program
 TRAINING = ("ddpipe.experts.training", "ddpipe.augmentation.composed", "ddpipe.augmentation.older")  # of experts
 SOURCES = Path(__file__).parents[2]  # where the package `ddpipe` lies
 PARTS = ("objectives", "regularisers", "selections", "students", "synthetic")
-ROOMS = (*PARTS, "augmentation", "distillation", "experts", "training")
+ROOMS = (*PARTS, "augmentation", "distillation", "experts", "kernels", "training")
 OTHERS = (  # no mathematics, or, as the package of augmentations, told by settings
     *("ddpipe.augmentation", "ddpipe.distillation.checkpoints", "ddpipe.distillation.finite"),
     *("ddpipe.distillation.running", "ddpipe.experts.buffer", "ddpipe.experts.recording"),

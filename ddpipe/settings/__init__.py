@@ -4,11 +4,12 @@ from ddpipe.settings.base import FILE, UNSTATED, Augmentation, Layers, Settings,
 from ddpipe.settings.cell import Cell
 from ddpipe.settings.datasets import CHANNELS, HANDWRITTEN, OWN_KEYS, Dataset, Own, Whitening
 from ddpipe.settings.distillation import Distillation, Warm
-from ddpipe.settings.networks import AlexNet, ConvNet, DenseNet, Learner, LeNet, Network, ResNet
+from ddpipe.settings.networks import AlexNet, ConvNet, DenseNet, Learner, LeNet, Network, Plain, ResNet
 from ddpipe.settings.optimizers import Clip, Cosine, Drop, Optimizer, Schedule, Steps
 from ddpipe.settings.params import Evaluation, Params, Report, ReportSettings, Row, Run
 from ddpipe.settings.protocol import Protocol, Scale
 from ddpipe.settings.protocols import AnyProtocol
+from ddpipe.settings.protocols.kernel import Kernel
 from ddpipe.settings.protocols.regressed import Regressed
 from ddpipe.settings.protocols.replay import Replay
 from ddpipe.settings.protocols.ridge import Ridge
@@ -36,6 +37,7 @@ __all__ = [
     "FILE",
     "Flat",
     "HANDWRITTEN",
+    "Kernel",
     "Layers",
     "LeNet",
     "Learner",
@@ -44,6 +46,7 @@ __all__ = [
     "Optimizer",
     "Own",
     "Params",
+    "Plain",
     "Protocol",
     "Recipe",
     "Regressed",

@@ -95,6 +95,10 @@ class Synthetic(Part):
     def floats(self, shape: Shape, ipc: int) -> int:
         """What one set stores: the budget counts it."""
 
+    def apart(self, shape: Shape) -> int:
+        """Numbers that are learned beside the set and are no part of it once it is finished: no budget counts them."""
+        return 0
+
     def takes(self, ipc: int) -> tuple[int, str]:
         """Real images of a class that it begins with, and its key that says so ("": the row's IPC)."""
         return ipc, ""
@@ -118,6 +122,8 @@ class Objective(Part):
     known: ClassVar[dict[str, int]] = {}  # sizes of the letters in these shapes, where the settings tell them
     floors: ClassVar[dict[str, str]] = {}  # hints that are kept from falling further: name -> key of the smallest value
 
+    validates: ClassVar[bool] = False  # its loss can be taken on real images of one's own: `validation`
+
     @property
     def moves_targets(self) -> bool:
         """Whether its gradient reaches the targets, so that they can be learned."""
@@ -130,12 +136,18 @@ class Students(Part):
     name: str
     gives: ClassVar[frozenset[str]] = frozenset({"network"})
     hints: ClassVar[dict[str, str]] = {}  # as of an objective
+    infinite: ClassVar[bool] = False  # they take the kernel of the network at infinite width
     reach: ClassVar[str] = ""  # the keys behind `epochs`, in words
 
     @property
     def guessed(self) -> dict[str, int]:
         """What numbers among its hints will be, about: for `ddpipe plan` alone."""
         return {}
+
+    def judging(self, cell: Cell, shown: int, real: int) -> Work:
+        """What it takes to hold so many images of the set against so many real ones, once, with the way back to the
+        former: of those that give a kernel."""
+        return Counter()
 
     @property
     def epochs(self) -> int | None:

@@ -51,6 +51,11 @@ class Protocol(Settings):
         """Whether it takes the features of the whole set."""
         return False
 
+    @property
+    def infinite(self) -> bool:
+        """Whether it takes the kernel of the network at infinite width."""
+        return False
+
     def counted(self, n: int, known: Mapping[str, int]) -> Counter[int] | None:
         """Images in a step -> how many such steps a network is trained on a set of n; None where nobody knows yet.
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ddpipe.networks import Classifier
 from ddpipe.randomness import Streams
+from ddpipe.students.kernel import Kernel
 from ddpipe.synthetic import Synthetic
 
 
@@ -31,6 +32,7 @@ class Student:
     number: int = 0  # of the networks before it
     age: int = 0  # iterations that this network has served already
     learn: Learn | None = None  # a step of its own: of a learner, which the objective goes on training
+    kernel: Kernel | None = None  # by which kernel ridge regression judges
 
 
 class Students(Protocol):

@@ -53,7 +53,13 @@ OBJECTIVE = variants(
             "both": {"metric": "magnitude", "scope": "both", "warmup": None},
             "sequential": {"metric": "l1", "weights": "convolutions", "sequential": True, "batch": None},
         },
+        "ridge": {
+            "": {"criterion": "squared-error", "regularisation": 0.01, "flipped": True, "margin": True, "batch": 9},
+            "balanced": {"criterion": "mean-squared-error", "regularisation": 0.001},
+            "platt": {"criterion": "platt", "regularisation": 0.01, "batch": 5, "passes": False, "batches": 2},
+        },
         "distribution": {"": {}, "chunks": {"chunk": 6}, "batch": {"batch": 2}},
+        "solve": {"": {"regularisation": 0.01}},
         "reconstruction": {"": {}, "batch": {"batch": 2}},
         "lookahead": {"": {}, "chunks": {"chunk": 5}},
         "features": {"": {}, "chunks": {"earlier": 0.3, "discrimination": 0.1, "chunk": 4}},
@@ -97,12 +103,15 @@ STUDENTS = variants(
             "real": {"outer_loop": 3, "inner_loop": 2, "momentum": 0.9, "batch": 4, "on": "real", "cutmix": 0.5},
             "early": {"outer_loop": 2, "start": {"epochs": [1, 3], "perturbed": [0.01, 0.09]}},
         },
+        "ensemble": {"": {"networks": 2, "chunk": 7}},
+        "infinite": {"": {"kernel": "ntk"}, "nngp": {"kernel": "nngp", "chunk": 9000}},
         "experts": {"": {"starts": 2, "span": 2}},
         "restarted": {"": {"lr": 0.01, "patience": 1}},
     },
 )
 EXPERTS, SNAPSHOTS = 2, 43  # of the buffer: enough for every recipe
 ARCHITECTURE = settings.ConvNet(kind="convnet", depth=2, width=4)
+LIMITED = settings.Plain(kind="plain", layer="convolution", depth=2, width=4, pooled=(2,))  # with a kernel
 BUFFERS: dict[str, Buffer] = {}  # filled by conftest.py
 
 
@@ -184,7 +193,7 @@ def settings_of(family: str, spec: dict) -> Part:
 
 def run_of(chosen: settings.Distillation, path=(0, "cell", 0), ipc: int = 2, norm: str = "instance", real=None):
     real = real or resident()
-    architecture = ARCHITECTURE.model_copy(update={"norm": norm})
+    architecture = LIMITED if chosen.students.infinite else ARCHITECTURE.model_copy(update={"norm": norm})
     network = networks.build(architecture, 2, SIDE, len(real.class_index))
     made = context(real, ipc, network, Streams(*path), True, chosen.real_batch, BUFFERS["small"], architecture)
     return compose(chosen, made)

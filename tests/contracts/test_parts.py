@@ -19,6 +19,7 @@ from ddpipe.evaluation import Examination, TrainingSet
 from ddpipe.files import artifacts
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings.part import program, records
+from ddpipe.students.kernel import Features
 from ddpipe.synthetic import Batch
 from tests.contexts import context
 from tests.contracts.compositions import (
@@ -298,7 +299,8 @@ def test_gradients_of_what_is_learned_agree_with_finite_differences(objective, a
     ).double()
     weights = torch.cat([p.detach().flatten() for p in network.parameters()])
     moved = 0.1 * torch.randn(weights.shape, dtype=torch.float64, generator=generator("segment"))
-    student = students.Student(network, students.Segment(weights, weights + moved))
+    kernel = Features(network.embed, chunk=5)
+    student = students.Student(network, students.Segment(weights, weights + moved), kernel=kernel)
     chosen = of(objective, partner(objective), augment, start, regulariser)
     synthetic = make(chosen.synthetic, context(real, 2, network, Streams("differences"))).double()
     judge = make(chosen.objective, context(real, 2, network, real_batch=3))
@@ -306,6 +308,7 @@ def test_gradients_of_what_is_learned_agree_with_finite_differences(objective, a
         judge = make(chosen.regulariser, context(real, 2, network, Streams("contrast")), judge)
 
     def loss():
+        kernel.last = None  # the images change in place
         return next(judge.losses(synthetic, student, real, Augment(augment), Streams("same draws")))
 
     learned = learned_by(synthetic)
@@ -368,7 +371,9 @@ def test_students_survive_their_state_in_the_middle_of_a_network(pool):
     for iteration in range(2, 6):
         a, b = one.next(synthetic, rng, iteration), other.next(synthetic, same, iteration)
         assert (a.number, a.age) == (b.number, b.age)
-        if a.segment is None:
+        if a.kernel is not None:
+            assert torch.equal(*(student.kernel.own(real.batch(torch.arange(4))) for student in (a, b)))
+        elif a.segment is None:
             assert equal(a.network.state_dict(), b.network.state_dict())
         else:
             assert torch.equal(torch.stack(a.segment), torch.stack(b.segment))

@@ -122,7 +122,10 @@ def test_ntk_is_the_tangent_kernel_of_a_wide_network():
     total = torch.zeros(3, 3, dtype=torch.float64)
     for _ in range(16):
         networks.initialise_(net, draw)
-        rows = [torch.cat([g.flatten() for g in torch.autograd.grad(net(one[None])[0, 0], list(net.parameters()))]) for one in x]
+        rows = [
+            torch.cat([g.flatten() for g in torch.autograd.grad(net(one[None])[0, 0], list(net.parameters()))])
+            for one in x
+        ]
         total += torch.stack(rows) @ torch.stack(rows).T
     exact = own(Recursion(config.limit, "ntk", width=width), x, 10**6)
     torch.testing.assert_close(total / 16, exact, rtol=0.05, atol=0.05 * float(exact.max()))

@@ -1,0 +1,61 @@
+"""Kernel ridge regression with the kernel of an infinitely wide network: how KIP measures its sets.
+
+The kernel of an image with those of the set takes the place of its features, and the regression that of the last layer.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ddpipe import kernels, settings
+from ddpipe.errors import UserError
+from ddpipe.evaluation.data import TrainingSet
+from ddpipe.evaluation.rule import Rule
+from ddpipe.networks import Classifier
+from ddpipe.randomness import Streams
+from ddpipe.settings.networks import UNLIMITED
+from ddpipe.training.ridge import coefficients
+from ddpipe.training.together import Group, together
+
+
+class Machine(Classifier):
+    """The regression as a network: its features are the kernel with the images of the set, (n, V) in float64."""
+
+    def __init__(self, recursion: kernels.Recursion, chunk: int, images: Tensor, weights: Tensor):
+        super().__init__()
+        self.recursion, self.chunk = recursion, chunk
+        self.register_buffer("images", images)
+        self.classifier = nn.Linear(*weights.shape, bias=False, device="meta")
+        self.classifier.weight = nn.Parameter(weights.T.contiguous())
+
+    def embed(self, images: Tensor) -> Tensor:
+        return kernels.cross(self.recursion, images, self.images, self.chunk).double()
+
+
+def make(protocol: settings.Kernel, flip: bool) -> "KernelRidge":
+    return KernelRidge(protocol)
+
+
+class KernelRidge(Rule):
+    def __init__(self, config: settings.Kernel):
+        self.config = config
+
+    def gather(self, network: Classifier, size: int) -> Group:
+        if network.limit is None:
+            raise UserError(f"network: the network {UNLIMITED}")
+        return together(network, size)
+
+    def fit(
+        self, group: Group, data: TrainingSet, streams: Sequence[Streams], passed: Callable[[], None] = lambda: None
+    ) -> Iterator[Classifier]:
+        config, batch, limit = self.config, data.scores().fetch(torch.arange(data.size)), group.network.limit
+        assert limit is not None, "gather has looked"
+        for _ in streams:
+            recursion = kernels.Recursion(limit, config.kernel)
+            with torch.no_grad():
+                own = kernels.own(recursion, batch.images, config.chunk)
+                weights = coefficients(own, batch.targets, config.regularisation)
+            passed()
+            yield Machine(recursion, config.chunk, batch.images, weights)
