@@ -3,8 +3,7 @@
 The kernel of an image with those of the set takes the place of its features, and the regression that of the last layer.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
