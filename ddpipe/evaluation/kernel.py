@@ -58,3 +58,23 @@ class KernelRidge(Rule):
                 weights = coefficients(own, batch.targets, config.regularisation)
             passed()
             yield Machine(recursion, config.chunk, batch.images, weights)
+
+
+# --- for programs that know nothing of ddpipe -------------------------------------------------------------------------
+
+
+def exported(protocol: settings.Kernel, flip: bool, hints: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {key: getattr(protocol, key) for key in ("networks", "kernel", "regularisation")}
+
+
+def words(rules: dict[str, Any], factorised: bool) -> list[str]:
+    name = {"ntk": "neural tangent kernel", "nngp": "covariance of its outputs at random weights (NNGP)"}[
+        rules["kernel"]
+    ]
+    return [
+        f"No network is trained: the kernel is that of the network at infinite width, the {name}, its weights of variance "
+        "2 / fan-in and its biases of standard deviation 0.1 in the NTK parametrisation.",
+        "Images are answered by the ridge regression of the scores (`targets`, less 1 / K where they are distributions) "
+        "with this kernel on the images of the set.",
+        f"The penalty is {rules['regularisation']:g} times the mean of the kernel's diagonal.",
+    ]
