@@ -1,5 +1,6 @@
 """That a network has a kernel at infinite width wherever one is asked for it."""
 
+import contextlib
 from collections.abc import Iterator
 
 from ddpipe.config import Config
@@ -14,13 +15,11 @@ def kernels(config: Config) -> Iterator[str]:
     for cell, row, resolved in config.cells():
         if isinstance(resolved, Distillation):
             places.append((f"grid.{cell}.student", row.student, resolved.students.infinite))
-    judged = [(f"grid.{cell}", row) for cell, row in config.rows.items()]
-    for where, entry in [*judged, *((f"evaluations.{key}", entry) for key, entry in config.evaluations.items())]:
-        try:
-            rules = config.protocol(entry.protocol, entry.dataset)
-        except UserError:
-            continue
-        places.append((f"{where}.network", entry.network, rules.infinite))
+    judged = [(f"grid.{cell}", row.dataset, row.network, row.protocol) for cell, row in config.rows.items()]
+    judged += [(f"evaluations.{key}", e.dataset, e.network, e.protocol) for key, e in config.evaluations.items()]
+    for where, dataset, name, protocol in judged:
+        with contextlib.suppress(UserError):
+            places.append((f"{where}.network", name, config.protocol(protocol, dataset).infinite))
     for where, name, infinite in places:
         network = config.params.networks.get(name)
         if infinite and network is not None and limit(network) is None:

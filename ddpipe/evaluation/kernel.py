@@ -3,16 +3,18 @@
 The kernel of an image with those of the set takes the place of its features, and the regression that of the last layer.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddpipe import kernels, settings
 from ddpipe.errors import UserError
 from ddpipe.evaluation.data import TrainingSet
 from ddpipe.evaluation.rule import Rule
 from ddpipe.networks import Classifier
+from ddpipe.networks.classifier import Linear
 from ddpipe.randomness import Streams
 from ddpipe.settings.networks import UNLIMITED
 from ddpipe.training.ridge import coefficients
@@ -22,12 +24,14 @@ from ddpipe.training.together import Group, together
 class Machine(Classifier):
     """The regression as a network: its features are the kernel with the images of the set, (n, V) in float64."""
 
+    images: Tensor
+
     def __init__(self, recursion: kernels.Recursion, chunk: int, images: Tensor, weights: Tensor):
         super().__init__()
         self.recursion, self.chunk = recursion, chunk
         self.register_buffer("images", images)
-        self.classifier = nn.Linear(*weights.shape, bias=False, device="meta")
-        self.classifier.weight = nn.Parameter(weights.T.contiguous())
+        self.classifier = Linear(len(weights), weights.shape[1], bias=False, dtype=weights.dtype, device=weights.device)
+        self.classifier.weight.data.copy_(weights.T)
 
     def embed(self, images: Tensor) -> Tensor:
         return kernels.cross(self.recursion, images, self.images, self.chunk).double()
@@ -72,9 +76,9 @@ def words(rules: dict[str, Any], factorised: bool) -> list[str]:
         rules["kernel"]
     ]
     return [
-        f"No network is trained: the kernel is that of the network at infinite width, the {name}, its weights of variance "
-        "2 / fan-in and its biases of standard deviation 0.1 in the NTK parametrisation.",
-        "Images are answered by the ridge regression of the scores (`targets`, less 1 / K where they are distributions) "
-        "with this kernel on the images of the set.",
+        f"No network is trained: the kernel is that of the network at infinite width, the {name}, its weights of "
+        "variance 2 / fan-in and its biases of standard deviation 0.1 in the NTK parametrisation.",
+        "Images are answered by the ridge regression of the scores (`targets`, less 1 / K where they are "
+        "distributions) with this kernel on the images of the set.",
         f"The penalty is {rules['regularisation']:g} times the mean of the kernel's diagonal.",
     ]

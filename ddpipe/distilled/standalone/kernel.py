@@ -21,7 +21,7 @@ def learn(net: nn.Module, about: dict[str, Any], arrays: dict[str, Tensor]) -> N
     own = kernel(x, x, about)
     own.diagonal().add_(rules["regularisation"] * own.diagonal().mean())
     solved = torch.linalg.solve(own, targets("squared-error", about, arrays).double())
-    net.forward = lambda images: kernel(images.double(), x, about) @ solved  # type: ignore[method-assign]
+    net.forward = lambda images: kernel(images.double(), x, about) @ solved
 
 
 def layers(network: dict[str, Any]) -> Layers:
@@ -78,8 +78,11 @@ def walk(
         if number in pooled:
             k, t = halved(k, side), halved(t, side)
             side //= 2
-    both = [sum(z.sum((2, 3)) for z in c.values()) / side**4 if mean else c[0, 0].mean((2, 3)) for c in (k, t)]
-    return 2 * both[0] + 0.01 + (2 * both[1] if tangent else 0)
+    k_end, t_end = (
+        torch.stack([z.sum((2, 3)) for z in c.values()]).sum(0) / side**4 if mean else c[0, 0].mean((2, 3))
+        for c in (k, t)
+    )
+    return 2 * (k_end + t_end if tangent else k_end) + 0.01
 
 
 def moved(span: slice, by: int) -> slice:
@@ -92,7 +95,7 @@ def halved(k: Covariance, side: int) -> Covariance:
     found = {}
     for at in itertools.product(range(-((reach - 1) // 2), (reach - 1) // 2 + 1), repeat=2):
         spans = [slice(max(0, -d), min(half, half - d)) for d in at]
-        total = 0.0
+        parts = []
         for ends in itertools.product((0, 1), repeat=4):
             pairs = list(zip(at, ends[:2], ends[2:], strict=True))
             source = k[tuple(2 * d + second - first for d, first, second in pairs)]  # type: ignore[index]
@@ -101,6 +104,6 @@ def halved(k: Covariance, side: int) -> Covariance:
                 slice(2 * span.start + first - start, 2 * (span.stop - 1) + first - start + 1, 2)
                 for span, (_, first, _), start in zip(spans, pairs, starts, strict=True)
             )
-            total = total + source[..., h, w]
-        found[at] = total / 16
+            parts.append(source[..., h, w])
+        found[at] = torch.stack(parts).sum(0) / 16
     return found  # type: ignore[return-value]
