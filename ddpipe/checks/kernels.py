@@ -19,7 +19,7 @@ def kernels(config: Config) -> Iterator[str]:
     judged += [(f"evaluations.{key}", e.dataset, e.network, e.protocol) for key, e in config.evaluations.items()]
     for where, dataset, name, protocol in judged:
         with contextlib.suppress(UserError):
-            places.append((f"{where}.network", name, config.protocol(protocol, dataset).infinite))
+            places.append((f"{where}.network", name, bool(config.protocol(protocol, dataset).infinite)))
     for where, name, infinite in places:
         network = config.params.networks.get(name)
         if infinite and network is not None and limit(network) is None:

@@ -3,13 +3,14 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from math import isqrt
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddpipe import augmentation, networks, settings
+from ddpipe import augmentation, kernels, networks, settings
 from ddpipe.datasets.preprocessing import Preprocessing, tensors_digest
 from ddpipe.datasets.resident import Resident
 from ddpipe.distillation.outer import Outer
@@ -20,10 +21,12 @@ from ddpipe.objectives.loss import Loss
 from ddpipe.randomness import generator
 from ddpipe.selections.choice import Choice, pick
 from ddpipe.settings import Selection
+from ddpipe.settings.networks import limit
 from ddpipe.settings.shapes import Shape
 from ddpipe.settings.work import Operation
 from ddpipe.synthetic import Batch
 from ddpipe.training.loop import descend
+from ddpipe.training.ridge import coefficients
 from ddpipe.training.sweep import Gradient
 from ddpipe.training.together import together
 
@@ -113,6 +116,35 @@ def matching(bench: Bench, operation: Operation, n: int) -> Call:
         torch.autograd.grad(gradient_distance(given, real, metric), images)
 
     return call
+
+
+def kernel(bench: Bench, operation: Operation, n: int) -> Call:
+    """So many pairs of images."""
+    across, real, shown = pairs(bench, operation, n)
+    return lambda: across(real, shown)
+
+
+def kernel_gradient(bench: Bench, operation: Operation, n: int) -> Call:
+    across, real, shown = pairs(bench, operation, n)
+    shown.requires_grad_()
+    return lambda: torch.autograd.grad(across(real, shown).sum(), shown)
+
+
+def pairs(bench: Bench, operation: Operation, n: int) -> tuple[Callable[[Tensor, Tensor], Tensor], Tensor, Tensor]:
+    """A kernel, and images of which it has about `n` pairs."""
+    assert operation.network is not None
+    (kind, chunk), found, side = operation.option.split(), limit(operation.network), isqrt(n)
+    assert found is not None, "`ddpipe check` has looked"
+    recursion = kernels.Recursion(found, "ntk" if kind == "ntk" else "nngp")
+    real, shown = bench.images(operation, n // side), bench.images(operation, side)
+    return lambda a, b: kernels.cross(recursion, a, b, int(chunk)), real, shown
+
+
+def regress(bench: Bench, operation: Operation, n: int) -> Call:
+    """The regression on n examples, and back to their kernel."""
+    kernel = torch.eye(n, device=bench.device).requires_grad_()
+    targets = bench.targets(operation, n)
+    return lambda: torch.autograd.grad(coefficients(kernel, targets, 1e-6).sum(), kernel)
 
 
 def flat_gradient(bench: Bench, operation: Operation, n: int) -> Call:

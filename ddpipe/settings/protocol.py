@@ -52,9 +52,9 @@ class Protocol(Settings):
         return False
 
     @property
-    def infinite(self) -> bool:
-        """Whether it takes the kernel of the network at infinite width."""
-        return False
+    def infinite(self) -> str:
+        """How it asks for the kernel of the network at infinite width, as an option of work; "" where it does not."""
+        return ""
 
     def counted(self, n: int, known: Mapping[str, int]) -> Counter[int] | None:
         """Images in a step -> how many such steps a network is trained on a set of n; None where nobody knows yet.

@@ -29,5 +29,5 @@ class Kernel(Protocol):
         return FITTING["squared-error"]
 
     @property
-    def infinite(self) -> bool:
-        return True
+    def infinite(self) -> str:
+        return f"{self.kernel} {self.chunk}"

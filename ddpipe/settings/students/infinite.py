@@ -5,7 +5,7 @@ from typing import Any, Literal
 from ddpipe.settings.base import needed
 from ddpipe.settings.bounds import PositiveInt
 from ddpipe.settings.part import Students, halved
-from ddpipe.settings.work import Cell, Operation, Work
+from ddpipe.settings.work import Cell, Work, regression
 
 
 class InfiniteStudents(Students):
@@ -26,8 +26,5 @@ class InfiniteStudents(Students):
 
     def judging(self, cell: Cell, shown: int, real: int) -> Work:
         """Pairs of the set with real images, and of its own; where images are learned, each is made once more."""
-        moves = bool(cell.chosen.synthetic.learned)
-        operation = Operation(
-            "kernel gradient" if moves else "kernel", cell.data.shape, cell.network, f"{self.kernel} {self.chunk}"
-        )
-        return Work({(operation, shown * real): 1}) + Work({(operation, shown * (shown + 1) // 2): 1})
+        name = "kernel gradient" if cell.chosen.synthetic.learned else "kernel"
+        return regression(cell.operation(name, f"{self.kernel} {self.chunk}"), shown, real)
