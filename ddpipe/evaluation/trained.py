@@ -74,11 +74,15 @@ class Training(Rule):
         group.network.train()
         group.initialise_([rng("init") for rng in streams])
         one = (lambda: [next(unending)]) if self.config.stepwise else feed
-        for number in descend(group.parameters(), group.loss, config, one, group.each):
+        for number in descend(group.parameters(), group.loss, self.paced(config, group, data), one, group.each):
             if number == config.epochs - 1 or not config.learned_steps:
                 for _ in streams:
                     passed()
         return group.members()
+
+    def paced(self, config: Numbers, group: Group, data: TrainingSet) -> Numbers:
+        """The numbers of networks with these first weights."""
+        return config
 
     def check(self, hints: Mapping[str, Tensor], examples: int, where: str) -> None:
         if self.config.learned_lr:

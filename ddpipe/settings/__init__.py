@@ -9,6 +9,7 @@ from ddpipe.settings.optimizers import Clip, Cosine, Drop, Optimizer, Schedule, 
 from ddpipe.settings.params import Evaluation, Params, Report, ReportSettings, Row, Run
 from ddpipe.settings.protocol import Protocol, Scale
 from ddpipe.settings.protocols import AnyProtocol
+from ddpipe.settings.protocols.critical import Critical
 from ddpipe.settings.protocols.kernel import Kernel
 from ddpipe.settings.protocols.regressed import Regressed
 from ddpipe.settings.protocols.replay import Replay
@@ -28,6 +29,7 @@ __all__ = [
     "ConvNet",
     "Cosine",
     "Criterion",
+    "Critical",
     "Dataset",
     "DenseNet",
     "Distillation",

@@ -111,7 +111,7 @@ STUDENTS = variants(
 )
 EXPERTS, SNAPSHOTS = 2, 43  # of the buffer: enough for every recipe
 ARCHITECTURE = settings.ConvNet(kind="convnet", depth=2, width=4)
-LIMITED = settings.Plain(kind="plain", layer="convolution", depth=2, width=4, pooled=(2,))  # with a kernel
+LIMITED = settings.Plain(kind="plain", layer="convolution", depth=1, width=4, pooled=(1,))  # with a kernel
 BUFFERS: dict[str, Buffer] = {}  # filled by conftest.py
 
 

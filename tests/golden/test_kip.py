@@ -6,6 +6,7 @@ from limits import CHUNK, chw, recursion_of
 
 from ddpipe import kernels
 from ddpipe.augmentation.siamese import Augment
+from ddpipe.evaluation.critical import largest_rate
 from ddpipe.objectives.ridge import make as ridge
 from ddpipe.objectives.solve import make as solve
 from ddpipe.randomness import Streams
@@ -18,7 +19,7 @@ from ddpipe.synthetic.pixels import Pixels
 from ddpipe.training.ridge import coefficients
 from tests.contexts import context
 
-pytestmark = pytest.mark.variants_of("kip")
+every_variant = pytest.mark.variants_of("kip")
 
 
 class Targets:
@@ -72,6 +73,7 @@ def config_of(of):
     return RidgeRegression(name="ridge", regularisation=float(of("reg")), criterion="mean-squared-error")
 
 
+@every_variant
 def test_kernels(kip, case_of):
     of, student, real, synthetic = case_of
     across, own = student.kernel.cross(real.images, synthetic.images), student.kernel.own(synthetic.images)
@@ -84,6 +86,7 @@ def test_kernels(kip, case_of):
     kip.check((found.argmax(1) == real.labels).double().mean(), of("acc"), "acc")
 
 
+@every_variant
 def test_loss_and_gradients(kip, case_of):
     of, _, _, synthetic = case_of
     loss = loss_of(ridge, config_of(of), case_of)
@@ -93,6 +96,7 @@ def test_loss_and_gradients(kip, case_of):
     kip.check(targets, of("grad_ys"), "grad_ys")
 
 
+@every_variant
 def test_steps_of_adam(kip, variant, case_of):
     """The official code divides by 1 - beta^(t + 1) at step t = 1, 2, ..., which ordinary Adam does not."""
     rules = kip.config["adam"]
@@ -117,6 +121,7 @@ def test_steps_of_adam(kip, variant, case_of):
     kip.check(synthetic.targets.detach(), of("adam5_ys"), "adam5")
 
 
+@every_variant
 def test_label_solve(kip, variant, case_of):
     if kip.config["label_solve"]["variant"] != variant:
         return
@@ -129,7 +134,15 @@ def test_label_solve(kip, variant, case_of):
     kip.check(images, chw(of("grad_xs")), "grad_xs")
 
 
+@every_variant
 def test_the_package_says_the_same(kip, how, case_of):
     of, student, _, synthetic = case_of
     one = kernels.own(student.kernel.recursion, synthetic.images, 10 * CHUNK)
     torch.testing.assert_close(one, student.kernel.own(synthetic.images), rtol=1e-12, atol=1e-12)
+
+
+def test_the_largest_step_size(kip):
+    """2 y / lambda_max of the kernel of y numbers: what the transfer to finite networks is trained at."""
+    eigenvalue = float(torch.linalg.eigvalsh(kip[kip.config["maxlr_kernel_key"]])[-1])
+    found = largest_rate(eigenvalue, kip.config["maxlr_y_dim"])
+    kip.check(torch.tensor(found, dtype=torch.float64), kip["maxlr_value_y30"], "maxlr")

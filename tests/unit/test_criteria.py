@@ -205,6 +205,9 @@ PROTOCOLS: dict[str, settings.Protocol] = {
     "steps": settings.Trained.model_validate(NUMBERS | {"steps": 4, "batch": 20, "drop": "staged"}),
     "learned steps": settings.Trained.model_validate(LEARNED | {"batch": 20}),
     "regressed": settings.Regressed(kind="regressed", learned_steps=True, batch=20, lr=0.01, mixing=0.1),
+    "critical": settings.Critical.model_validate(
+        NUMBERS | {"kind": "critical", "lr": 0.5, "epochs": 3, "batch": 20, "criterion": "squared-error", "images": 7}
+    ),
     "squared": settings.Trained.model_validate(NUMBERS | {"epochs": 2, "batch": 20, "criterion": "squared-error"}),
     "replay": settings.Replay(kind="replay"),
     "replay with momenta": settings.Replay(kind="replay"),
