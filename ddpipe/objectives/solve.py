@@ -30,6 +30,13 @@ def predicting(across: Tensor, own: Tensor, regularisation: float) -> Tensor:
     return across.double() @ coefficients(own, torch.eye(len(own)).to(own), regularisation)
 
 
+def best(linear: Tensor, wanted: Tensor) -> Tensor:
+    """pinv(A) y_t, (n, K); no numbers where A (m, n) has none: whoever watches the targets sees it."""
+    if not bool(linear.isfinite().all()):
+        return wanted.new_full((linear.shape[1], wanted.shape[1]), torch.nan)
+    return torch.linalg.pinv(linear) @ wanted
+
+
 class LabelSolve(Objective):
     """The objective of LS."""
 
@@ -46,9 +53,11 @@ class LabelSolve(Objective):
         rows = torch.arange(len(real.labels)).split(images_at_once(real.images[0].numel()))
         across = torch.cat([student.kernel.cross(augment(real.batch(part), draw), shown) for part in rows])
         wanted = scores(real.labels, targets.shape[1])
+        if synthetic.distributed:  # kept distributions, so held against distributions
+            wanted = wanted + 1 / targets.shape[1]
         linear = predicting(across, student.kernel.own(shown), self.config.regularisation)
         value = (linear @ targets.detach().double() - wanted).square().mean() / 2
-        step = targets.detach() - (torch.linalg.pinv(linear.detach()) @ wanted).to(targets)
+        step = targets.detach() - best(linear.detach(), wanted).to(targets)
         starts = [(value, torch.ones_like(value)), (targets, step)]
         outputs, gradients = zip(*([pair for pair in starts if pair[0].requires_grad] or starts[:1]), strict=True)
         yield Loss(value.detach(), outputs, gradients)

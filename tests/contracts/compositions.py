@@ -191,9 +191,13 @@ def settings_of(family: str, spec: dict) -> Part:
     return record(family, spec).model_validate(spec)
 
 
+def architecture_for(pool: Part, norm: str) -> settings.Network:
+    return LIMITED if pool.infinite else ARCHITECTURE.model_copy(update={"norm": norm})
+
+
 def run_of(chosen: settings.Distillation, path=(0, "cell", 0), ipc: int = 2, norm: str = "instance", real=None):
     real = real or resident()
-    architecture = LIMITED if chosen.students.infinite else ARCHITECTURE.model_copy(update={"norm": norm})
+    architecture = architecture_for(chosen.students, norm)
     network = networks.build(architecture, 2, SIDE, len(real.class_index))
     made = context(real, ipc, network, Streams(*path), True, chosen.real_batch, BUFFERS["small"], architecture)
     return compose(chosen, made)

@@ -208,6 +208,10 @@ PROTOCOLS: dict[str, settings.Protocol] = {
     "critical": settings.Critical.model_validate(
         NUMBERS | {"kind": "critical", "lr": 0.5, "epochs": 3, "batch": 20, "criterion": "squared-error", "images": 7}
     ),
+    "hard": settings.Trained.model_validate(NUMBERS | {"epochs": 3, "batch": 20, "hard": True}),
+    "hard and squared": settings.Trained.model_validate(
+        NUMBERS | {"epochs": 2, "batch": 20, "criterion": "squared-error", "hard": True}
+    ),
     "squared": settings.Trained.model_validate(NUMBERS | {"epochs": 2, "batch": 20, "criterion": "squared-error"}),
     "replay": settings.Replay(kind="replay"),
     "replay with momenta": settings.Replay(kind="replay"),

@@ -15,7 +15,9 @@ def learn(net: nn.Module, about: dict[str, Any], arrays: dict[str, Tensor]) -> N
     count = min(rules["images"], len(images))
     most = 2 * count / (sharpest(net, images[torch.arange(count) * len(images) // count]) + 1e-12)
     scaled = {number: rate * most for number, rate in rules["rates"].items()}
-    descend(net, rules | {"rates": scaled}, arrays, targets(rules["criterion"], about, arrays))
+    descend(
+        net, rules | {"rates": scaled}, arrays, targets(rules["criterion"], about, arrays, rules.get("hard", False))
+    )
 
 
 def sharpest(net: nn.Module, images: Tensor) -> float:
