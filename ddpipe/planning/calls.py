@@ -3,14 +3,13 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from math import isqrt
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddpipe import augmentation, kernels, networks, settings
+from ddpipe import augmentation, networks, settings
 from ddpipe.datasets.preprocessing import Preprocessing, tensors_digest
 from ddpipe.datasets.resident import Resident
 from ddpipe.distillation.outer import Outer
@@ -21,7 +20,6 @@ from ddpipe.objectives.loss import Loss
 from ddpipe.randomness import generator
 from ddpipe.selections.choice import Choice, pick
 from ddpipe.settings import Selection
-from ddpipe.settings.networks import limit
 from ddpipe.settings.shapes import Shape
 from ddpipe.settings.work import Operation
 from ddpipe.synthetic import Batch
@@ -118,35 +116,6 @@ def matching(bench: Bench, operation: Operation, n: int) -> Call:
     return call
 
 
-def kernel(bench: Bench, operation: Operation, n: int) -> Call:
-    """So many pairs of images."""
-    across, real, shown = pairs(bench, operation, n)
-    return lambda: across(real, shown)
-
-
-def kernel_gradient(bench: Bench, operation: Operation, n: int) -> Call:
-    across, real, shown = pairs(bench, operation, n)
-    shown.requires_grad_()
-    return lambda: torch.autograd.grad(across(real, shown).sum(), shown)
-
-
-def pairs(bench: Bench, operation: Operation, n: int) -> tuple[Callable[[Tensor, Tensor], Tensor], Tensor, Tensor]:
-    """A kernel, and images of which it has about `n` pairs."""
-    assert operation.network is not None
-    (kind, chunk), found, side = operation.option.split(), limit(operation.network), isqrt(n)
-    assert found is not None, "`ddpipe check` has looked"
-    recursion = kernels.Recursion(found, "ntk" if kind == "ntk" else "nngp")
-    real, shown = bench.images(operation, n // side), bench.images(operation, side)
-    return lambda a, b: kernels.cross(recursion, a, b, int(chunk)), real, shown
-
-
-def regress(bench: Bench, operation: Operation, n: int) -> Call:
-    """The regression on n examples, and back to their kernel."""
-    kernel = torch.eye(n, device=bench.device).requires_grad_()
-    targets = bench.targets(operation, n)
-    return lambda: torch.autograd.grad(coefficients(kernel, targets, 1e-6).sum(), kernel)
-
-
 def flat_gradient(bench: Bench, operation: Operation, n: int) -> Call:
     gradient, theta, batch = unrolled(bench, operation, n)
     return lambda: gradient(theta, batch)
@@ -156,6 +125,18 @@ def pull_back(bench: Bench, operation: Operation, n: int) -> Call:
     gradient, theta, batch = unrolled(bench, operation, n)
     pull = torch.ones_like(theta)
     return lambda: gradient.pull_back(theta, batch, pull, ["images", "theta"])
+
+
+def regress(bench: Bench, operation: Operation, n: int) -> Call:
+    """Kernel ridge regression on n examples, and its derivative by the kernel."""
+    images = bench.images(operation, n).flatten(1)
+    kernel, targets = (images @ images.T).requires_grad_(), bench.targets(operation, n)
+
+    def call() -> None:
+        found = coefficients(kernel, targets, 0.01)
+        torch.autograd.grad(found, kernel, torch.ones_like(found))
+
+    return call
 
 
 def unrolled(bench: Bench, operation: Operation, n: int) -> tuple[Gradient, Tensor, Batch]:
