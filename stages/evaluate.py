@@ -186,11 +186,19 @@ def remake(cell: str) -> str:
 
 
 def picture(chosen: DistilledSet, images_per_class: int) -> bytes:
-    """One row a class, at most `images_per_class` images each."""
-    labels = chosen.targets.argmax(1)
-    rows = [(labels == label).nonzero().flatten()[:images_per_class] for label in range(len(chosen.classes))]
+    """One row a class, at most `images_per_class` images each; as the set lies where targets do not tell the classes.
+
+    The largest number of a learned target need not be its image's class, but sets lie class by class.
+    """
+    labels, names = chosen.targets.argmax(1), chosen.classes
+    rows = [(labels == label).nonzero().flatten()[:images_per_class] for label in range(len(names))]
+    if len({len(row) for row in rows}) > 1:
+        each, left = divmod(len(labels), len(names))
+        whole = each > 0 and not left
+        rows = list(torch.arange(len(labels)).view(len(names) if whole else 1, -1)[:, :images_per_class])
+        names = names if whole else []
     pixels = chosen.preprocessing.invert(chosen.images[torch.cat(rows)]).clamp(0, 1)
-    return image_grid(pixels.numpy(), max(len(row) for row in rows), chosen.classes)
+    return image_grid(pixels.numpy(), max(len(row) for row in rows), names)
 
 
 def loss_curves(found: Distilled) -> str:

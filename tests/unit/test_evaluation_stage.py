@@ -249,3 +249,14 @@ def test_a_damaged_result_is_measured_again(judged, trained):
     path.write_text(path.read_text().replace('"mean": ', '"mean": 1'))
     assert judged.run("evaluate", CELL) == 0
     assert judged.outputs() == before
+
+
+def test_learned_targets_need_not_tell_the_classes(project: Project) -> None:
+    """Of one class none, of another two: the picture shows the set as it lies."""
+    folder = project.root / f"data/distilled/{CELL}"
+    tensors, _ = read_tensors(folder / "0.safetensors")
+    targets = tensors["targets"].clone()
+    targets[0] = targets[-1]
+    reseal(folder, set_0=tensors | {"targets": targets})
+    assert project.run("evaluate", CELL) == 0
+    assert (project.root / f"data/results/tiny/{CELL}.png").stat().st_size > 0

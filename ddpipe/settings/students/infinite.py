@@ -15,7 +15,7 @@ class InfiniteStudents(Students):
 
     name: Literal["infinite"]
     kernel: Literal["ntk", "nngp"] = "ntk"  # of the trained network, or of one whose last layer alone is trained
-    # numbers of one covariance at once: memory, about twenty of these, depends on it, and rounding
+    # numbers of one covariance at once: memory, a few dozen times this, depends on it, and rounding
     chunk: PositiveInt = 2**19
 
     def stated(self) -> dict[str, str]:
