@@ -26,7 +26,7 @@ class Machine(Classifier):
 
     images: Tensor
 
-    def __init__(self, recursion: kernels.Recursion, chunk: int, images: Tensor, weights: Tensor):
+    def __init__(self, recursion: kernels.Recursion, chunk: int | None, images: Tensor, weights: Tensor):
         super().__init__()
         self.recursion, self.chunk = recursion, chunk
         self.register_buffer("images", images)

@@ -16,19 +16,23 @@ from torch.autograd.function import once_differentiable
 
 from ddpipe.kernels.recursion import Recursion
 
+# numbers of one covariance with which a core finds them in its cache, and a GPU is not kept waiting for its next call
+FAST = {False: 2**19, True: 2**25}
 
-def cross(recursion: Recursion, real: Tensor, shown: Tensor, chunk: int) -> Tensor:
+
+def cross(recursion: Recursion, real: Tensor, shown: Tensor, chunk: int | None = None) -> Tensor:
     """(m, n): the kernel of images `real` (m, c, h, w) with `shown` (n, c, h, w), differentiable by the latter alone.
 
     Args:
-        chunk: numbers of one covariance that are held at once; only memory and rounding depend on it.
+        chunk: numbers of one covariance that are held at once; only memory and rounding depend on it. None: what is
+            fast on the device.
     """
-    return Cross.apply(shown, real.detach(), recursion, chunk)
+    return Cross.apply(shown, real.detach(), recursion, chunk or FAST[shown.device.type == "cuda"])
 
 
-def own(recursion: Recursion, shown: Tensor, chunk: int) -> Tensor:
+def own(recursion: Recursion, shown: Tensor, chunk: int | None = None) -> Tensor:
     """(n, n): the kernel of images with themselves, its diagonal exact; arguments as of `cross`."""
-    return Own.apply(shown, recursion, chunk)
+    return Own.apply(shown, recursion, chunk or FAST[shown.device.type == "cuda"])
 
 
 def sides(recursion: Recursion, images: Tensor, chunk: int) -> tuple[int, int]:

@@ -29,6 +29,7 @@ def pairs(bench: Bench, operation: Operation, n: int) -> tuple[Callable[[Tensor,
     assert operation.network is not None
     (kind, chunk), found, side = operation.option.split(), limit(operation.network), isqrt(n)
     assert found is not None, "`ddpipe check` has looked"
+    at_once = None if chunk == "None" else int(chunk)
     recursion = kernels.Recursion(found, "ntk" if kind == "ntk" else "nngp")
     real, shown = bench.images(operation, n // side), bench.images(operation, side)
-    return lambda a, b: kernels.cross(recursion, a, b, int(chunk)), real, shown
+    return lambda a, b: kernels.cross(recursion, a, b, at_once), real, shown

@@ -19,7 +19,7 @@ class Analytical(Kernel):
     chunk: numbers of one covariance at once; only memory and rounding depend on it.
     """
 
-    def __init__(self, recursion: kernels.Recursion, chunk: int):
+    def __init__(self, recursion: kernels.Recursion, chunk: int | None = None):
         self.recursion, self.chunk = recursion, chunk
 
     def cross(self, real: Tensor, shown: Tensor) -> Tensor:

@@ -70,9 +70,9 @@ def test_the_size_of_blocks_changes_rounding_alone(limit):
 
 @pytest.mark.parametrize("t", [True, False], ids=["ntk", "nngp"])
 def test_the_derivative_of_a_rectified_covariance_by_finite_differences(t):
-    n, m, grid = 2, 3, Recursion(LIMITS["pooled"]).cone(images(1, 4, 4, "any"))[0]
+    n, m, grid = 1, 2, Recursion(LIMITS["early"]).cone(images(1, 3, 3, "any"))[0]
     draw = generator("rectify")
-    q, other = (torch.rand(*shape, 4, 4, generator=draw, dtype=torch.float64) + 1 for shape in ((n, 1), (1, m)))
+    q, other = (torch.rand(*shape, 3, 3, generator=draw, dtype=torch.float64) + 1 for shape in ((n, 1), (1, m)))
     a, b = grid.first(q).requires_grad_(), grid.second(other).requires_grad_()
     k = torch.rand(n, m, *grid.size, generator=draw, dtype=torch.float64).mul_(1.8).sub_(0.9).requires_grad_()
     tangent = torch.rand_like(k.detach()).requires_grad_() if t else None
@@ -101,7 +101,7 @@ def test_an_image_with_itself_is_exact_in_single_precision():
 
 @pytest.mark.parametrize("readout", ["flatten", "mean"])
 def test_nngp_is_the_covariance_of_wide_random_networks(readout):
-    """256 of them, as wide as is cheap: the products of their last features, with the readout's weights and bias."""
+    """128 of them, as wide as is cheap: the products of their last features, with the readout's weights and bias."""
     config = settings.Plain(kind="plain", layer="convolution", depth=2, width=64, pooled=(2,), readout=readout)
     net, draw = networks.build(config, 2, 6, 3).double(), generator("wide")
     x = images(3, 6, 6, "real")

@@ -110,6 +110,20 @@ def test_a_network_without_a_kernel_is_refused(change):
         make(rules(), True).gather(networks.build(network, 2, SIDE, CLASSES), 1)
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"layer": "dense", "pooled": (1,)}, "pooled and readout are for convolutions"),
+        ({"layer": "dense", "readout": "mean"}, "pooled and readout are for convolutions"),
+        ({"pooled": (3,)}, "pooled must number some of the 2 convolutions"),
+        ({"pooled": (2, 1)}, "from 1 on, upwards"),
+    ],
+)
+def test_plain_networks_that_mean_nothing_are_refused(change, told):
+    with pytest.raises(ValidationError, match=told):
+        settings.Plain.model_validate({"kind": "plain", "layer": "convolution", "depth": 2} | change)
+
+
 def test_check_names_rows_whose_network_has_none():
     config = load(ROOT)
     assert list(check(config)) == []

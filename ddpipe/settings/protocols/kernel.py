@@ -13,7 +13,7 @@ class Kernel(Protocol):
     kind: Literal["kernel"]
     kernel: Literal["ntk", "nngp"] = "ntk"
     regularisation: Positive = 1e-6  # times the mean of the kernel's diagonal
-    chunk: PositiveInt = 2**19  # numbers of one covariance at once: memory and rounding depend on it
+    chunk: PositiveInt | None = None  # numbers of one covariance at once, as of students `infinite`
 
     def stated(self) -> dict[str, str]:
         return super().stated() | needed("kernel", "regularisation")

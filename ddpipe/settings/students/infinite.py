@@ -7,6 +7,8 @@ from ddpipe.settings.bounds import PositiveInt
 from ddpipe.settings.part import Students, halved
 from ddpipe.settings.work import Cell, Work, regression
 
+LARGEST = 2**25  # numbers that are held at once, on a GPU
+
 
 class InfiniteStudents(Students):
     reference = "KIP (Nguyen et al., ICLR and NeurIPS 2021); survey, the text before Eq. 15"
@@ -15,14 +17,15 @@ class InfiniteStudents(Students):
 
     name: Literal["infinite"]
     kernel: Literal["ntk", "nngp"] = "ntk"  # of the trained network, or of one whose last layer alone is trained
-    # numbers of one covariance at once: memory, a few dozen times this, depends on it, and rounding
-    chunk: PositiveInt = 2**19
+    # numbers of one covariance at once: memory, a few dozen times this, depends on it, and rounding; left out: what is
+    # fast on the device
+    chunk: PositiveInt | None = None
 
     def stated(self) -> dict[str, str]:
         return needed("kernel")
 
     def lighter(self, shown: int) -> dict[str, Any]:
-        return halved(chunk=self.chunk)
+        return halved(chunk=self.chunk or LARGEST)
 
     def judging(self, cell: Cell, shown: int, real: int) -> Work:
         """Pairs of the set with real images, and of its own; where images are learned, each is made once more."""
