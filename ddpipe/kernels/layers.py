@@ -28,7 +28,7 @@ def spread(x: Tensor, grid: Grid, weight: float, shift: float) -> Tensor:
     along[..., 1:].addcmul_(x[..., :-1], grid.right, value=one)
     along[..., :-1].addcmul_(x[..., 1:], grid.right, value=one)
     flat = along.flatten(2)
-    both = torch.add(flat.new_tensor(shift), flat, alpha=other)
+    both = torch.add(flat.new_full((), shift), flat, alpha=other)
     both[..., width:].addcmul_(flat[..., :-width], grid.below, value=other)
     both[..., :-width].addcmul_(flat[..., width:], grid.below, value=other)
     return both.view_as(x)
