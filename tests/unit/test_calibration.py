@@ -17,11 +17,13 @@ from ddpipe.settings.work import Operation, Work
 SHAPE = Shape(1, 8, 3)
 NETWORK = settings.ConvNet(kind="convnet", depth=1, width=4)
 NORMED = NETWORK.model_copy(update={"norm": "batch"})
+LIMITED = settings.Plain(kind="plain", layer="convolution", depth=2, width=4, pooled=(2,))
 FORWARD = Operation("forward", SHAPE, NETWORK)
 OPTIONS = {
     **dict.fromkeys(("augment", "augment gradient", "siamese", "siamese gradient"), "color_crop"),
     **{"step": "float32", "generate": "4:8:6:4", "recall": "3 / 2"},
     **{"weight gradient": "ours", "matching": "ours", "select first": "herding", "select next": "kcenter"},
+    **{"kernel": "nngp None", "kernel gradient": "ntk 2000"},
 }
 
 
@@ -39,7 +41,8 @@ def work(operation: Operation, n: int, calls: int = 1) -> Work:
 @pytest.mark.parametrize("name", MEASURES)
 def test_every_operation_is_measured(name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "ENOUGH", 0.0)
-    operation = Operation(name, SHAPE, NETWORK, OPTIONS.get(name, ""))
+    network = LIMITED if name.startswith("kernel") else NETWORK
+    operation = Operation(name, SHAPE, network, OPTIONS.get(name, ""))
     for n in MEASURES[name].sizes[:2]:
         assert 0 < measure.seconds(bench, operation, n) < 60
     assert not (bench.root / "data/.calibration.tmp").exists()
