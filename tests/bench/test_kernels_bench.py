@@ -38,7 +38,7 @@ def test_a_pair_of_images(table, name, side, channels):
     done = subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True)
     *times, peak = map(float, done.stdout.split())
     for what, mine, plain in zip(("forward", "and backward"), times, KNOWN[name, side, channels], strict=True):
-        table.append((f"{name} {side}x{side}x{channels}, {what}", mine, plain, "ms", mine / plain))
+        table.append((f"{name} {side}x{side}x{channels}, {what}", 1000 * mine, 1000 * plain, "us", mine / plain))
     table.append(
         (f"{name} {side}x{side}x{channels}, peak / chunk of {CHUNK}", peak, 4e-6 * CHUNK, "MB", peak / (4e-6 * CHUNK))
     )
