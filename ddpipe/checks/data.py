@@ -77,6 +77,8 @@ def last_map(network: settings.Network, resolution: int) -> int:
         case settings.ResNet():
             halvings = len(network.widths) - 1
             return resolution >> halvings if network.downsampling == "avgpool" else -(-resolution >> halvings)
+        case settings.Plain():
+            return resolution >> len(network.pooled)
         case settings.Learner():
             return 1 if network.hidden else -(-resolution >> len(network.halved))
     return resolution
@@ -100,6 +102,9 @@ def misfit(network: settings.Network, resolution: int) -> str | None:
                 return f"downsampling: {stages} stages of avgpool halve the {{}} to nothing; use fewer stages"
             if side == 1 and network.norm == "instance":
                 return wiped_out(f"{stages} stages")
+        case settings.Plain():
+            if side == 0:
+                return f"pooled: {len(network.pooled)} poolings halve the {{}} to nothing; use fewer"
         case settings.LeNet():
             if resolution not in (28, 32):
                 return "kind: lenet takes images of 28x28 or 32x32, not the {}; use another network"

@@ -13,6 +13,7 @@ from ddpipe.checks.buffers import buffers
 from ddpipe.checks.classes import classes
 from ddpipe.checks.data import data
 from ddpipe.checks.idle import idle
+from ddpipe.checks.kernels import kernels
 from ddpipe.checks.own import own
 from ddpipe.checks.parts import parts
 from ddpipe.checks.training import trainings
@@ -49,6 +50,7 @@ def problems(config: Config) -> list[str]:
         data,
         batches,
         trainings,
+        kernels,
         classes,
         budget,
         idle,

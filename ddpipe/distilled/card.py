@@ -81,7 +81,8 @@ def readme(about: dict[str, Any], row: Row, arrays: list[str], words: list[str],
     network, own = about["network"], {key: rules.get(key) for key in PLAIN} == PLAIN and "contents" not in arrays
     opened = OPENED.replace("{names}", "augment, network, preprocess" if own else "learn, preprocess, train")
     program = opened + (LOOP if own else WHOLE) + TESTED
-    missing = "" if (network["kind"], network.get("initialisation")) == ("convnet", "default") else lacks
+    there = "kernel" in rules or (network["kind"], network.get("initialisation")) == ("convnet", "default")
+    missing = "" if there else lacks
     return f"""# {about["cell"]}, set {about["set"]}
 
 Images of {channels} x {side} x {side}, {len(about["classes"])} classes, distilled (or chosen) by `{about["method"]}`.

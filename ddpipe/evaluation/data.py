@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ddpipe.datasets.prepared import Prepared
@@ -64,6 +65,15 @@ class TrainingSet:
         """So many real training images of each class (all of a smaller one): the same for all networks and sets."""
         assert self.real is not None, "stages give real images"
         return self.real(per_class)
+
+    def hard(self) -> "TrainingSet":
+        """The same with one-hot targets, of the class of the largest number of each."""
+
+        def decided(index: Tensor | slice) -> Batch:
+            images, targets = self.fetch(index)
+            return Batch(images, F.one_hot(targets.argmax(1), targets.shape[1]).to(targets))
+
+        return replace(self, fetch=decided, scale="one-hot")
 
     @property
     def size(self) -> int:

@@ -59,7 +59,8 @@ class Training(Rule):
         self, group: Group, data: TrainingSet, streams: Sequence[Streams], passed: Callable[[], None] = lambda: None
     ) -> Iterator[Classifier]:
         config = at(self.config, data.hints).paced()
-        seen = data.scores() if config.criterion == "squared-error" else data
+        told = data.hard() if config.hard else data
+        seen = told.scores() if config.criterion == "squared-error" else told
 
         def feed() -> Iterator[Batch]:
             return group.join(
@@ -74,11 +75,15 @@ class Training(Rule):
         group.network.train()
         group.initialise_([rng("init") for rng in streams])
         one = (lambda: [next(unending)]) if self.config.stepwise else feed
-        for number in descend(group.parameters(), group.loss, config, one, group.each):
+        for number in descend(group.parameters(), group.loss, self.paced(config, group, data), one, group.each):
             if number == config.epochs - 1 or not config.learned_steps:
                 for _ in streams:
                     passed()
         return group.members()
+
+    def paced(self, config: Numbers, group: Group, data: TrainingSet) -> Numbers:
+        """The numbers of networks with these first weights."""
+        return config
 
     def check(self, hints: Mapping[str, Tensor], examples: int, where: str) -> None:
         if self.config.learned_lr:
@@ -117,7 +122,7 @@ def exported(protocol: settings.SetTraining, flip: bool, hints: Mapping[str, Ten
     numbers |= {"momentum": protocol.momentum} if sgd else {"betas": protocol.betas, "eps": protocol.epsilon}
     numbers |= {"clip": None if protocol.clip is None else protocol.clip.model_dump()}
     numbers |= {"drop_resets_momentum": protocol.resets}
-    counted = {"passes": len(rates), "single": protocol.stepwise}
+    counted = {"passes": len(rates), "single": protocol.stepwise} | ({"hard": True} if protocol.hard else {})
     return counted | {"rates": changes, "augment": {"policy": policy, "operations": names}} | numbers
 
 
@@ -171,6 +176,8 @@ def words(rules: dict[str, Any], factorised: bool) -> list[str]:
             "The examples show bases in several styles: `contents` numbers the base behind each. A pass takes one "
             "randomly drawn example of each base, not all of them."
         )
+    if rules.get("hard"):
+        lines.append("Targets are the classes of the largest numbers of `targets`, one-hot.")
     if rules["precision"] != "float32":
         lines.append(f"Convolutions and products are computed in {rules['precision']}.")
     return lines

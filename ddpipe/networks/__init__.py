@@ -13,9 +13,11 @@ from ddpipe.networks.densenet import DenseNet
 from ddpipe.networks.initialisation import initialise_
 from ddpipe.networks.learner import Learner
 from ddpipe.networks.lenet import LeNet
+from ddpipe.networks.plain import Plain
 from ddpipe.networks.resnet import ResNet
 from ddpipe.networks.weightnorm import MeanOnlyBatchNorm
 from ddpipe.settings import Network
+from ddpipe.settings.networks import limit
 
 __all__ = ["KINDS", "Classifier", "build", "carries_statistics", "create", "has_batch_norm", "initialise_"]
 
@@ -26,6 +28,7 @@ KINDS: dict[str, Callable[..., Classifier]] = {
     "lenet": LeNet,
     "alexnet": AlexNet,
     "learner": Learner,
+    "plain": Plain,
 }
 
 
@@ -38,6 +41,7 @@ def build(
     follow. Raises UserError where the images do not fit the network.
     """
     network = KINDS[settings.kind](channels, resolution, classes, **settings.model_dump(exclude={"kind"}))
+    network.limit = limit(settings)
     return network.to(device)
 
 

@@ -6,6 +6,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
+from ddpipe.settings.limit import Limit
+
 Norm = Literal["instance", "batch", "none", "flax"]  # flax: batch norm of another kind and place, convnet.py
 Initialisation = Literal["default", "he", "xavier", "lecun", "kernel", "kaiming"]
 
@@ -32,6 +34,7 @@ class Classifier(nn.Module, ABC):
 
     initialisation: Initialisation = "default"
     bends: ClassVar[tuple[type[nn.Module], ...]] = (nn.ReLU,)  # layers that end in a nonlinearity
+    limit: Limit | None = None  # what it is at infinite width, where that has a kernel
     features: nn.Sequential
     classifier: nn.Linear
 

@@ -23,7 +23,7 @@ TRAINING = ("ddpipe.experts.training", "ddpipe.augmentation.composed", "ddpipe.a
 ADVERSARIES = ("ddpipe.generators.training", "ddpipe.generators.inversion")  # of generators
 SOURCES = Path(__file__).parents[2]  # where the package `ddpipe` lies
 PARTS = ("objectives", "regularisers", "selections", "students", "synthetic")
-ROOMS = (*PARTS, "augmentation", "distillation", "experts", "generators", "training")
+ROOMS = (*PARTS, "augmentation", "distillation", "experts", "generators", "kernels", "training")
 OTHERS = (  # no mathematics, or, as the package of augmentations, told by settings
     *("ddpipe.augmentation", "ddpipe.distillation.checkpoints", "ddpipe.distillation.finite"),
     *("ddpipe.distillation.running", "ddpipe.experts.buffer", "ddpipe.experts.recording", "ddpipe.generators.stored"),

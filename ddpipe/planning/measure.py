@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ddpipe.planning import calls, decoding
+from ddpipe.planning import calls, decoding, pairs
 from ddpipe.settings.work import Operation
 
 ENOUGH = 0.12  # seconds of repeated calls, after which their median is taken
@@ -34,6 +34,8 @@ MEASURES = {
     "flat gradient": Measure(calls.flat_gradient),
     "pull back": Measure(calls.pull_back),
     "regress": Measure(calls.regress, IMAGES[1:4]),
+    "kernel": Measure(pairs.kernel),
+    "kernel gradient": Measure(pairs.kernel_gradient),
     "hallucinate": Measure(decoding.hallucinated),
     "recall": Measure(decoding.recalled),
     "generate": Measure(decoding.generated),

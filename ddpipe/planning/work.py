@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from ddpipe import settings
 from ddpipe.memory import images_at_once
 from ddpipe.settings.shapes import Data, Shape
-from ddpipe.settings.work import Cell, Operation, Work, one_pass, one_step, parts, times
+from ddpipe.settings.work import Cell, Operation, Work, one_pass, one_step, parts, regression, times
 
 
 def training(rules: settings.Training, n: int, shape: Shape, network: settings.Network, together: int = 1) -> Work:
@@ -111,6 +111,9 @@ def evaluation(
         one[Operation("initialise", data.shape, network), 1] += groups * size
     if rules.embeds:
         one.update(times(rules.networks, testing(n, data.shape, network)))
-    one.update(times(rules.networks, testing(data.test, data.shape, network)))
+    if rules.infinite:
+        one.update(regression(Operation("kernel", data.shape, network, rules.infinite), n, data.test))
+    else:
+        one.update(times(rules.networks, testing(data.test, data.shape, network)))
     one[Operation("write"), 0] += rules.networks
     return times(min(sets, rules.sets or sets), one)

@@ -5,12 +5,14 @@ from ddpipe.settings.cell import Cell
 from ddpipe.settings.datasets import CHANNELS, HANDWRITTEN, OWN_KEYS, Dataset, Own, Whitening
 from ddpipe.settings.distillation import Distillation, Warm
 from ddpipe.settings.generators import Generators, Inversion, Sizes
-from ddpipe.settings.networks import AlexNet, ConvNet, DenseNet, Learner, LeNet, Network, ResNet
+from ddpipe.settings.networks import AlexNet, ConvNet, DenseNet, Learner, LeNet, Network, Plain, ResNet
 from ddpipe.settings.optimizers import Clip, Cosine, Drop, Optimizer, Schedule, Steps
 from ddpipe.settings.params import Evaluation, Params, Report, ReportSettings, Row, Run
 from ddpipe.settings.protocol import Protocol, Scale
 from ddpipe.settings.protocols import AnyProtocol
 from ddpipe.settings.protocols.centred import Centred
+from ddpipe.settings.protocols.critical import Critical
+from ddpipe.settings.protocols.kernel import Kernel
 from ddpipe.settings.protocols.regressed import Regressed
 from ddpipe.settings.protocols.replay import Replay
 from ddpipe.settings.protocols.ridge import Ridge
@@ -31,6 +33,7 @@ __all__ = [
     "ConvNet",
     "Cosine",
     "Criterion",
+    "Critical",
     "Dataset",
     "DenseNet",
     "Distillation",
@@ -42,6 +45,7 @@ __all__ = [
     "Generators",
     "HANDWRITTEN",
     "Inversion",
+    "Kernel",
     "Layers",
     "LeNet",
     "Learner",
@@ -50,6 +54,7 @@ __all__ = [
     "Optimizer",
     "Own",
     "Params",
+    "Plain",
     "Protocol",
     "Recipe",
     "Regressed",

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from ddpipe.settings.base import Layers, Settings, needed
 from ddpipe.settings.bounds import Few, Switch
+from ddpipe.settings.limit import Limit
 
 
 class ConvNet(Settings):
@@ -28,6 +29,14 @@ class ConvNet(Settings):
         if isinstance(self.width, tuple) and len(self.width) != self.depth:
             raise ValueError(f"width must be one number, or one a block: {self.depth}, not {len(self.width)}")
         return self
+
+    @property
+    def limit(self) -> Limit | None:
+        """What it is at infinite width; None where that has no kernel."""
+        if (self.norm, self.initialisation, self.first_padding) != ("none", "kernel", 1):
+            return None
+        convolutions = self.depth + self.prepended
+        return Limit("convolution", convolutions, tuple(range(1 + self.prepended, convolutions + 1)))
 
 
 class LeNet(Settings):
@@ -100,4 +109,46 @@ class Learner(Settings):
         return self
 
 
-Network = Annotated[ConvNet | ResNet | DenseNet | LeNet | AlexNet | Learner, Field(discriminator="kind")]
+class Plain(Settings):
+    """Layers with ReLUs and nothing else, for kernels (KIP): fully connected, or convolutions as they are pooled."""
+
+    kind: Literal["plain"]
+    layer: Literal["dense", "convolution"]
+    depth: Few  # layers with a ReLU
+    width: Few = 1024
+    pooled: tuple[Few, ...] = ()  # the convolutions, counted from 1, that 2x2 means follow
+    readout: Literal["flatten", "mean"] = "flatten"  # what the last layer sees of the maps
+
+    def stated(self) -> dict[str, str]:
+        return needed("width", *(("pooled", "readout") if self.layer == "convolution" else ()))
+
+    @model_validator(mode="after")
+    def consistent(self) -> "Plain":
+        if self.layer == "dense" and (self.pooled or self.readout == "mean"):
+            raise ValueError("pooled and readout are for convolutions; leave them out")
+        if list(self.pooled) != sorted({number for number in self.pooled if number <= self.depth}):
+            raise ValueError(
+                f"pooled must number some of the {self.depth} convolutions, from 1 on, upwards, not {self.pooled}"
+            )
+        return self
+
+    @property
+    def limit(self) -> Limit:
+        """What it is at infinite width."""
+        return Limit(self.layer, self.depth, self.pooled, self.readout)
+
+
+Network = Annotated[ConvNet | ResNet | DenseNet | LeNet | AlexNet | Learner | Plain, Field(discriminator="kind")]
+
+
+# what to say of any other
+UNLIMITED = (
+    "has no kernel at infinite width; name one of kind plain, or a convnet with norm none, initialisation kernel and "
+    "first_padding 1"
+)
+
+
+def limit(network: Network) -> Limit | None:
+    """What a network is at infinite width; None where that has no kernel."""
+    found: Limit | None = getattr(network, "limit", None)
+    return found

@@ -143,6 +143,7 @@ class Students(Part):
     name: str
     gives: ClassVar[frozenset[str]] = frozenset({"network"})
     hints: ClassVar[dict[str, str]] = {}  # as of an objective
+    infinite: ClassVar[bool] = False  # they take the kernel of the network at infinite width
     reach: ClassVar[str] = ""  # the keys behind `epochs`, in words
 
     @property

@@ -51,6 +51,11 @@ class Protocol(Settings):
         """Whether it takes the features of the whole set."""
         return False
 
+    @property
+    def infinite(self) -> str:
+        """How it asks for the kernel of the network at infinite width, as an option of work; "" where it does not."""
+        return ""
+
     def counted(self, n: int, known: Mapping[str, int]) -> Counter[int] | None:
         """Images in a step -> how many such steps a network is trained on a set of n; None where nobody knows yet.
 

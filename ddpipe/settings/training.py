@@ -12,7 +12,7 @@ from ddpipe.settings.base import Augmentation, Settings, needed
 from ddpipe.settings.bounds import Few, Fraction, Natural, NonNegative, Positive, PositiveInt, Probability, Switch
 from ddpipe.settings.names import Name
 from ddpipe.settings.optimizers import Drop, Optimizer, Schedule
-from ddpipe.settings.protocol import FITTING, Scale
+from ddpipe.settings.protocol import FITTING, SCALES, Scale
 
 # cross-entropy with distributions; squared-error: half the squared distance from scores, summed over the classes
 Criterion = Literal["cross-entropy", "squared-error"]
@@ -53,13 +53,14 @@ class Training(Optimizer):
 class SetTraining(Training):
     """How a network is trained on a distilled set: in passes or in steps, against distributions or against scores."""
 
-    quiet = Training.quiet | {"steps", "learned_steps", "subsets", "criterion"}
+    quiet = Training.quiet | {"steps", "learned_steps", "subsets", "criterion", "hard"}
     epochs: Natural = 0
     steps: Natural = 0  # in place of epochs: passes without end until so many; each is a pass to lr's schedule
     learned_steps: Switch = False  # the number of steps that was learned with the set takes their place (LD)
     subsets: Switch = False  # each step takes `batch` random examples, drawn anew, in place of its turn in a pass (LD)
     learned_lr: Switch = False  # the step size that was learned with the set takes the place of lr (MTT)
     criterion: Criterion = "cross-entropy"
+    hard: Switch = False  # the class of each target's largest number, one-hot, in its place (DC-BENCH on KIP's sets)
 
     @field_validator("optimizer")
     @classmethod
@@ -103,7 +104,7 @@ class SetTraining(Training):
     @property
     def fits(self) -> tuple[Scale, ...]:
         """The scales of targets that its criterion is for."""
-        return FITTING[self.criterion]
+        return SCALES if self.hard else FITTING[self.criterion]
 
     def paced(self) -> Self:
         """The same with an epoch for each step, where it counts steps: so `training/loop.py` goes through them."""

@@ -137,6 +137,11 @@ def one_step(n: int, rules: object, shape: Shape, network: Network, together: in
     return work
 
 
+def regression(kernel: Operation, shown: int, real: int) -> Work:
+    """The pairs of `shown` images with so many real ones, and those among them, each once."""
+    return Work({(kernel, shown * real): 1}) + Work({(kernel, shown * (shown + 1) // 2): 1})
+
+
 def batch_norm(network: Network) -> bool:
     """Whether its outputs for an image depend on the rest of the batch while it trains."""
     return isinstance(network, Learner) or getattr(network, "norm", None) in ("batch", "flax")

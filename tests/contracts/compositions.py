@@ -67,6 +67,7 @@ OBJECTIVE = variants(
             "platt": {"criterion": "platt", "regularisation": 0.01, "batch": 5, "passes": False, "batches": 2},
         },
         "distribution": {"": {}, "chunks": {"chunk": 6}, "batch": {"batch": 2}},
+        "solve": {"": {"regularisation": 0.01}},
         "reconstruction": {"": {}, "batch": {"batch": 2}},
         "lookahead": {"": {}, "chunks": {"chunk": 5}},
         "features": {"": {}, "chunks": {"earlier": 0.3, "discrimination": 0.1, "chunk": 4}},
@@ -111,6 +112,7 @@ STUDENTS = variants(
             "early": {"outer_loop": 2, "start": {"epochs": [1, 3], "perturbed": [0.01, 0.09]}},
         },
         "ensemble": {"": {"networks": 2, "chunk": 7}},
+        "infinite": {"": {"kernel": "ntk"}, "nngp": {"kernel": "nngp", "chunk": 9000}},
         "pool": {"": {"networks": 2, "life": 1, "lr": 0.01, "batch": 4, "momentum": 0.5, "chunk": 7}},
         "experts": {"": {"starts": 2, "span": 2}},
         "restarted": {"": {"lr": 0.01, "patience": 1}},
@@ -118,6 +120,7 @@ STUDENTS = variants(
 )
 EXPERTS, SNAPSHOTS = 2, 43  # of the buffer: enough for every recipe
 ARCHITECTURE = settings.ConvNet(kind="convnet", depth=2, width=4)
+LIMITED = settings.Plain(kind="plain", layer="convolution", depth=1, width=4, pooled=(1,))  # with a kernel
 BUFFERS: dict[str, Buffer] = {}  # filled by conftest.py
 
 
@@ -216,10 +219,14 @@ def gan(real: Resident, chosen: Part) -> Stored | None:
     return Stored(weights, latents.to(real.images.dtype), torch.cat(real.class_index))
 
 
+def architecture_for(pool: Part, norm: str) -> settings.Network:
+    return LIMITED if pool.infinite else ARCHITECTURE.model_copy(update={"norm": norm})
+
+
 def run_of(chosen: settings.Distillation, path=(0, "cell", 0), ipc: int = 2, norm: str = "instance", real=None):
     """`ipc` examples of a class; so many training images, where the set is as large as the data."""
     real = real or (resident((ipc,) * len(SIZES)) if chosen.whole else resident())
-    architecture = ARCHITECTURE.model_copy(update={"norm": norm})
+    architecture = architecture_for(chosen.students, norm)
     network = networks.build(architecture, 2, SIDE, len(real.class_index))
     made = context(real, ipc, network, Streams(*path), True, chosen.real_batch, BUFFERS["small"], architecture)
     return compose(chosen, replace(made, generator=gan(real, chosen.synthetic)))

@@ -41,6 +41,9 @@ NETWORKS = {
     "lenet-xavier": {"kind": "lenet", "initialisation": "xavier"},
     "alexnet": {"kind": "alexnet", "initialisation": "xavier"},
     "learner-pool": {"kind": "learner", "widths": [4, 6], "halved": [1, 2], "halving": "pool", "hidden": 8},
+    "plain-dense": {"kind": "plain", "layer": "dense", "depth": 2, "width": 4},
+    "plain-pooled": {"kind": "plain", "layer": "convolution", "depth": 3, "width": 4, "pooled": [1, 3]},
+    "plain-mean": {"kind": "plain", "layer": "convolution", "depth": 2, "width": 4, "pooled": [2], "readout": "mean"},
     "learner-stride": {"kind": "learner", "widths": [4, 6, 8], "halved": [2], "halving": "stride", "hidden": None},
 }
 SHAPES = [(1, 8), (1, 28), (3, 32), (3, 64), (3, 15)]  # channels, resolution
@@ -82,12 +85,15 @@ def test_maps_are_those_of_every_nonlinearity_and_end_with_the_embedding(name):
     with torch.no_grad():
         *maps, last = network.maps(images)
         assert torch.equal(last, network.embed(images))
-    assert maps and all(len(found) == len(images) for found in maps) and maps[0].dim() == 4
+    assert maps and all(len(found) == len(images) for found in maps)
+    dense = NETWORKS[name].get("layer") == "dense"
+    assert maps[0].dim() == (2 if dense else 4)
     leaky = [module for module in network.modules() if isinstance(module, torch.nn.LeakyReLU)]
     if leaky:  # and pooled before them
         assert len(maps) == len(leaky)
     else:
-        assert all(bool((found >= 0).all()) for found in maps) and maps[0].shape[2] >= images.shape[2]  # not pooled yet
+        assert all(bool((found >= 0).all()) for found in maps)
+        assert dense or maps[0].shape[2] >= images.shape[2]  # not pooled yet
 
 
 def test_every_kind_is_here():
@@ -188,7 +194,8 @@ def test_copies_are_independent(name):
 
 
 def law(name: str) -> str:
-    return "kaiming" if NETWORKS[name]["kind"] == "learner" else NETWORKS[name].get("initialisation", "default")
+    own = {"learner": "kaiming", "plain": "kernel"}
+    return own.get(NETWORKS[name]["kind"]) or NETWORKS[name].get("initialisation", "default")
 
 
 def weight_std(initialisation: str, layer: torch.nn.Module) -> float:
@@ -270,6 +277,7 @@ def test_unknown_layers_are_refused():
         ({"kind": "densenet", "blocks": [1] * 4, "norm": "instance"}, "norm to batch, or use fewer blocks"),
         ({"kind": "resnet", "blocks": [1] * 4}, "norm to batch, or use fewer stages"),
         ({"kind": "lenet"}, "28x28 or 32x32, not 8x8"),
+        ({"kind": "plain", "layer": "convolution", "depth": 4, "pooled": [1, 2, 3, 4]}, "pooled: 4 poolings"),
     ],
 )
 def test_networks_that_do_not_fit_are_refused(spec, message):

@@ -37,6 +37,7 @@ from tests.contracts.compositions import (
     STUDENTS,
     SYNTHETIC,
     advanced,
+    architecture_for,
     equal,
     every_augment,
     every_combination,
@@ -373,9 +374,9 @@ def test_students_survive_their_state_in_the_middle_of_a_network(pool):
     synthetic = make(settings_of("synthetic", SYNTHETIC["pixels-real"]), context(real, 2))
 
     def students_of():
-        architecture = ARCHITECTURE.model_copy(update={"norm": "batch"})
-        network = networks.build(architecture, 2, SIDE, len(SIZES))
-        return make(settings_of("students", STUDENTS[pool]), context(real, 2, network, buffer=BUFFERS["small"]))
+        chosen = settings_of("students", STUDENTS[pool])
+        network = networks.build(architecture_for(chosen, "batch"), 2, SIDE, len(SIZES))
+        return make(chosen, context(real, 2, network, buffer=BUFFERS["small"]))
 
     one, rng = students_of(), Streams("students")
     for iteration in range(2):

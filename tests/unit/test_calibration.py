@@ -20,6 +20,7 @@ from tests.tracked import TRACKED
 SHAPE = Shape(1, 8, 3)
 NETWORK = settings.ConvNet(kind="convnet", depth=1, width=4)
 NORMED = NETWORK.model_copy(update={"norm": "batch"})
+LIMITED = settings.Plain(kind="plain", layer="convolution", depth=2, width=4, pooled=(2,))
 FORWARD = Operation("forward", SHAPE, NETWORK)
 OPTIONS = {
     **dict.fromkeys(("augment", "augment gradient", "siamese", "siamese gradient"), "color_crop"),
@@ -27,6 +28,7 @@ OPTIONS = {
     **{"form": "2", "decode": "2 2 2"},
     **dict.fromkeys(("imagine", "judge", "make"), "3 1"),
     **{"weight gradient": "ours", "matching": "ours", "select first": "herding", "select next": "kcenter"},
+    **{"kernel": "nngp None", "kernel gradient": "ntk 2000"},
 }
 
 
@@ -44,7 +46,8 @@ def work(operation: Operation, n: int, calls: int = 1) -> Work:
 @pytest.mark.parametrize("name", MEASURES)
 def test_every_operation_is_measured(name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "ENOUGH", 0.0)
-    operation = Operation(name, SHAPE, NETWORK, OPTIONS.get(name, ""))
+    network = LIMITED if name.startswith("kernel") else NETWORK
+    operation = Operation(name, SHAPE, network, OPTIONS.get(name, ""))
     for n in MEASURES[name].sizes[:2]:
         assert 0 < measure.seconds(bench, operation, n) < 60
     assert not (bench.root / "data/.calibration.tmp").exists()

@@ -47,6 +47,7 @@ def test_it_does_not_load_torch() -> None:
     assert "ddpipe.checks.project" in done.stdout.split() and "torch" not in done.stdout.split()
 
 
+POOLED = ((), (2,), (1, 3), (1, 2, 3, 4))
 CONVNETS = [
     settings.ConvNet(kind="convnet", depth=depth, width=2, first_padding=padding, prepended=prepended)
     for depth, padding, prepended in product(range(1, 6), (None, 1, 3), (False, True))
@@ -64,6 +65,9 @@ OTHERS = [
         for blocks, norm in product((1, 3, 4, 5), NORMS)
     ),
     settings.LeNet(kind="lenet"),
+    *(settings.Plain(kind="plain", layer="convolution", depth=4, width=8, pooled=pooled) for pooled in POOLED),
+    settings.Plain(kind="plain", layer="convolution", depth=2, width=8, pooled=(2,), readout="mean"),
+    settings.Plain(kind="plain", layer="dense", depth=2, width=8),
     settings.AlexNet(kind="alexnet"),
 ]
 

@@ -15,7 +15,7 @@ FLOORS = (  # each imports from itself and from those above it in this list
     {"config", "rows"},
     {"pipeline", "command"},
     {"augmentation", "networks", "datasets"},
-    {"training"},
+    {"training", "kernels"},
     {"experts", "generators"},
     {"context"},
     {"synthetic", "selections"},

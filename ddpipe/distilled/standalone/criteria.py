@@ -11,7 +11,10 @@ CRITERIA: dict[str, Any] = {
 }
 
 
-def targets(criterion: str, about: dict[str, Any], arrays: dict[str, Tensor]) -> Tensor:
+def targets(criterion: str, about: dict[str, Any], arrays: dict[str, Tensor], hard: bool = False) -> Tensor:
     """Distributions over the classes, or free weights; less 1 / K for squared errors if they are no scores yet."""
-    shift = criterion == "squared-error" and about["targets"] != "centred"
-    return arrays["targets"] - 1 / len(about["classes"]) if shift else arrays["targets"]
+    found = arrays["targets"]
+    if hard:  # the class of the largest number
+        found = F.one_hot(found.argmax(1), found.shape[1]).to(found)
+    shift = criterion == "squared-error" and (hard or about["targets"] != "centred")
+    return found - 1 / len(about["classes"]) if shift else found

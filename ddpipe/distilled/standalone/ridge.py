@@ -13,7 +13,7 @@ def learn(net: nn.Module, about: dict[str, Any], arrays: dict[str, Tensor]) -> N
     """Train `net` if the rules say so, then give it its last layer."""
     rules = about["training"]
     if how := rules["training"]:
-        descend(net, how, arrays, targets(how["criterion"], about, arrays))
+        descend(net, how, arrays, targets(how["criterion"], about, arrays, how.get("hard", False)))
     give_head(net.eval(), rules["regularisation"], arrays["images"], targets("squared-error", about, arrays))
 
 

@@ -11,4 +11,4 @@ from ddpipe.distilled.standalone.descent import descend
 def learn(net: nn.Module, about: dict[str, Any], arrays: dict[str, Tensor]) -> None:
     """Train `net` by batches."""
     rules = about["training"]
-    descend(net, rules, arrays, targets(rules["criterion"], about, arrays))
+    descend(net, rules, arrays, targets(rules["criterion"], about, arrays, rules.get("hard", False)))
