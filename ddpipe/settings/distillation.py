@@ -60,7 +60,8 @@ class Distillation(Method):
     sets: Few = 5
 
     def stated(self) -> dict[str, str]:
-        return needed("augment", "sets", *(("real_batch",) if self.objective.draws_real else ()))
+        drawn = f"this key is missing: objective {self.objective.name!r} draws so many images of each class; add it"
+        return needed("augment", "sets") | ({"real_batch": drawn} if self.objective.draws_real else {})
 
     def parts(self) -> dict[str, Part]:
         beside: dict[str, Part] = {} if self.warm is None else {WARM: self.warm.objective}

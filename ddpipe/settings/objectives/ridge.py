@@ -16,6 +16,7 @@ class RidgeRegression(Objective):
         "KIP (Nguyen et al., ICLR and NeurIPS 2021), FRePo (Zhou et al., NeurIPS 2022), RFAD (Loo et al., NeurIPS "
         "2022); survey Eq. 14-17"
     )
+    quiet = frozenset({"passes", "batches"})  # of images of any class
     scales = FITTING["squared-error"]
     accepts = frozenset({"kernel"})
     validates = True
@@ -37,7 +38,7 @@ class RidgeRegression(Objective):
 
     @model_validator(mode="after")
     def draws_one_way(self) -> "RidgeRegression":
-        if self.batch is None and (self.batches > 1 or not self.passes):
+        if self.batch is None and self.model_fields_set & {"passes", "batches"}:
             raise ValueError("batch: passes and batches are for images of any class; set it, or leave them out")
         return self
 
