@@ -415,7 +415,7 @@ def test_rowwise_cosine_counts_rows_and_skips_vectors():
 def test_classes_meet_once_the_warm_up_is_over(monkeypatch, networks, updates, scopes):
     """Three updates a network: DCC's warm-up ends with a network's number, or with its age."""
     seen: list[str] = []
-    for name, letter in (("one_by_one", "c"), ("together", "j")):
+    for name, letter in (("one_by_one", "c"), ("jointly", "j")):
         match = getattr(GradientMatching, name)
         monkeypatch.setattr(GradientMatching, name, lambda *a, m=match, x=letter: (seen.append(x), m(*a))[1])
     warmup = {"networks": networks, "updates": updates}
