@@ -9,4 +9,4 @@ def parts(config: Config) -> Iterator[str]:
     """One sentence a mistake."""
     for cell, row, resolved in config.cells():
         for mistake in resolved.misfits():
-            yield f"methods.{row.method} ({cell}): {mistake}"
+            yield f"methods.{row.method} ({cell}): {mistake} (settings of {config.sources(row)})"

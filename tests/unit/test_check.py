@@ -359,6 +359,33 @@ def test_real_batches_that_nobody_draws(project: Project, capsys: pytest.Capture
     assert "real_batch" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("more", "without", "says"),
+    [
+        (
+            {},
+            "real_batch",
+            "real_batch: this key is missing: objective 'ridge' draws so many images of each class; add it",
+        ),
+        (
+            {"passes": True, "batches": 1},
+            "batch",
+            "objective: batch: passes and batches are for images of any class; set",
+        ),
+    ],
+)
+def test_ridge_regression_draws_real_images_one_way(
+    more: dict, without: str, says: str, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ridge = {"name": "ridge", "regularisation": 0.01, "criterion": "squared-error", "flipped": False, "margin": False}
+    students = {"name": "ensemble", "networks": 1, "scale": 2.0, "shift": 0.0}
+    labels = {"scale": "centred", "learned": False, "init": "hard"}
+    change = {"objective": ridge | more, "students": students, "labels": labels}
+    project.set("params.yaml", "methods.dm", change | ({"real_batch": None} if without == "real_batch" else {}))
+    assert project.run("check") == 2
+    assert f"methods.dm.{says}" in capsys.readouterr().err
+
+
 STATED = [
     ("networks.small.norm", {"kind": "convnet", "depth": 1, "width": 4, "initialisation": "default"}),
     ("networks.small.initialisation", {"kind": "convnet", "depth": 1, "width": 4, "norm": "none"}),

@@ -269,6 +269,8 @@ def names(sentence: str, file: str, path: tuple) -> bool:
 
     if words[-1] == "base":  # of another recipe: it is what the method changes of it that does not fit
         return holds(words[-2])
+    if words[-1] == "parts" and not holds("parts"):  # of another method: it is what a cell changes that does not fit
+        return holds(file) and holds("cells")
     return holds(words[-1]) and (path == (words[-1],) or any(holds(word) for word in around))
 
 
