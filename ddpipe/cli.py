@@ -213,6 +213,40 @@ def export(
 
 
 @app.command()
+def pack(
+    targets: Annotated[
+        list[str], typer.Argument(help="stages, cells or datasets, as in `ddpipe plan`; first come first")
+    ],
+    out: Annotated[Path, typer.Option(help="the new folder; it must not exist yet")] = Path("pack"),
+    python: Annotated[str, typer.Option(help="version there, for example 3.12: wheels are packed too")] = "",
+    most: Annotated[float, typer.Option(min=0, help="MiB that the pack may take; 0: any")] = 0,
+) -> None:
+    """Pack what a machine without network or DVC needs to run TARGETS: code, numbers, data, checkpoints, wheels.
+
+    There `python3 OUT/run.py --seconds N --out home` runs the stages in the order of TARGETS until the time is over.
+    What `ddpipe unpack home` brings in here goes on in the next pack. The machine needs Python >= 3.11, torch, numpy.
+    """
+    from ddpipe import config
+    from ddpipe.packing import pack
+
+    print(pack.pack(config.load(), targets, out, python, most))
+
+
+@app.command()
+def unpack(
+    folder: Annotated[Path, typer.Argument(help="the folder that run.py wrote, as it is")],
+) -> None:
+    """Take in what a packed run made: sets, results, costs, unfinished work; recorded as `dvc commit` does.
+
+    A stage whose numbers or code have changed since it was packed is not taken, and the others are.
+    """
+    from ddpipe import config
+    from ddpipe.packing import bring
+
+    print(bring.unpack(config.load(), folder))
+
+
+@app.command()
 def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="list only")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="remove without asking")] = False,
