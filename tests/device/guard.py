@@ -28,14 +28,18 @@ from torch.utils import backend_registration
 NEEDED = "_setup_privateuseone_for_python_backend"  # of torch.utils.backend_registration, new in torch 2.10 or so
 GUARD = "guard"
 PACKAGE = str(Path(__file__).parents[2] / "ddpipe")
-VIEWS = set(
-    "view _unsafe_view expand permute transpose t detach alias slice select split split_with_sizes unsqueeze unsqueeze_ "
-    "squeeze squeeze_ as_strided unbind _reshape_alias unfold diagonal lift_fresh narrow chunk view_as reshape movedim "
-    "detach_ transpose_ t_ _conj real empty empty_like empty_strided new_empty new_empty_strided".split()
+VIEWS = frozenset(  # and tensors without numbers
+    """
+    view _unsafe_view expand permute transpose t detach alias slice select split split_with_sizes unsqueeze unsqueeze_
+    squeeze squeeze_ as_strided unbind _reshape_alias unfold diagonal lift_fresh narrow chunk view_as reshape movedim
+    detach_ transpose_ t_ _conj real empty empty_like empty_strided new_empty new_empty_strided
+    """.split()  # noqa: SIM905 (a table of words)
 )
 INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index", "_unsafe_index_put"}
-READ_BACK = set(  # the size of the result, or whether there is one, depends on numbers
-    "nonzero _unique2 unique_dim unique_consecutive masked_select equal is_nonzero _linalg_check_errors".split()
+READ_BACK = frozenset(  # the size of the result, or whether there is one, depends on numbers
+    """
+    nonzero _unique2 unique_dim unique_consecutive masked_select equal is_nonzero bincount _linalg_check_errors
+    """.split()  # noqa: SIM905
 )
 
 

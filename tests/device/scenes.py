@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from ddpipe import config, networks, settings
 from ddpipe.datasets.preprocessing import fit

@@ -4,15 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ddpipe.files import artifacts
 from tests.contracts.compositions import (
+    FIRST,
     OBJECTIVE,
-    PAIRS,
     SETS,
+    SOME,
     STRATEGY,
     SYNTHETIC,
     advanced,
-    equal,
     of,
     partner,
     run_of,
@@ -22,10 +21,11 @@ from tests.contracts.compositions import (
 pytestmark = pytest.mark.usefixtures("buffers")
 
 COMPOSED = [
-    *((objective, pool, "pixels-real", "none") for objective, pool in PAIRS),
-    *((objective, partner(objective), *beside) for objective in OBJECTIVE for beside in SETS[1:]),
+    *((objective, pool, "pixels-real", "none") for objective, pool in SOME),
+    *((objective, partner(objective), *beside) for objective in FIRST.values() for beside in SETS[1:]),
+    *((objective, partner(objective), "pixels-real", "none") for objective in OBJECTIVE),
     *(("distribution", "fresh", start, "none") for start in SYNTHETIC),
-    *((objective, pool, "latents", "partners") for objective, pool in PAIRS if serves("partners", pool)),
+    *((objective, pool, "latents", "partners") for objective, pool in SOME if serves("partners", pool)),
 ]
 
 
