@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ddpipe.sending import sent, sent_as
 from ddpipe.settings.strategy import allowed
 
 BRIGHTNESS = 1.0  # width of the range of the shift
@@ -76,8 +77,8 @@ def crop(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         return F.pad(images, (-b, b, -a, a))  # a negative pad cuts off
     up, left = _crop_reach(height), _crop_reach(width)
     padded = F.pad(images, (left, left, up, up))
-    r = torch.arange(height, device=images.device) + rows.to(images.device)[:, None] + up  # n h
-    c = torch.arange(width, device=images.device) + columns.to(images.device)[:, None] + left  # n w
+    r = torch.arange(height, device=images.device) + sent(rows, images.device)[:, None] + up  # n h
+    c = torch.arange(width, device=images.device) + sent(columns, images.device)[:, None] + left  # n w
     index = (r[:, :, None] * padded.shape[3] + c[:, None, :]).flatten(1)  # n h*w
     index = index[:, None].expand(-1, images.shape[1], -1)  # n c h*w
     return padded.flatten(2).gather(2, index).view(images.shape)
@@ -95,8 +96,8 @@ def cutout(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         keep = images.new_ones(height, width)
         keep[max(top, 0) : top + k_rows, max(left, 0) : left + k_columns] = 0
         return images * keep
-    r = torch.arange(height, device=images.device) - (rows.to(images.device) - k_rows // 2)[:, None]  # n h
-    c = torch.arange(width, device=images.device) - (columns.to(images.device) - k_columns // 2)[:, None]  # n w
+    r = torch.arange(height, device=images.device) - (sent(rows, images.device) - k_rows // 2)[:, None]  # n h
+    c = torch.arange(width, device=images.device) - (sent(columns, images.device) - k_columns // 2)[:, None]  # n w
     inside = ((r >= 0) & (r < k_rows))[:, :, None] & ((c >= 0) & (c < k_columns))[:, None, :]  # n h w
     return images * ~inside[:, None]
 
@@ -105,7 +106,7 @@ def flip(images: Tensor, u: Tensor) -> Tensor:
     """Mirror left and right where u < 0.5."""
     if u.numel() == 1:
         return images.flip(3) if float(u) < FLIP else images
-    return torch.where((u < FLIP).to(images.device).view(-1, 1, 1, 1), images.flip(3), images)
+    return torch.where(sent(u < FLIP, images.device).view(-1, 1, 1, 1), images.flip(3), images)
 
 
 def scale(images: Tensor, u_x: Tensor, u_y: Tensor) -> Tensor:
@@ -125,15 +126,20 @@ def rotate(images: Tensor, u: Tensor) -> Tensor:
 
 def _per_image(u: Tensor, images: Tensor) -> Tensor | float:
     """`u` so that it broadcasts over images; one value as a number, which costs neither a copy nor a kernel."""
-    return u.item() if u.numel() == 1 else u.to(images).view(-1, 1, 1, 1)
+    return u.item() if u.numel() == 1 else sent_as(u, images).view(-1, 1, 1, 1)
 
 
 def _affine(images: Tensor, xx: Tensor, xy: Tensor, yx: Tensor, yy: Tensor) -> Tensor:
     """Sample images at (xx x + xy y, yx x + yy y), x and y being normalised coordinates."""
     zero = torch.zeros_like(xx)
-    theta = torch.stack([xx, xy, zero, yx, yy, zero], dim=1).view(-1, 2, 3).to(images)  # n 2 3, or 1 2 3
-    # One grid for all images: sample them as the channels of one image, so that its weights are computed once.
-    sampled = images.reshape(1, -1, *images.shape[2:]) if len(theta) == 1 else images
+    theta = sent_as(torch.stack([xx, xy, zero, yx, yy, zero], dim=1).view(-1, 2, 3), images)  # n 2 3, or 1 2 3
+    if len(theta) > 1:
+        sampled = images
+    elif images.device.type == "cpu":
+        # one grid for all images: sample them as the channels of one image, so that its weights are computed once
+        sampled = images.reshape(1, -1, *images.shape[2:])
+    else:  # an accelerator's threads go through the channels of an image one by one
+        sampled, theta = images, theta.expand(len(images), -1, -1)
     grid = F.affine_grid(theta, list(sampled.shape), align_corners=False)  # n h w 2
     moved = F.grid_sample(sampled, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return moved.view(images.shape)

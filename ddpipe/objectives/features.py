@@ -33,6 +33,7 @@ from ddpipe.objectives.distribution import class_means, embedded_means, mean_dis
 from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
 from ddpipe.randomness import Streams
+from ddpipe.sending import sent
 from ddpipe.settings.objectives import features as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Synthetic
@@ -80,10 +81,11 @@ class FeatureAlignment(Objective):
         (along,) = torch.autograd.grad(value, centres)  # (K, F)
         gradients: list[Tensor] = []
         for part in parts:
+            here = sent(part, along.device)
             means = held or layer_means(network, mine(part))[0]
-            apart = self.distance(means, [layer[part.to(layer.device)] for layer in theirs])
+            apart = self.distance(means, [layer[here] for layer in theirs])
             leaves = [blocks[label] for label in part.tolist()]
-            both = torch.ones_like(apart), along[part.to(along.device)]
+            both = torch.ones_like(apart), along[here]
             gradients += torch.autograd.grad((apart, means[-1]), leaves, both)
             value = value + apart
         yield Loss(value.detach(), images, torch.cat(gradients))
@@ -107,7 +109,11 @@ class FeatureAlignment(Objective):
             embedded.append(features)
             counts += [len(own) for own in rows]
         labels = torch.arange(len(draws)).repeat_interleave(torch.tensor(counts))
-        return [torch.cat(layer) for layer in zip(*means, strict=True)], torch.cat(embedded), labels.to(features.device)
+        return (
+            [torch.cat(layer) for layer in zip(*means, strict=True)],
+            torch.cat(embedded),
+            sent(labels, features.device),
+        )
 
     def distance(self, mine: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
         """The weighted sum over layers, and the sum over classes, of the squared distances of means (K, F) each."""
