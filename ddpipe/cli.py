@@ -131,14 +131,15 @@ def add(
 
 @app.command()
 def plan(
-    target: Annotated[
-        str, typer.Argument(help="a stage (distill@dm-digits-1), a dataset (digits) or a cell; left out: everything")
-    ] = "",
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(help="stages (distill@dm-digits-1), datasets (digits) or cells; left out: everything"),
+    ] = None,
     calibration: Annotated[
         bool, typer.Option(help="measure single network passes on this device where the estimate lacks them")
     ] = True,
 ) -> None:
-    """Say what `dvc repro TARGET` would do, why, and what it would cost in device time and disk.
+    """Say what `dvc repro TARGET...` would do, why, and what it would cost in device time and disk.
 
     What is up to date, cached, run, or run after something else; unfinished work in data/checkpoints with its
     iteration. Works in a clone without data. The estimate counts the passes of every stage that would run, as if it
@@ -149,8 +150,8 @@ def plan(
     from ddpipe.planning import show, steps
 
     project = config.load()
-    found = steps.plan(project, target)
-    print(show.states(project, found, names=bool(target)))
+    found = steps.plan(project, *(targets or []))
+    print(show.states(project, found, names=bool(targets)))
     if not any(step.state in (steps.RUNS, steps.AFTER) for step in found):
         return
     from ddpipe.device import choose, describe
@@ -166,7 +167,7 @@ def plan(
     if calibration:
         times.measure([demand.work for demand in asked], Bench(device, project.params.run.threads, project.root))
     if asked or unknown:
-        print(show.costs(project, estimate(asked, times), unknown, describe(device), cells=not target))
+        print(show.costs(project, estimate(asked, times), unknown, describe(device), cells=not targets))
 
 
 @app.command()

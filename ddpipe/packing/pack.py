@@ -21,7 +21,7 @@ from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.files.artifacts import TEMPORARY, as_json, new_folder
 from ddpipe.pipeline import costs, resolved
-from ddpipe.pipeline.graph import opened
+from ddpipe.pipeline.graph import opened, targets_of
 from ddpipe.planning.steps import AFTER, RUNS, Step, checkpoints, plan
 
 PLACES = ("ddpipe", "stages", "params.yaml", "dvc.yaml")  # of the project
@@ -52,34 +52,46 @@ class Stage:
 def stages(config: Config, targets: Sequence[str]) -> list[Stage]:
     """The stages that `targets` would run, in the order of `targets`, each behind those that it needs."""
     found: dict[str, Stage] = {}
+    steps = {step.name: step for step in plan(config, *targets)}
+    with opened(config, targets) as graph:
+        for stage in graph.order:
+            step = steps.get(stage.addressing)
+            if step is None or step.group in HERE or step.state not in (RUNS, AFTER):
+                continue
+            if step.group == "prepare":  # it may have to download
+                raise UserError(f"{step.name}: is made at home, where the network is; first `ddpipe run {step.name}`")
+            before = [other for other in graph.edges.successors(stage) if other.addressing in found]
+            made = {out.def_path for other in before for out in other.outs}
+            reads = [dep.def_path for dep in stage.deps if dep.def_path not in made]
+            found[step.name] = Stage(
+                step.name,
+                stage.cmd.split()[2],
+                [other.addressing for other in before],
+                [path for path in reads if not path.startswith(str(resolved.FOLDER))],
+                [*(out.def_path for out in stage.outs), *(str(costs.place(name)) for name in ledgers(config, step))],
+                str(checkpoints(config, step).relative_to(config.root)),
+            )
+    return ordered(config, targets, found)
+
+
+def ordered(config: Config, targets: Sequence[str], found: dict[str, Stage]) -> list[Stage]:
+    """DVC orders stages by what they need alone; of these orders, the one in which the first targets end first."""
+    chosen: dict[str, Stage] = {}
+
+    def visit(name: str) -> None:
+        if name in found and name not in chosen:
+            for need in found[name].after:
+                visit(need)
+            chosen[name] = found[name]
+
     for target in targets:
-        steps = {step.name: step for step in plan(config, target)}
-        with opened(config, [target]) as graph:
-            for stage in graph.order:
-                step = steps.get(stage.addressing)
-                if step is None or step.group in HERE or step.state not in (RUNS, AFTER) or step.name in found:
-                    continue
-                if step.group == "prepare":  # it may have to download
-                    raise UserError(
-                        f"{step.name}: is made at home, where the network is; first `ddpipe run {step.name}`"
-                    )
-                before = [other for other in graph.edges.successors(stage) if other.addressing in found]
-                made = {out.def_path for other in before for out in other.outs}
-                ledger = [str(costs.place(name)) for name in ledgers(config, step)]
-                reads = [dep.def_path for dep in stage.deps if dep.def_path not in made]
-                found[step.name] = Stage(
-                    step.name,
-                    stage.cmd.split()[2],
-                    [other.addressing for other in before],
-                    [path for path in reads if not path.startswith(str(resolved.FOLDER))],
-                    [*(out.def_path for out in stage.outs), *ledger],
-                    str(checkpoints(config, step).relative_to(config.root)),
-                )
-    return list(found.values())
+        for word in targets_of(config, target):
+            visit(word)
+    return list((chosen | found).values())  # behind them all what a dataset's report needs
 
 
 def ledgers(config: Config, step: Step) -> list[str]:
-    """The name of the ledger into which a stage writes what it cost, if it does."""
+    """The ledger into which a stage writes what it cost, if it does."""
     key = step.name.partition("@")[2]
     if step.group in ("evaluate", "further"):
         return [resolved.of_evaluation(config, key)[0]]
@@ -110,13 +122,14 @@ def pack(config: Config, targets: Sequence[str], out: Path, python: str = "", mo
     name = secrets.token_hex(8)
     with new_folder(out) as folder:
         shutil.copyfile(Path(__file__).with_name("node.py"), folder / "run.py")
-        told = {"name": name, "stages": [asdict(stage) for stage in chosen], "resolved": numbers(config, chosen)}
+        said = numbers(config, chosen)
+        told = {"name": name, "stages": [asdict(stage) for stage in chosen], "resolved": said}
         (folder / "pack.json").write_text(as_json(told))
         with tarfile.open(folder / "project.tar.xz", "w:xz") as archive:
-            for path in sorted(files(config.root, chosen)):
-                archive.add(path.resolve(), str(path.relative_to(config.root)), recursive=False)
-            for path, said in told["resolved"].items():
-                add(archive, f"{resolved.FOLDER}/{path}.json", as_json(said).encode())
+            for file in sorted(files(config.root, chosen)):
+                archive.add(file.resolve(), str(file.relative_to(config.root)), recursive=False)
+            for key, numbers_of in said.items():
+                add(archive, f"{resolved.FOLDER}/{key}.json", as_json(numbers_of).encode())
         if python:
             download(python, folder / "wheels")
         sizes = {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}

@@ -45,14 +45,14 @@ class Step:
         return self.name.partition("@")[0]
 
 
-def plan(config: Config, target: str = "") -> list[Step]:
-    """Every stage that `target` needs, those that others depend on first.
+def plan(config: Config, *targets: str) -> list[Step]:
+    """Every stage that `targets` (none: all) need, in their order, those that others depend on first.
 
     DVC takes paths as relative to the folder of the process: it must be `config.root`.
     """
     will = {f"{resolved.FOLDER}/{name}.json": said for name, said in resolved.everything(config)}
     steps: dict[Any, Step] = {}
-    with opened(config, [target] if target else []) as graph:
+    with opened(config, targets) as graph:
         for stage in graph.order:
             steps[stage] = judge(stage, [(before, steps[before]) for before in graph.edges.successors(stage)], will)
     return [step for stage, step in steps.items() if stage.cmd]

@@ -11,6 +11,7 @@ import pytest
 
 from tests.pipeline.project import Project
 
+STAGES = ("distill", "evaluate")
 NODE = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}  # nothing of this project's environment but the interpreter
 
 
@@ -44,6 +45,8 @@ def grown(project: Project) -> Project:
 def test_cells_go_there_and_come_back(grown: Project, tmp_path: Path) -> None:
     said = grown.call("ddpipe", "pack", "random-digits-1", "dm-digits-10", "--out", "pack")
     assert said.startswith("pack: 4 stages, ")
+    order = [stage["name"] for stage in json.loads((grown.root / "pack/pack.json").read_text())["stages"]]
+    assert order == [f"{stage}@{cell}" for cell in ("random-digits-1", "dm-digits-10") for stage in STAGES]
     there = tmp_path / "there"
     there.mkdir()
     shutil.move(grown.root / "pack", there / "pack")

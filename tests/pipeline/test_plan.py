@@ -156,7 +156,7 @@ def test_the_command(project: Project) -> None:
 def test_what_would_run_is_measured_once_and_costed(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     def command(calibration: bool) -> tuple[str, str]:
         """The cost that the command prints, and what it says beside."""
-        cli.plan("dm-digits-1", calibration)
+        cli.plan(["dm-digits-1"], calibration)
         out, beside = capsys.readouterr()
         return out[out.index("cost of what would run, on CPU") :], beside
 
@@ -177,7 +177,7 @@ def test_what_would_run_is_measured_once_and_costed(project: Project, capsys: py
 def test_everything_is_summed_up_by_method_and_dataset(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     with project.params() as params:
         params["methods"]["dm"] = {"iterations": 3}
-    cli.plan("", calibration=False)
+    cli.plan([], calibration=False)
     text = capsys.readouterr().out
     assert "distill@" not in text  # counts alone: the whole grid has hundreds of stages
     lines = [line.split() for line in text.splitlines()]
