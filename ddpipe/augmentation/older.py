@@ -90,12 +90,12 @@ class OlderAugment:
         """`images` (n, c, h, w), any device; the means that fill are those of the whole batch as it came."""
         batch = images.detach()
         mean = batch.mean(dim=(0, 2, 3))  # c
-        parameters = draw.parameters.expand(3, len(batch))
-        which, changed = parameters[0].tolist(), torch.empty_like(batch)
-        for number, name in enumerate(self.operations):
-            if rows := [row for row, own in enumerate(which) if own == number]:
-                own = torch.tensor(rows)
-                here = sent(own, batch.device)
-                done = OPERATIONS[name](batch.index_select(0, here), parameters[1:].index_select(1, own), mean)
-                changed.index_copy_(0, here, done)
-        return changed
+        which, *draws = draw.parameters.expand(3, len(batch))
+        order = which.argsort(stable=True)  # the images of each operation together
+        counts = which.long().bincount(minlength=len(self.operations)).tolist()
+        here, sorted_draws = sent(order, batch.device), torch.stack(draws).index_select(1, order)
+        parts = zip(
+            self.operations, batch.index_select(0, here).split(counts), sorted_draws.split(counts, 1), strict=True
+        )
+        changed = torch.cat([OPERATIONS[name](part, own, mean) for name, part, own in parts if len(part)])
+        return torch.empty_like(batch).index_copy_(0, here, changed)
