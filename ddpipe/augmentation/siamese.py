@@ -61,6 +61,8 @@ def contrast(images: Tensor, u: Tensor) -> Tensor:
 
 def color(images: Tensor, u_brightness: Tensor, u_saturation: Tensor, u_contrast: Tensor) -> Tensor:
     """Brightness, then saturation, then contrast."""
+    if u_brightness.numel() > 1:
+        u_brightness, u_saturation, u_contrast = sent_as(torch.stack([u_brightness, u_saturation, u_contrast]), images)
     return contrast(saturation(brightness(images, u_brightness), u_saturation), u_contrast)
 
 
@@ -77,11 +79,16 @@ def crop(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         return F.pad(images, (-b, b, -a, a))  # a negative pad cuts off
     up, left = _crop_reach(height), _crop_reach(width)
     padded = F.pad(images, (left, left, up, up))
-    r = torch.arange(height, device=images.device) + sent(rows, images.device)[:, None] + up  # n h
-    c = torch.arange(width, device=images.device) + sent(columns, images.device)[:, None] + left  # n w
-    index = (r[:, :, None] * padded.shape[3] + c[:, None, :]).flatten(1)  # n h*w
+    firsts = sent(torch.stack([rows + up, columns + left]), images.device)[:, :, None]  # 2 n 1
+    r, c = firsts[0] + torch.arange(height, device=images.device), firsts[1] + torch.arange(width, device=images.device)
+    return picked(padded, r, c)
+
+
+def picked(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Of each image (n, c, ., .) its rows (n, h) and of these its columns (n, w)."""
+    index = (rows[:, :, None] * images.shape[3] + columns[:, None, :]).flatten(1)  # n h*w
     index = index[:, None].expand(-1, images.shape[1], -1)  # n c h*w
-    return padded.flatten(2).gather(2, index).view(images.shape)
+    return images.flatten(2).gather(2, index).unflatten(2, (rows.shape[1], columns.shape[1]))
 
 
 def cutout(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -96,8 +103,8 @@ def cutout(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         keep = images.new_ones(height, width)
         keep[max(top, 0) : top + k_rows, max(left, 0) : left + k_columns] = 0
         return images * keep
-    r = torch.arange(height, device=images.device) - (sent(rows, images.device) - k_rows // 2)[:, None]  # n h
-    c = torch.arange(width, device=images.device) - (sent(columns, images.device) - k_columns // 2)[:, None]  # n w
+    firsts = sent(torch.stack([rows - k_rows // 2, columns - k_columns // 2]), images.device)[:, :, None]  # 2 n 1
+    r, c = torch.arange(height, device=images.device) - firsts[0], torch.arange(width, device=images.device) - firsts[1]
     inside = ((r >= 0) & (r < k_rows))[:, :, None] & ((c >= 0) & (c < k_columns))[:, None, :]  # n h w
     return images * ~inside[:, None]
 

@@ -20,7 +20,7 @@ from ddpipe.evaluation import Examination, TrainingSet
 from ddpipe.experts.buffer import Buffer
 from ddpipe.experts.training import Cohort, real_batches
 from ddpipe.randomness import Streams, generator
-from ddpipe.synthetic import Batch
+from ddpipe.training.batch import Batch, rows_of
 from tests.contexts import context
 from tests.contracts.compositions import written
 from tests.device.guard import Counts, counted, set_up
@@ -91,7 +91,7 @@ def examined(numbers: dict[str, Any], together: int, device: torch.device | str)
     test = images_of(10, device)
     images = torch.randn(20, 1, SIDE, SIDE, generator=generator("set")).to(device)
     targets = F.one_hot(torch.arange(20) % 10, 10).float().to(device)
-    data = TrainingSet(lambda index: Batch(images[index], targets[index]), 20)
+    data = TrainingSet(rows_of(Batch(images, targets)), 20)
     protocol = settings.Trained.model_validate({"epochs": 3} | TRAINING | numbers)
     examination = Examination(NETWORK, protocol, test, 10, False)
     return lambda: examination.scores(data, [Streams("guard", number) for number in range(together)])
