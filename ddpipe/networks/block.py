@@ -21,6 +21,9 @@ Automatic differentiation finds the same in five times as many operations. Value
 torch's group normalisation with one channel a group, ReLU and pooling, to the bit. Derivatives stop at the second.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -31,18 +34,29 @@ from torch.autograd import Function
 aten = torch.ops.aten
 
 
-def plain(x: Tensor, w: Tensor, b: Tensor, eps: float) -> Tensor:
-    """The same by torch's own layers, which know derivatives of any order."""
-    return F.avg_pool2d(F.relu(F.group_norm(x, len(w), w, b, eps)), 2)
+_twice: ContextVar[bool] = ContextVar("twice", default=False)
+
+
+@contextmanager
+def twice() -> Iterator[None]:
+    """Who goes on to differentiate a gradient calls the network in here: its blocks are then written out as below.
+
+    Elsewhere they are torch's layers: one derivative of these is quicker where maps are small, as it knows no Python.
+    """
+    before = _twice.set(True)
+    try:
+        yield
+    finally:
+        _twice.reset(before)
+
+
+def written_out(images: Tensor) -> bool:
+    """Not under torch.compile, which fuses by itself, nor under autocast, which chooses each layer's precision."""
+    return not torch.compiler.is_compiling() and _twice.get() and not torch.is_autocast_enabled(images.device.type)
 
 
 def block(x: Tensor, w: Tensor, b: Tensor, eps: float) -> Tensor:
-    """x (n, c, h, w), scale and shift w and b (c,) -> (n, c, h // 2, w // 2).
-
-    torch.compile makes one kernel of the plain layers by itself, and autocast chooses their precision one by one.
-    """
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
-        return plain(x, w, b, eps)
+    """x (n, c, h, w), scale and shift w and b (c,) -> (n, c, h // 2, w // 2)."""
     return Block.apply(x, w, b, eps)[0]
 
 
@@ -102,15 +116,20 @@ def together(function: Any, info: Any, in_dims: Any, *inputs: Any) -> tuple[Any,
     return tuple(x.unflatten(d, (size, -1)) for x, d in zip(found, places, strict=True)), tuple(places)
 
 
+def applied(function: type[Function]) -> Callable[..., Any]:
+    """With a graph where one is kept. Else bare: bookkeeping costs as much time as the numbers of a small network."""
+    return function.apply if torch.is_grad_enabled() else function.forward
+
+
 class SecondSlopes(Function):
     """The gradients of a block's gradients by its output's and by x and w."""
 
     @staticmethod
-    def forward(
-        u: Tensor, p: Tensor | None, q: Tensor | None, g: Tensor, x: Tensor, ramp: Tensor, *numbers: Any
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        u, p, q, g, x, ramp, *numbers = inputs
         by_g, by_x, by_w = second_slopes(u, p, q, g, x, *numbers)
-        return F.avg_pool2d(aten.threshold_backward(by_g, ramp, 0), 2), by_x, by_w
+        aten.threshold_backward(by_g, ramp, 0, grad_input=by_g)
+        return F.avg_pool2d(by_g, 2), by_x, by_w
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -118,7 +137,7 @@ class SecondSlopes(Function):
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> Any:
-        raise NotImplementedError("a block of the ConvNet has two derivatives; for a third use `plain` of block.py")
+        raise NotImplementedError("a block of the ConvNet has two derivatives; call it outside of `twice` for a third")
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
@@ -129,9 +148,10 @@ class Slopes(Function):
     """A block's gradients by x, w and b from its output's; further the gradient of y, which its own derivative needs."""
 
     @staticmethod
-    def forward(pooled: Tensor, x: Tensor, ramp: Tensor, w: Tensor, mean: Tensor, r: Tensor, eps: float) -> Any:
+    def forward(*inputs: Any) -> Any:
+        pooled, x, ramp, w, mean, r, _ = inputs
         g = aten.avg_pool2d_backward(pooled, ramp, [2, 2], [2, 2], [0, 0], False, True, None)
-        g = aten.threshold_backward(g, ramp, 0)
+        aten.threshold_backward(g, ramp, 0, grad_input=g)
         return *slopes(g, x, w, mean, r), g
 
     @staticmethod
@@ -147,7 +167,7 @@ class Slopes(Function):
         u = torch.zeros_like(x) if u is None else u
         if (p is None) != (q is None):
             p, q = (torch.zeros_like(w) if v is None else v for v in (p, q))
-        pooled, by_x, by_w = SecondSlopes.apply(u, p, q, g, x, ramp, w, mean, r, ctx.eps)
+        pooled, by_x, by_w = applied(SecondSlopes)(u, p, q, g, x, ramp, w, mean, r, ctx.eps)
         return pooled, by_x, None, by_w, None, None, None
 
     @staticmethod
@@ -159,10 +179,11 @@ class Block(Function):
     """The pooled output; further what the gradients need: relu(y), (n, c, h, w), and mean and r of x, (n, c)."""
 
     @staticmethod
-    def forward(x: Tensor, w: Tensor, b: Tensor, eps: float) -> Any:
+    def forward(*inputs: Any) -> Any:
+        x, w, b, eps = inputs
         (n, c, *sides), x = x.shape, x.contiguous()
         y, mean, r = torch.native_group_norm(x, w, b, n, c, sides[0] * sides[1], c, eps)
-        ramp = F.relu(y)
+        ramp = y.relu_()
         return F.avg_pool2d(ramp, 2), ramp, mean, r
 
     @staticmethod
@@ -177,7 +198,7 @@ class Block(Function):
     def backward(ctx: Any, pooled: Tensor | None, *_: None) -> Any:
         if pooled is None:
             return None, None, None, None
-        return *Slopes.apply(pooled, *ctx.saved_tensors, ctx.eps)[:3], None
+        return *applied(Slopes)(pooled, *ctx.saved_tensors, ctx.eps)[:3], None
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:

@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ddpipe.networks.block import twice
 from ddpipe.training.batch import Batch
 
 
@@ -57,7 +58,9 @@ class Gradient:
 
     def with_graph(self, theta: Tensor, batch: Batch) -> Tensor:
         """(P,) at `theta`, which must require a gradient; differentiable by whatever does."""
-        return torch.autograd.grad(self.loss(theta, *batch), theta, create_graph=True)[0]
+        with twice():
+            loss = self.loss(theta, *batch)
+        return torch.autograd.grad(loss, theta, create_graph=True)[0]
 
     def pull_back(self, theta: Tensor, batch: Batch, along: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
         """<g, along>'s derivatives by what of "images", "targets", "theta" is `wanted`; where met, g as "gradient"."""
