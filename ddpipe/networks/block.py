@@ -31,8 +31,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-aten = torch.ops.aten
-
+pool_back = torch.ops.aten.avg_pool2d_backward.default
+ramp_back_ = torch.ops.aten.threshold_backward.grad_input
+norm_back = torch.ops.aten.native_group_norm_backward.default
 
 _twice: ContextVar[bool] = ContextVar("twice", default=False)
 
@@ -57,22 +58,7 @@ def written_out(images: Tensor) -> bool:
 
 def block(x: Tensor, w: Tensor, b: Tensor, eps: float) -> Tensor:
     """x (n, c, h, w), scale and shift w and b (c,) -> (n, c, h // 2, w // 2)."""
-    return Block.apply(x, w, b, eps)[0]
-
-
-def spread(numbers: Tensor) -> Tensor:  # (..., c) -> (..., c, 1, 1)
-    return numbers[..., None, None]
-
-
-def apart(tensor: Tensor) -> Tensor:
-    """(n, c, ...) -> (1, n c, ...): every image's channel as a channel of its own, so that no sum runs over images."""
-    return tensor.reshape(1, -1, *tensor.shape[2:])
-
-
-def slopes(g: Tensor, x: Tensor, w: Tensor | None, mean: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of y the gradients by x (n, c, h, w), w (c,) and b (c,). w None stands for 1; mean, r: (n, c)."""
-    n, c, *sides = x.shape
-    return aten.native_group_norm_backward(g, x, mean, r, w, n, c, sides[0] * sides[1], c, [True] * 3)
+    return Block.apply(x.contiguous(), w, b, eps)[0]
 
 
 def second_slopes(
@@ -84,19 +70,20 @@ def second_slopes(
         u: the gradient of x's gradient, like x; p, q: of w's and b's, (c,), both or neither.
         g: the gradient of y, like x; mean, r: (n, c).
     """
-    (n, c, *sides), share = x.shape, 1 / x[0, 0].numel()
-    xhat = torch.native_group_norm(x, None, None, n, c, sides[0] * sides[1], c, eps)[0]
-    numbers = apart(mean), apart(r)
-    projected, ux, _ = slopes(apart(u), apart(x), None, *numbers)  # P(u), sum of u xhat
-    projected, ux, wr = projected.view_as(x), ux.view(n, c), w * r
-    factor = wr * ux * -share if p is None else torch.addcmul(p, wr, ux, value=-share)
-    by_x, gx, _ = slopes(apart(g), apart(x), factor.flatten(), *numbers)  # factor P(g), sum of g xhat
-    f = (g * projected).sum((2, 3))  # n c
-    by_x = by_x.view_as(x).addcmul_(projected, spread(wr * gx.view(n, c)), value=-share)
-    by_x = by_x.addcmul_(xhat, spread(wr * f), value=-share)
+    (n, c, *_), count = x.shape, x[0, 0].numel()
+    share, apart = 1 / count, (1, n * c, count, n * c)  # every image's channel counts as a channel of its own
+    xhat = torch.native_group_norm(x, None, None, n, c, count, c, eps)[0]
+    wr = (w * r).view(n, c, 1, 1)
+    projected, ux, _ = norm_back(u, x, mean, r, None, *apart, [True, True, False])  # P(u), sum of u xhat
+    ux, w = ux.view(n, c, 1, 1), w.view(c, 1, 1)
+    factor = wr * ux * -share if p is None else torch.addcmul(p.view(c, 1, 1), wr, ux, value=-share)
+    by_x, gx, _ = norm_back(g, x, mean, r, factor, *apart, [True, True, False])  # factor P(g), sum of g xhat
+    f = (g * projected).sum((2, 3), True)  # n c 1 1
+    by_x.addcmul_(projected, wr * gx.view(n, c, 1, 1), value=-share).addcmul_(xhat, wr * f, value=-share)
+    by_w = f.sum(0).view(c)
     if p is None or q is None:
-        return projected * spread(w), by_x, f.sum(0)
-    return torch.addcmul(spread(q), xhat, spread(p)).addcmul_(projected, spread(w)), by_x, f.sum(0)
+        return projected * w, by_x, by_w
+    return torch.addcmul(q.view(c, 1, 1), xhat, p.view(c, 1, 1)).addcmul_(projected, w), by_x, by_w
 
 
 def fold(tensor: Tensor, dim: int | None, size: int) -> Tensor:
@@ -104,7 +91,7 @@ def fold(tensor: Tensor, dim: int | None, size: int) -> Tensor:
     if dim is None:
         tensor, dim = tensor.expand(size, *tensor.shape), 0
     place = min(1, tensor.dim() - 2)
-    return tensor.movedim(dim, place).flatten(place, place + 1)
+    return tensor.movedim(dim, place).flatten(place, place + 1).contiguous()
 
 
 def together(function: Any, info: Any, in_dims: Any, *inputs: Any) -> tuple[Any, Any]:
@@ -128,7 +115,7 @@ class SecondSlopes(Function):
     def forward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
         u, p, q, g, x, ramp, *numbers = inputs
         by_g, by_x, by_w = second_slopes(u, p, q, g, x, *numbers)
-        aten.threshold_backward(by_g, ramp, 0, grad_input=by_g)
+        ramp_back_(by_g, ramp, 0, grad_input=by_g)
         return F.avg_pool2d(by_g, 2), by_x, by_w
 
     @staticmethod
@@ -150,9 +137,10 @@ class Slopes(Function):
     @staticmethod
     def forward(*inputs: Any) -> Any:
         pooled, x, ramp, w, mean, r, _ = inputs
-        g = aten.avg_pool2d_backward(pooled, ramp, [2, 2], [2, 2], [0, 0], False, True, None)
-        aten.threshold_backward(g, ramp, 0, grad_input=g)
-        return *slopes(g, x, w, mean, r), g
+        g = pool_back(pooled, ramp, [2, 2], [2, 2], [0, 0], False, True, None)
+        ramp_back_(g, ramp, 0, grad_input=g)
+        n, c, *sides = x.shape
+        return *norm_back(g, x, mean, r, w, n, c, sides[0] * sides[1], c, [True] * 3), g
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -181,7 +169,7 @@ class Block(Function):
     @staticmethod
     def forward(*inputs: Any) -> Any:
         x, w, b, eps = inputs
-        (n, c, *sides), x = x.shape, x.contiguous()
+        n, c, *sides = x.shape
         y, mean, r = torch.native_group_norm(x, w, b, n, c, sides[0] * sides[1], c, eps)
         ramp = y.relu_()
         return F.avg_pool2d(ramp, 2), ramp, mean, r
