@@ -74,7 +74,7 @@ def second_slopes(
     share, apart = 1 / count, (1, n * c, count, n * c)  # every image's channel counts as a channel of its own
     xhat = torch.native_group_norm(x, None, None, n, c, count, c, eps)[0]
     wr = (w * r).view(n, c, 1, 1)
-    projected, ux, _ = norm_back(u, x, mean, r, None, *apart, [True, True, False])  # P(u), sum of u xhat
+    projected, ux, _ = norm_back(u, x, mean, r, torch.ones_like(r), *apart, [True, True, False])  # P(u), sum of u xhat
     ux, w = ux.view(n, c, 1, 1), w.view(c, 1, 1)
     factor = wr * ux * -share if p is None else torch.addcmul(p.view(c, 1, 1), wr, ux, value=-share)
     by_x, gx, _ = norm_back(g, x, mean, r, factor, *apart, [True, True, False])  # factor P(g), sum of g xhat
