@@ -11,8 +11,8 @@ the mean and xhat out of a map,
     P(g) = r (g - mean g - xhat mean(g xhat))
     gradient of x: w P(g)        of w: sum of g xhat        of b: sum of g        (sums over images as well)
 
-Let u, p and q be the gradients of these three. P is its own transpose and the Jacobian of xhat, and mean(g xhat) has the
-derivative P(g) / N, so that with f = sum of g P(u) the gradients of the gradients are
+Let u, p and q be the gradients of these three. P is its own transpose and the Jacobian of xhat, and mean(g xhat) has
+the derivative P(g) / N, so that with f = sum of g P(u) the gradients of the gradients are
 
     of g: w P(u) + p xhat + q        of w: f, over images as well
     of x: (p - w r mean(u xhat)) P(g) - w r mean(g xhat) P(u) - (w r f / N) xhat
@@ -87,7 +87,7 @@ def second_slopes(
 
 
 def fold(tensor: Tensor, dim: int | None, size: int) -> Tensor:
-    """A vmapped axis of `size`, if any, becomes part of the channels: (n, c, ...) -> (n, size c, ...), (c,) -> (size c,)."""
+    """A vmapped axis becomes part of the channels: (n, c, ...) -> (n, size c, ...), (c,) -> (size c,)."""
     if dim is None:
         tensor, dim = tensor.expand(size, *tensor.shape), 0
     place = min(1, tensor.dim() - 2)
@@ -132,7 +132,7 @@ class SecondSlopes(Function):
 
 
 class Slopes(Function):
-    """A block's gradients by x, w and b from its output's; further the gradient of y, which its own derivative needs."""
+    """A block's gradients by x, w and b from its output's; further that of y, which their own derivative needs."""
 
     @staticmethod
     def forward(*inputs: Any) -> Any:
