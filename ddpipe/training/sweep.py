@@ -13,10 +13,10 @@ for t = N - 1, ..., 0,
     a <- a + d<g_t, v>/dtheta_t
 
 where the last, a Hessian times v, is left out if truncated (TESLA, Cui et al., ICML 2023): then a batch does not move
-later steps. Given the theta_t this needs the graph of one step at a time, where automatic differentiation holds N: it is
-computed again. Of the last steps it is kept on the way there, of as many as memory is lent for: the sweep begins with
-these and has let go of them when it comes to the others. The ConvNet's g is the same to the bit either way, and so is
-what is found. The m_t are kept only where a step size or momentum is learned, and not even then without momentum, as
+later steps. Given the theta_t this needs the graph of one step at a time, where automatic differentiation holds N: it
+is computed again. Of the last steps it is kept on the way there, of as many as memory is lent for: the sweep begins
+with these and has let go of them when it comes to the others. The ConvNet's g is the same to the bit either way, and so
+is what is found. The m_t are kept only where a step size or momentum is learned, and not even then without momentum, as
 m_(t+1) is g_t.
 Parameters are flat vectors (P,) in the network's order; whatever requires a gradient gets one.
 """
@@ -83,7 +83,7 @@ class Gradient:
         return torch.autograd.grad(loss, theta, create_graph=True)[0]
 
     def graph(self, theta: Tensor, batch: Batch) -> Graph:
-        """To be differentiated by `theta` and what of the batch requires a gradient; their own graphs are left alone."""
+        """To be differentiated by `theta` and what of the batch requires a gradient, not by what these come from."""
         theta = theta.detach().requires_grad_()
         inputs = Batch(*(part.detach().requires_grad_(part.requires_grad) for part in batch))
         return Graph({"theta": theta, **inputs._asdict()}, self.with_graph(theta, inputs))
@@ -93,7 +93,7 @@ class Gradient:
         batch = Batch(*(part.detach().requires_grad_(name in wanted) for name, part in batch._asdict().items()))
         return self.graph(theta, batch).pull_back(along, wanted)
 
-    def kept(self, theta: Tensor, batches: Sequence[Batch]) -> int:
+    def keeps(self, theta: Tensor, batches: Sequence[Batch]) -> int:
         """Of how many of the last steps the graph shall be kept: a first one of the same shape is counted."""
         if not len(batches):
             return 0
@@ -122,7 +122,7 @@ class Compiled(Gradient):
     def __call__(self, theta: Tensor, batch: Batch) -> Tensor:
         return self.step(theta, *(part.detach() for part in batch))
 
-    def kept(self, theta: Tensor, batches: Sequence[Batch]) -> int:
+    def keeps(self, theta: Tensor, batches: Sequence[Batch]) -> int:
         """None: there is no graph of a compiled step."""
         return 0
 
@@ -184,7 +184,7 @@ def walk(
 ) -> Walk:
     """N steps, one on each of `batches`; the graphs behind what requires a gradient are left alone."""
     taken = Walk(gradient, batches, lr, momentum, [start.detach()], [], {})
-    bare = len(batches) - gradient.kept(start, batches)  # steps whose graph is computed again
+    bare = len(batches) - gradient.keeps(start, batches)  # steps whose graph is computed again
 
     def slope(theta: Tensor, batch: Batch) -> Tensor:
         t = len(taken.thetas) - 1
