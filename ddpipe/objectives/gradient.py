@@ -20,6 +20,7 @@ DCC's mean is that of whole batches of classes, as many as a graph may hold.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,7 @@ from ddpipe.augmentation import Policy
 from ddpipe.context import Context
 from ddpipe.datasets.resident import Resident
 from ddpipe.networks import has_batch_norm
+from ddpipe.networks.block import twice
 from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
 from ddpipe.randomness import Streams
@@ -46,7 +48,8 @@ def network_gradient(
         images: (n, c, h, w); targets: (n, K) distributions or (n,) class numbers.
         create_graph: keep the graph, so that the gradient can be differentiated with respect to the images.
     """
-    loss = F.cross_entropy(network(images), targets)
+    with twice() if create_graph else nullcontext():
+        loss = F.cross_entropy(network(images), targets)
     return torch.autograd.grad(loss, parameters, create_graph=create_graph)
 
 
