@@ -14,8 +14,9 @@ from ddpipe.datasets.preprocessing import Preprocessing, tensors_digest
 from ddpipe.datasets.resident import Resident
 from ddpipe.distillation.outer import Outer
 from ddpipe.files.artifacts import write_tensors
+from ddpipe.objectives.distances import compared, gradient_distance
 from ddpipe.objectives.distribution import embedded_means, mean_distance
-from ddpipe.objectives.gradient import compared, gradient_distance, network_gradient
+from ddpipe.objectives.gradient import network_gradient
 from ddpipe.objectives.loss import Loss
 from ddpipe.randomness import generator
 from ddpipe.selections.choice import Choice, pick

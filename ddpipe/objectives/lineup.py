@@ -1,0 +1,128 @@
+"""The classes of an iteration in the order in which they go through a network, and how many of them at once.
+
+What an accelerator waits for are launches: classes of as many images and of one operation of the augmentation stand
+side by side there, so that a handful of operations serves any number of classes. All random numbers are drawn class by
+class before, from the same generators on every device; rows and draws travel to an accelerator once an iteration. On a
+CPU classes keep their own order, and each is changed by its own draw.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ddpipe.augmentation import Policy
+from ddpipe.augmentation.older import OlderAugment
+from ddpipe.augmentation.siamese import Draw
+from ddpipe.datasets.resident import Resident
+from ddpipe.networks import has_batch_norm
+
+# Numbers in the largest map of all images of the classes that are differentiated by stacked weights at once.
+CARD = 2**26  # on an accelerator: so many keep it busy, and their graphs take a few GiB
+HOST = 2**18  # on a CPU, where more would leave its caches,
+ALONE = 2**15  # and this for one class: above it a CPU is busy with a class alone, and grouped convolutions are slower
+
+
+def company(network: nn.Module, n: int, like: Tensor) -> int:
+    """How many classes of `n` images (c, h, w) as of `like` (V, c, h, w) had better be differentiated at once.
+
+    By sizes and the kind of device alone, so that the same settings give the same bits. The largest map is taken to be
+    as wide as the widest convolution and as large as the images. Batch norm is left to one class at a time.
+    """
+    if has_batch_norm(network):
+        return 1
+    channels = max((p.shape[0] for p in network.parameters() if p.dim() == 4), default=1)
+    numbers = n * channels * like.shape[-2] * like.shape[-1]
+    if like.device.type == "cpu":
+        return HOST // numbers if numbers <= ALONE else 1
+    return max(1, CARD // numbers)
+
+
+def sent(device: torch.device, *numbers: Tensor) -> list[Tensor]:
+    """1-D tensors of one dtype on `device`, by one copy."""
+    if device.type == "cpu":
+        return list(numbers)
+    whole = torch.cat(numbers)
+    whole = whole.pin_memory() if device.type == "cuda" else whole
+    return list(whole.to(device, non_blocking=True).split([len(own) for own in numbers]))
+
+
+class Lineup:
+    """K classes in an order, their real batches, and the augmentation of both sides' images.
+
+    Args:
+        draws: what each class's images go through, Siamese, on the CPU.
+        rows: of the real images of each class, (n,) on the CPU.
+        sizes: synthetic images of each class.
+    """
+
+    def __init__(
+        self, augment: Policy, draws: Sequence[Draw], rows: Sequence[Tensor], sizes: Sequence[int], real: Resident
+    ):
+        self.augment, self.data = augment, real
+        device = real.images.device
+        self.order = list(range(len(draws)))
+        self.beside = device.type != "cpu" and not isinstance(augment, OlderAugment)  # which knows its whole batch
+        if self.beside:
+            self.order.sort(key=lambda label: (sizes[label], len(rows[label]), draws[label].operation))
+        self.moved = self.order != sorted(self.order)
+        self.draws = [draws[label] for label in self.order]
+        self.sizes, self.real = [sizes[label] for label in self.order], [len(rows[label]) for label in self.order]
+        places = torch.arange(sum(sizes)).split(list(sizes))
+        there = torch.cat([places[label] for label in self.order])
+        whole = torch.cat([rows[label] for label in self.order])
+        self.rows, self.labels, self.there, self.back = sent(
+            device, whole, torch.tensor(self.order), there, there.argsort()
+        )
+        self.parameters = self.table().to(device, non_blocking=True) if self.beside else None  # (rows, K)
+
+    def table(self) -> Tensor:
+        """The draws' parameters, a column a class."""
+        table = torch.zeros(max(len(draw.parameters) for draw in self.draws), len(self.draws))
+        for column, draw in enumerate(self.draws):
+            table[: len(draw.parameters), column] = draw.parameters[:, 0]
+        return table
+
+    def arranged(self, images: Tensor) -> Tensor:
+        """What lies class by class, (V, ...), in the line's order."""
+        return images.index_select(0, self.there) if self.moved else images
+
+    def returned(self, images: Tensor) -> Tensor:
+        """What lies in the line's order, (V, ...), class by class."""
+        return images.index_select(0, self.back) if self.moved else images
+
+    def real_images(self, first: int, stop: int) -> Tensor:
+        """The real batches (n, c, h, w) of these places, under their draws."""
+        begin = sum(self.real[:first])
+        sizes = self.real[first:stop]
+        return self.changed(self.data.batch(self.rows[begin : begin + sum(sizes)]), first, sizes)
+
+    def changed(self, images: Tensor, first: int, sizes: Sequence[int]) -> Tensor:
+        """`images` (n, c, h, w) of the classes from the `first` place on, so many of each, under their draws."""
+        draws = self.draws[first : first + len(sizes)]
+        if self.parameters is None:
+            pairs = zip(images.split(list(sizes)), draws, strict=True)
+            return joined([self.augment(block, draw) for block, draw in pairs])
+        blocks, begin = [], 0
+        for at, stop in runs([(n, draw.operation) for n, draw in zip(sizes, draws, strict=True)]):
+            draw, n, end = draws[at], sizes[at], begin + (stop - at) * sizes[at]
+            rows = self.parameters[: len(draw.parameters), first + at : first + stop]
+            every = rows[:, :, None].expand(-1, -1, n).flatten(1)  # a column an image
+            blocks.append(self.augment(images[begin:end], Draw(draw.operation, every)))
+            begin = end
+        return joined(blocks)
+
+
+def joined(blocks: Sequence[Tensor]) -> Tensor:
+    return blocks[0] if len(blocks) == 1 else torch.cat(list(blocks))
+
+
+def runs(keys: Sequence[object], most: int | None = None) -> list[tuple[int, int]]:
+    """Where neighbours of the same key begin and end, `most` (None: any number) of them together."""
+    found: list[tuple[int, int]] = []
+    for at, key in enumerate(keys):
+        if found and key == keys[found[-1][0]] and (most is None or at - found[-1][0] < most):
+            found[-1] = found[-1][0], at + 1
+        else:
+            found.append((at, at + 1))
+    return found
