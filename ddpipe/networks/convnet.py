@@ -6,6 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ddpipe.errors import UserError
+from ddpipe.networks.block import block
 from ddpipe.networks.classifier import Classifier, Conv2d, Linear, Norm, normalisation
 from ddpipe.networks.flax import FlaxBatchNorm
 
@@ -61,4 +62,12 @@ class ConvNet(Classifier):
         self.classifier = Linear(inputs * side**2, classes)
 
     def embed(self, images: Tensor) -> Tensor:
-        return self.features(images).flatten(1)
+        """As `features`, but instance norm, ReLU and pooling in one, which knows its second derivative."""
+        layers = iter(self.features)
+        for layer in layers:
+            if isinstance(layer, nn.GroupNorm):
+                images = block(images, layer.weight, layer.bias, layer.eps)
+                next(layers), next(layers)  # its ReLU and pooling
+            else:
+                images = layer(images)
+        return images.flatten(1)
