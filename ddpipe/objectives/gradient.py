@@ -114,7 +114,7 @@ class Side:
 
     def parts(self) -> list[tuple[int, int]]:
         """Neighbours of as many images, as many of them as are differentiated at once."""
-        return runs(self.sizes, company(self.network, max(self.sizes), self.images))
+        return runs(self.sizes, company(self.network, max(self.sizes), self.images, twice=True))
 
     def span(self, at: int, stop: int) -> slice:
         """Where the images of these places lie."""
@@ -125,7 +125,7 @@ class Side:
         return self.images[self.span(at, stop)].requires_grad_()
 
     def changed(self, leaf: Tensor, at: int, stop: int) -> Tensor:
-        return self.line.changed(leaf, self.first + at, self.sizes[at:stop])
+        return self.line.changed(leaf, self.first + at, self.first + stop)
 
     def apart(self, leaf: Tensor, at: int, stop: int, graph: bool) -> tuple[Tensor, ...]:
         """(k, ...): the gradients of the classes in these places, which have as many images each."""
@@ -148,11 +148,10 @@ class Side:
 def real_gradients(network: nn.Module, parameters: Sequence[Tensor], line: Lineup) -> list[Part]:
     """Those of the real batch of every place, each (1, ...).
 
-    All come before the synthetic ones. On a CPU class by class: batches are large there.
+    All come before the synthetic ones: going to and fro between large and small batches costs some percent.
     """
-    most = 1 if line.labels.device.type == "cpu" else company(network, max(line.real), line.data.images)
     found: list[Part] = []
-    for first, stop in runs(line.real, most):
+    for first, stop in runs(line.real, company(network, max(line.real), line.data.images, twice=False)):
         blocks = stop - first, line.real[first]
         labels = line.labels[first:stop, None].expand(blocks)
         got = class_gradients(network, parameters, line.real_images(first, stop).unflatten(0, blocks), labels)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from ddpipe.augmentation import Policy
 from ddpipe.augmentation.older import OlderAugment
@@ -19,22 +20,28 @@ from ddpipe.networks import has_batch_norm
 
 # Numbers in the largest map of all images of the classes that are differentiated by stacked weights at once.
 CARD = 2**26  # on an accelerator: so many keep it busy, and their graphs take a few GiB
-HOST = 2**18  # on a CPU, where more would leave its caches,
-ALONE = 2**15  # and this for one class: above it a CPU is busy with a class alone, and grouped convolutions are slower
+HOST = 2**20  # on a CPU, whose caches end there,
+ALONE = 2**16  # and this for one class: above it a class alone keeps a CPU busy, and grouped convolutions are slower
 
 
-def company(network: nn.Module, n: int, like: Tensor) -> int:
+def on_host(tensor: Tensor) -> bool:
+    """Whether there are no launches to wait for."""
+    return tensor.device.type == "cpu"
+
+
+def company(network: nn.Module, n: int, like: Tensor, twice: bool) -> int:
     """How many classes of `n` images (c, h, w) as of `like` (V, c, h, w) had better be differentiated at once.
 
     By sizes and the kind of device alone, so that the same settings give the same bits. The largest map is taken to be
-    as wide as the widest convolution and as large as the images. Batch norm is left to one class at a time.
+    as wide as the widest convolution and as large as the images. A CPU gains only where gradients are differentiated
+    `twice`. Batch norm is left to one class at a time.
     """
     if has_batch_norm(network):
         return 1
     channels = max((p.shape[0] for p in network.parameters() if p.dim() == 4), default=1)
     numbers = n * channels * like.shape[-2] * like.shape[-1]
-    if like.device.type == "cpu":
-        return HOST // numbers if numbers <= ALONE else 1
+    if on_host(like):
+        return HOST // numbers if twice and numbers <= ALONE else 1
     return max(1, CARD // numbers)
 
 
@@ -60,9 +67,8 @@ class Lineup:
         self, augment: Policy, draws: Sequence[Draw], rows: Sequence[Tensor], sizes: Sequence[int], real: Resident
     ):
         self.augment, self.data = augment, real
-        device = real.images.device
         self.order = list(range(len(draws)))
-        self.beside = device.type != "cpu" and not isinstance(augment, OlderAugment)  # which knows its whole batch
+        self.beside = not on_host(real.images) and not isinstance(augment, OlderAugment)  # which knows its whole batch
         if self.beside:
             self.order.sort(key=lambda label: (sizes[label], len(rows[label]), draws[label].operation))
         self.moved = self.order != sorted(self.order)
@@ -70,18 +76,16 @@ class Lineup:
         self.sizes, self.real = [sizes[label] for label in self.order], [len(rows[label]) for label in self.order]
         places = torch.arange(sum(sizes)).split(list(sizes))
         there = torch.cat([places[label] for label in self.order])
+        labels = torch.tensor(self.order)
+        answers = torch.arange(len(labels)).repeat_interleave(torch.tensor(self.real))  # (N,) places of real images
         whole = torch.cat([rows[label] for label in self.order])
-        self.rows, self.labels, self.there, self.back = sent(
-            device, whole, torch.tensor(self.order), there, there.argsort()
+        self.rows, self.labels, self.answers, self.there, self.back = sent(
+            real.images.device, whole, labels, answers, there, there.argsort()
         )
-        self.parameters = self.table().to(device, non_blocking=True) if self.beside else None  # (rows, K)
-
-    def table(self) -> Tensor:
-        """The draws' parameters, a column a class."""
-        table = torch.zeros(max(len(draw.parameters) for draw in self.draws), len(self.draws))
-        for column, draw in enumerate(self.draws):
-            table[: len(draw.parameters), column] = draw.parameters[:, 0]
-        return table
+        self.parameters: Tensor | None = None  # (most of a draw, K)
+        if self.beside:
+            table = pad_sequence([draw.parameters[:, 0].float() for draw in self.draws])
+            self.parameters = sent(real.images.device, table.flatten())[0].view(table.shape)
 
     def arranged(self, images: Tensor) -> Tensor:
         """What lies class by class, (V, ...), in the line's order."""
@@ -91,14 +95,27 @@ class Lineup:
         """What lies in the line's order, (V, ...), class by class."""
         return images.index_select(0, self.back) if self.moved else images
 
+    def parts(self, most: int | None) -> list[tuple[int, int]]:
+        """Places that go through a network in one batch: `most` of them, where they stand beside each other of as many
+        images each; None: all."""
+        apart = self.beside and most is not None
+        keys = [pair if apart else None for pair in zip(self.sizes, self.real, strict=True)]
+        return runs(keys, most)
+
+    def span(self, first: int, stop: int) -> slice:
+        """Where the synthetic images of these places lie."""
+        return slice(sum(self.sizes[:first]), sum(self.sizes[:stop]))
+
     def real_images(self, first: int, stop: int) -> Tensor:
         """The real batches (n, c, h, w) of these places, under their draws."""
-        begin = sum(self.real[:first])
-        sizes = self.real[first:stop]
-        return self.changed(self.data.batch(self.rows[begin : begin + sum(sizes)]), first, sizes)
+        index = self.rows[sum(self.real[:first]) : sum(self.real[:stop])]
+        return self._changed(self.data.batch(index), first, self.real[first:stop])
 
-    def changed(self, images: Tensor, first: int, sizes: Sequence[int]) -> Tensor:
-        """`images` (n, c, h, w) of the classes from the `first` place on, so many of each, under their draws."""
+    def changed(self, images: Tensor, first: int, stop: int) -> Tensor:
+        """The synthetic images (n, c, h, w) of these places under their draws."""
+        return self._changed(images, first, self.sizes[first:stop])
+
+    def _changed(self, images: Tensor, first: int, sizes: Sequence[int]) -> Tensor:
         draws = self.draws[first : first + len(sizes)]
         if self.parameters is None:
             pairs = zip(images.split(list(sizes)), draws, strict=True)

@@ -91,7 +91,7 @@ def image_gradient(bench: Bench, operation: Operation, n: int) -> Call:
     network, images = bench.network(operation), bench.images(operation, n).requires_grad_()
 
     def call() -> None:
-        means = embedded_means(network, [images])
+        means = embedded_means(network, images, [len(images)])
         torch.autograd.grad(mean_distance(means, torch.zeros_like(means)).sum(), images)
 
     return call
