@@ -155,7 +155,7 @@ def real_gradients(network: nn.Module, parameters: Sequence[Tensor], line: Lineu
         blocks = stop - first, line.real[first]
         labels = line.labels[first:stop, None].expand(blocks)
         got = class_gradients(network, parameters, line.real_images(first, stop).unflatten(0, blocks), labels)
-        found += zip(*(g.split(1) for g in got), strict=True)
+        found += [got] if stop - first == 1 else zip(*(g.split(1) for g in got), strict=True)
     return found
 
 

@@ -120,13 +120,12 @@ class Lineup:
         if self.parameters is None:
             pairs = zip(images.split(list(sizes)), draws, strict=True)
             return joined([self.augment(block, draw) for block, draw in pairs])
-        blocks, begin = [], 0
-        for at, stop in runs([(n, draw.operation) for n, draw in zip(sizes, draws, strict=True)]):
-            draw, n, end = draws[at], sizes[at], begin + (stop - at) * sizes[at]
-            rows = self.parameters[: len(draw.parameters), first + at : first + stop]
-            every = rows[:, :, None].expand(-1, -1, n).flatten(1)  # a column an image
-            blocks.append(self.augment(images[begin:end], Draw(draw.operation, every)))
-            begin = end
+        alike = runs([(n, draw.operation) for n, draw in zip(sizes, draws, strict=True)])
+        blocks = []
+        for (at, stop), own in zip(alike, images.split([sum(sizes[slice(*part)]) for part in alike]), strict=True):
+            rows = self.parameters[: len(draws[at].parameters), first + at : first + stop]
+            every = rows[:, :, None].expand(-1, -1, sizes[at]).flatten(1)  # a column an image
+            blocks.append(self.augment(own, Draw(draws[at].operation, every)))
         return joined(blocks)
 
 
