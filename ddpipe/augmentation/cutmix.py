@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ddpipe.sending import sent
+
 
 class Draw(NamedTuple):
     """The raw draws of one batch."""
@@ -42,7 +44,7 @@ def mix(images: Tensor, targets: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
     """
     height, width = images.shape[-2:]
     rows, columns = rectangle(height, width, draw)
-    partners = draw.partners.to(images.device)
+    partners = sent(draw.partners, images.device)
     mixed = images.clone()
     mixed[:, :, rows, columns] = images[:, :, rows, columns][partners]
     pasted = (rows.stop - rows.start) * (columns.stop - columns.start) / (height * width)

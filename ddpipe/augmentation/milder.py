@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddpipe.augmentation.siamese import Draw, choice, flip
+from ddpipe.sending import sent_as
 from ddpipe.settings.strategy import allowed
 
 BRIGHTNESS = 0.25  # largest shift
@@ -97,5 +98,5 @@ class MilderAugment:
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         """`images` (n, c, h, w), any device and dtype, under `draw`."""
-        rows = draw.parameters.to(images).expand(-1, len(images))
+        rows = sent_as(draw.parameters, images).expand(-1, len(images))
         return OPERATIONS[draw.operation](images, *rows)

@@ -3,11 +3,16 @@
 Every image of a batch gets one operation of its own. Not differentiable: results are detached.
 """
 
+from collections.abc import Callable
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddpipe.augmentation.siamese import Draw
+from ddpipe.augmentation import spline
+from ddpipe.augmentation.siamese import Draw, picked
+from ddpipe.sending import sent
 from ddpipe.settings.strategy import operations
 
 PAD = 4  # pixels on each side before a crop
@@ -15,36 +20,47 @@ SCALES = (0.8, 1.2)  # range of the factors of height and width
 DEGREES = 45  # integer angles in [-45, 45)
 
 
-def crop(image: Tensor, row: int, column: int, mean: Tensor) -> Tensor:
-    """Rows from `row` and columns from `column`, in [0, 8), of the (c, h, w) image framed by 4 pixels of `mean`."""
-    c, h, w = image.shape
-    framed = mean[:, None, None].repeat(1, h + 2 * PAD, w + 2 * PAD)
-    framed[:, PAD : PAD + h, PAD : PAD + w] = image
-    return framed[:, row : row + h, column : column + w]
+def crop(images: Tensor, draws: Tensor, mean: Tensor) -> Tensor:
+    """Of each image, framed by 4 pixels of `mean`, what begins at its row and its column, in [0, 8)."""
+    height, width = images.shape[2:]
+    framed = mean[:, None, None].expand(*images.shape[:2], height + 2 * PAD, width + 2 * PAD).clone()
+    framed[:, :, PAD : PAD + height, PAD : PAD + width] = images
+    first = sent(draws.long(), images.device)[:, :, None]  # 2 n 1
+    r, c = first[0] + torch.arange(height, device=images.device), first[1] + torch.arange(width, device=images.device)
+    return picked(framed, r, c)
 
 
-def scale(image: Tensor, factor_h: float, factor_w: float) -> Tensor:
-    """The (c, h, w) image resized by nearest neighbour, centred on zeros, and cut to its old size."""
-    height, width = image.shape[1:]
-    h, w = int(factor_h * height), int(factor_w * width)
-    side = max(h, w, height, width)
-    canvas = image.new_zeros(image.shape[0], side, side)
-    top, left = (side - h) // 2, (side - w) // 2
-    canvas[:, top : top + h, left : left + w] = F.interpolate(image[None], (h, w), mode="nearest")[0]
-    return centre(canvas, height, width)
+def scale(images: Tensor, draws: Tensor, mean: Tensor) -> Tensor:
+    """Each resized by its factors by nearest neighbour, centred on zeros, and cut to its old size."""
+    height, width = images.shape[2:]
+    rows, columns = [], []
+    for factor_h, factor_w in draws.T.tolist():
+        h, w = int(factor_h * height), int(factor_w * width)
+        side = max(h, w, height, width)
+        rows.append(nearest(height, h, side))
+        columns.append(nearest(width, w, side))
+    found = sent(torch.cat([torch.stack(rows), torch.stack(columns)], 1), images.device)
+    return picked(F.pad(images, (0, 1, 0, 1)), *found.split([height, width], 1))
 
 
-def rotate(image: Tensor, degrees: int, fill: float) -> Tensor:
-    """The (c, h, w) CPU image turned by cubic splines on a canvas that holds it, `fill` outside, its centre cut."""
-    from scipy.ndimage import rotate as spline_rotate
+@lru_cache(maxsize=4096)
+def nearest(old: int, new: int, canvas: int) -> Tensor:
+    """What lies in the middle of a canvas, as wide as `old` pixels, on which these were resized to `new`: (old,) int64.
 
-    turned = spline_rotate(image.numpy(), degrees, axes=(-2, -1), reshape=True, order=3, mode="constant", cval=fill)
-    return centre(torch.from_numpy(turned), *image.shape[1:])
+    Numbers of old pixels; `old` where there is none. The ratio is rounded to float32 once, as by `interpolate`.
+    """
+    at = torch.arange(old) + (canvas - old) // 2 - (canvas - new) // 2
+    source = (at.float() * (torch.tensor(float(old)) / new)).floor().long().clamp(max=old - 1)
+    return torch.where((at >= 0) & (at < new), source, old)
 
 
-def centre(image: Tensor, height: int, width: int) -> Tensor:
-    top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
-    return image[:, top : top + height, left : left + width]
+def rotate(images: Tensor, draws: Tensor, mean: Tensor) -> Tensor:
+    """Each turned by its own angle by cubic splines, the mean of `mean` outside, its centre cut."""
+    return spline.rotate(images, draws[0], mean.mean())
+
+
+# images (n, c, h, w), their draws (2, n) on the host, means (c,) of the batch -> images
+OPERATIONS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"crop": crop, "scale": scale, "rotate": rotate}
 
 
 class OlderAugment:
@@ -72,16 +88,14 @@ class OlderAugment:
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         """`images` (n, c, h, w), any device; the means that fill are those of the whole batch as it came."""
-        batch = images.detach().cpu()
+        batch = images.detach()
         mean = batch.mean(dim=(0, 2, 3))  # c
-        fill = float(mean.mean())
-        changed = []
-        for image, (which, a, b) in zip(batch, draw.parameters.expand(3, len(batch)).T.tolist(), strict=True):
-            match self.operations[int(which)]:
-                case "crop":
-                    changed.append(crop(image, int(a), int(b), mean))
-                case "scale":
-                    changed.append(scale(image, a, b))
-                case "rotate":
-                    changed.append(rotate(image, int(a), fill))
-        return torch.stack(changed).to(images.device)
+        which, *draws = draw.parameters.expand(3, len(batch))
+        order = which.argsort(stable=True)  # the images of each operation together
+        counts = which.long().bincount(minlength=len(self.operations)).tolist()
+        here, sorted_draws = sent(order, batch.device), torch.stack(draws).index_select(1, order)
+        parts = zip(
+            self.operations, batch.index_select(0, here).split(counts), sorted_draws.split(counts, 1), strict=True
+        )
+        changed = torch.cat([OPERATIONS[name](part, own, mean) for name, part, own in parts if len(part)])
+        return torch.empty_like(batch).index_copy_(0, here, changed)

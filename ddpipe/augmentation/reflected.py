@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddpipe.augmentation.siamese import Draw, flip
+from ddpipe.sending import sent
 from ddpipe.settings.strategy import allowed
 
 PAD = 4  # pixels on each side
@@ -35,8 +36,8 @@ class ReflectedAugment:
         if "crop" in self.operations:
             n, _, height, width = images.shape
             framed = F.pad(images, (PAD,) * 4, mode="reflect")
-            r = (torch.arange(height, device=rows.device) + rows.long()[:, None]).to(images.device)  # n h
-            c = (torch.arange(width, device=rows.device) + columns.long()[:, None]).to(images.device)  # n w
+            r = sent(torch.arange(height, device=rows.device) + rows.long()[:, None], images.device)  # n h
+            c = sent(torch.arange(width, device=rows.device) + columns.long()[:, None], images.device)  # n w
             which = torch.arange(n, device=images.device)[:, None, None]
             images = framed[which, :, r[:, :, None], c[:, None, :]].permute(0, 3, 1, 2).contiguous()
         return flip(images, u) if "flip" in self.operations else images

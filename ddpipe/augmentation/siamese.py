@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ddpipe.sending import sent, sent_as
 from ddpipe.settings.strategy import allowed
 
 BRIGHTNESS = 1.0  # width of the range of the shift
@@ -60,6 +61,8 @@ def contrast(images: Tensor, u: Tensor) -> Tensor:
 
 def color(images: Tensor, u_brightness: Tensor, u_saturation: Tensor, u_contrast: Tensor) -> Tensor:
     """Brightness, then saturation, then contrast."""
+    if u_brightness.numel() > 1:
+        u_brightness, u_saturation, u_contrast = sent_as(torch.stack([u_brightness, u_saturation, u_contrast]), images)
     return contrast(saturation(brightness(images, u_brightness), u_saturation), u_contrast)
 
 
@@ -76,11 +79,16 @@ def crop(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         return F.pad(images, (-b, b, -a, a))  # a negative pad cuts off
     up, left = _crop_reach(height), _crop_reach(width)
     padded = F.pad(images, (left, left, up, up))
-    r = torch.arange(height, device=images.device) + rows.to(images.device)[:, None] + up  # n h
-    c = torch.arange(width, device=images.device) + columns.to(images.device)[:, None] + left  # n w
-    index = (r[:, :, None] * padded.shape[3] + c[:, None, :]).flatten(1)  # n h*w
+    firsts = sent(torch.stack([rows + up, columns + left]), images.device)[:, :, None]  # 2 n 1
+    r, c = firsts[0] + torch.arange(height, device=images.device), firsts[1] + torch.arange(width, device=images.device)
+    return picked(padded, r, c)
+
+
+def picked(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Of each image (n, c, ., .) its rows (n, h) and of these its columns (n, w)."""
+    index = (rows[:, :, None] * images.shape[3] + columns[:, None, :]).flatten(1)  # n h*w
     index = index[:, None].expand(-1, images.shape[1], -1)  # n c h*w
-    return padded.flatten(2).gather(2, index).view(images.shape)
+    return images.flatten(2).gather(2, index).unflatten(2, (rows.shape[1], columns.shape[1]))
 
 
 def cutout(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -95,8 +103,8 @@ def cutout(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         keep = images.new_ones(height, width)
         keep[max(top, 0) : top + k_rows, max(left, 0) : left + k_columns] = 0
         return images * keep
-    r = torch.arange(height, device=images.device) - (rows.to(images.device) - k_rows // 2)[:, None]  # n h
-    c = torch.arange(width, device=images.device) - (columns.to(images.device) - k_columns // 2)[:, None]  # n w
+    firsts = sent(torch.stack([rows - k_rows // 2, columns - k_columns // 2]), images.device)[:, :, None]  # 2 n 1
+    r, c = torch.arange(height, device=images.device) - firsts[0], torch.arange(width, device=images.device) - firsts[1]
     inside = ((r >= 0) & (r < k_rows))[:, :, None] & ((c >= 0) & (c < k_columns))[:, None, :]  # n h w
     return images * ~inside[:, None]
 
@@ -105,7 +113,7 @@ def flip(images: Tensor, u: Tensor) -> Tensor:
     """Mirror left and right where u < 0.5."""
     if alone(u):
         return images.flip(3) if float(u) < FLIP else images
-    return torch.where((u < FLIP).to(images.device).view(-1, 1, 1, 1), images.flip(3), images)
+    return torch.where(sent(u < FLIP, images.device).view(-1, 1, 1, 1), images.flip(3), images)
 
 
 def scale(images: Tensor, u_x: Tensor, u_y: Tensor) -> Tensor:
@@ -130,15 +138,20 @@ def alone(u: Tensor) -> bool:
 
 def _per_image(u: Tensor, images: Tensor) -> Tensor | float:
     """`u` so that it broadcasts over images; one value as a number, which costs neither a copy nor a kernel."""
-    return u.item() if alone(u) else u.to(images).view(-1, 1, 1, 1)
+    return u.item() if alone(u) else sent_as(u, images).view(-1, 1, 1, 1)
 
 
 def _affine(images: Tensor, xx: Tensor, xy: Tensor, yx: Tensor, yy: Tensor) -> Tensor:
     """Sample images at (xx x + xy y, yx x + yy y), x and y being normalised coordinates."""
     zero = torch.zeros_like(xx)
-    theta = torch.stack([xx, xy, zero, yx, yy, zero], dim=1).view(-1, 2, 3).to(images)  # n 2 3, or 1 2 3
-    # One grid for all images: sample them as the channels of one image, so that its weights are computed once.
-    sampled = images.reshape(1, -1, *images.shape[2:]) if len(theta) == 1 else images
+    theta = sent_as(torch.stack([xx, xy, zero, yx, yy, zero], dim=1).view(-1, 2, 3), images)  # n 2 3, or 1 2 3
+    if len(theta) > 1:
+        sampled = images
+    elif images.device.type == "cpu":
+        # one grid for all images: sample them as the channels of one image, so that its weights are computed once
+        sampled = images.reshape(1, -1, *images.shape[2:])
+    else:  # an accelerator's threads go through the channels of an image one by one
+        sampled, theta = images, theta.expand(len(images), -1, -1)
     grid = F.affine_grid(theta, list(sampled.shape), align_corners=False)  # n h w 2
     moved = F.grid_sample(sampled, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return moved.view(images.shape)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ddpipe.datasets.resident import Resident
+from ddpipe.sending import sent
 
 
 class Passes:
@@ -21,9 +22,9 @@ class Passes:
         """Images (n, c, h, w) in the run's pixel space, and labels (n,); `rng` is drawn from where a pass begins."""
         if self.position == len(self.order):
             self.order, self.position = torch.randperm(len(self.order), generator=rng), 0
-        rows = self.order[self.position : self.position + self.batch]
+        rows = sent(self.order[self.position : self.position + self.batch], self.real.labels.device)
         self.position += len(rows)
-        return self.real.batch(rows), self.real.labels[rows.to(self.real.labels.device)]
+        return self.real.batch(rows), self.real.labels[rows]
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"order": self.order, "position": torch.tensor(self.position)}

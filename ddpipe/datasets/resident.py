@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ddpipe.datasets.preprocessing import Preprocessing, pieces
+from ddpipe.sending import sent
 
 GIB = 2**30  # bytes
 
@@ -32,8 +33,12 @@ class Resident:
 
     def batch(self, index: Tensor) -> Tensor:
         """Images of the rows `index` (n,) in the run's pixel space, float32 (n, c, h, w)."""
-        images = self.images.index_select(0, index.to(self.images.device))
+        images = self.images.index_select(0, sent(index, self.images.device))
         return images if images.is_floating_point() else self.preprocessing.transform(images)
+
+    def answers(self, index: Tensor) -> Tensor:
+        """Labels (n,) of the rows `index` (n,)."""
+        return self.labels[sent(index, self.labels.device)]
 
     def sample_index(self, label: int, n: int, rng: torch.Generator) -> Tensor:
         """n random rows of class `label` without replacement, or all in random order if it has fewer; on the CPU."""

@@ -62,7 +62,7 @@ class Stop:
 
     def loss(self, synthetic: Synthetic) -> float:
         student = self.students.next(synthetic, Streams(*self.path, "stop"), 0)
-        labels = self.real.labels[self.rows.to(self.real.labels.device)]
+        labels = self.real.answers(self.rows)
         return float(self.objective.validation(synthetic, student, self.real.batch(self.rows), labels))
 
     @torch.no_grad()

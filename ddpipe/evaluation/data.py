@@ -15,7 +15,7 @@ from ddpipe.experts.training import real_batches
 from ddpipe.files.hints import of as hints_of
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings import Scale
-from ddpipe.training.batch import Batch
+from ddpipe.training.batch import Batch, rows_of
 from ddpipe.training.loop import Fetch
 
 
@@ -44,7 +44,7 @@ class TrainingSet:
         images, targets = tensors["images"].to(device), tensors["targets"].to(device)
         styles = Styles(tensors["contents"]) if "contents" in tensors else None
         examples = len(images) if styles is None else len(styles)
-        return cls(lambda index: Batch(images[index], targets[index]), examples, hints_of(tensors), styles, scale, real)
+        return cls(rows_of(Batch(images, targets)), examples, hints_of(tensors), styles, scale, real)
 
     def seen_by(self, rng: Streams) -> Fetch:
         """Example numbers -> images and targets, as the network with the streams `rng` sees them in a pass."""

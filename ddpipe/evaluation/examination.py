@@ -100,9 +100,10 @@ def score(network: Classifier, test: Resident, num_classes: int) -> Score:
         percent = accuracy(network, test.batch, test.labels)
     finally:
         hook.remove()
-    right = torch.cat(answers) == test.labels
-    shown = test.labels.bincount(minlength=num_classes).tolist()
-    known = test.labels[right].bincount(minlength=num_classes).tolist()
+    labels = test.labels.cpu()
+    right = torch.cat(answers).cpu() == labels
+    shown = labels.bincount(minlength=num_classes).tolist()
+    known = labels[right].bincount(minlength=num_classes).tolist()
     return Score(percent, tuple(100 * k / n if n else None for k, n in zip(known, shown, strict=True)))
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from ddpipe.errors import UserError
 from ddpipe.files.artifacts import mend, read_sealed, unwritable, write_sealed
 from ddpipe.files.regular import regular
+from ddpipe.sending import sent
 
 NAMES = {"float32": "F32", "float16": "F16"}  # safetensors' names
 
@@ -187,7 +188,7 @@ class Buffer:
                     f"lower experts.{self.name}.lr, or set dtype to float32, and train them again"
                 )
             self.verified.add((expert, number))
-        return row.to(self.device, torch.float32, copy=True)
+        return sent(row.to(torch.float32, copy=True), self.device)
 
     def check(self, data_checksum: str, network: dict[str, Any], epochs: int = 0) -> None:
         """Refuse experts of another buffer, other images, another preprocessing or network, or of too few epochs.

@@ -15,6 +15,7 @@ from ddpipe import augmentation, networks, settings
 from ddpipe.datasets.resident import Resident
 from ddpipe.errors import UserError
 from ddpipe.randomness import Streams
+from ddpipe.sending import sent
 from ddpipe.training import optimizers
 from ddpipe.training.batch import Batch
 from ddpipe.training.flatness import flat_gradient
@@ -27,8 +28,9 @@ def real_batches(real: Resident, num_classes: int) -> Callable[[Tensor | slice],
 
     def fetch(index: Tensor | slice) -> Batch:
         rows = torch.arange(index.start, index.stop) if isinstance(index, slice) else index
+        rows = sent(rows, real.labels.device)
         images = real.batch(rows)
-        return Batch(images, F.one_hot(real.labels[rows.to(real.labels.device)], num_classes).to(images))
+        return Batch(images, F.one_hot(real.labels[rows], num_classes).to(images))
 
     return fetch
 

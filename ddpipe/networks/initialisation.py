@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ddpipe.networks.classifier import Initialisation
 from ddpipe.networks.weightnorm import MeanOnlyBatchNorm, keep_weights_
+from ddpipe.sending import sent
 
 N = TypeVar("N", bound=nn.Module)
 Scale = tuple[str, float]  # a distribution and the factor that its numbers are multiplied by
@@ -111,6 +112,6 @@ def initialise_(network: N, rng: torch.Generator) -> N:
 
 def _fill_(tensors: list[tuple[Tensor, float]], numbers: Tensor) -> None:
     """Fill the tensors one after another with `numbers` times their factor."""
-    pieces = numbers.to(tensors[0][0].device).split([tensor.numel() for tensor, _ in tensors])
+    pieces = sent(numbers, tensors[0][0].device).split([tensor.numel() for tensor, _ in tensors])
     for (tensor, scale), piece in zip(tensors, pieces, strict=True):
         torch.mul(piece.view_as(tensor), scale, out=tensor)

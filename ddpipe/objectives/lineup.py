@@ -17,6 +17,7 @@ from ddpipe.augmentation.older import OlderAugment
 from ddpipe.augmentation.siamese import Draw
 from ddpipe.datasets.resident import Resident
 from ddpipe.networks import has_batch_norm
+from ddpipe.sending import sent, sent_together
 
 # Numbers in the largest map of all images of the classes that are differentiated by stacked weights at once.
 CARD = 2**26  # on an accelerator: so many keep it busy, and their graphs take a few GiB
@@ -45,15 +46,6 @@ def company(network: nn.Module, n: int, like: Tensor, twice: bool) -> int:
     return max(1, CARD // numbers)
 
 
-def sent(device: torch.device, *numbers: Tensor) -> list[Tensor]:
-    """1-D tensors of one dtype on `device`, by one copy."""
-    if device.type == "cpu":
-        return list(numbers)
-    whole = torch.cat(numbers)
-    whole = whole.pin_memory() if device.type == "cuda" else whole
-    return list(whole.to(device, non_blocking=True).split([len(own) for own in numbers]))
-
-
 class Lineup:
     """K classes in an order, their real batches, and the augmentation of both sides' images.
 
@@ -79,13 +71,13 @@ class Lineup:
         labels = torch.tensor(self.order)
         answers = torch.arange(len(labels)).repeat_interleave(torch.tensor(self.real))  # (N,) places of real images
         whole = torch.cat([rows[label] for label in self.order])
-        self.rows, self.labels, self.answers, self.there, self.back = sent(
-            real.images.device, whole, labels, answers, there, there.argsort()
+        self.rows, self.labels, self.answers, self.there, self.back = sent_together(
+            [whole, labels, answers, there, there.argsort()], real.images.device
         )
         self.parameters: Tensor | None = None  # (most of a draw, K)
         if self.beside:
             table = pad_sequence([draw.parameters[:, 0].float() for draw in self.draws])
-            self.parameters = sent(real.images.device, table.flatten())[0].view(table.shape)
+            self.parameters = sent(table, real.images.device)
 
     def arranged(self, images: Tensor) -> Tensor:
         """What lies class by class, (V, ...), in the line's order."""

@@ -42,7 +42,9 @@ def with_one(features: Tensor) -> Tensor:
 
 def ridge(features: Tensor, targets: Tensor, regularisation: float) -> Tensor:
     """(F, K): X^T (X X^T + lambda I)^-1 Y for features X (n, F) and targets Y (n, K)."""
-    system = features @ features.T + regularisation * torch.eye(len(features)).to(features)
+    system = features @ features.T + regularisation * torch.eye(
+        len(features), dtype=features.dtype, device=features.device
+    )
     return features.T @ torch.linalg.solve(system, targets)
 
 

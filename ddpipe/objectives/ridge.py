@@ -107,7 +107,7 @@ class RidgeRegression(Objective):
         else:
             parts = [torch.randperm(len(real.labels), generator=draw)[: config.batch] for _ in range(config.batches)]
         rows = torch.cat(parts)
-        return real.batch(rows), real.labels[rows.to(real.labels.device)]
+        return real.batch(rows), real.answers(rows)
 
     @torch.no_grad()
     def validation(self, synthetic: Synthetic, student: Student, images: Tensor, labels: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from ddpipe.training.ridge import coefficients
 
 def predicting(across: Tensor, own: Tensor, regularisation: float) -> Tensor:
     """A (m, n) float64, from the kernels of m real images with those of the set (m, n), and of these (n, n)."""
-    return across.double() @ coefficients(own, torch.eye(len(own)).to(own), regularisation)
+    return across.double() @ coefficients(own, torch.eye(len(own), dtype=own.dtype, device=own.device), regularisation)
 
 
 def best(linear: Tensor, wanted: Tensor) -> Tensor:

@@ -40,11 +40,13 @@ def distance(end: Tensor, start: Tensor, target: Tensor) -> Tensor:
 class TrajectoryMatching(Objective):
     """The objective of MTT, FTD, TESLA and HaBa; learns the student's step size."""
 
-    def __init__(self, config: record.TrajectoryMatching, compiled: bool = False):
+    def __init__(self, config: record.TrajectoryMatching, compiled: bool = False, device: torch.device | str = "cpu"):
         self.config, self.compiled = config, compiled
-        self.lr = torch.tensor(config.lr, requires_grad=True)
+        self.lr = torch.tensor(config.lr, device=device, requires_grad=True)
         self.kept: Gradient | None = None
-        self.agreement = torch.tensor(1.0)  # share of the images whose soft label has their class as its largest
+        self.agreement = torch.tensor(
+            1.0, device=device
+        )  # share of the images whose soft label has their class as its largest
 
     def losses(
         self, synthetic: Synthetic, student: Student, real: Resident, augment: Policy, rng: Streams
@@ -55,7 +57,8 @@ class TrajectoryMatching(Objective):
         if self.config.soft_labels:
             self.assign_targets_(synthetic, gradient, target)
         batches = []
-        for index in islice(synthetic.batches(rng("synthetic.batches"), self.config.batch), self.config.steps):
+        rows = list(islice(synthetic.batches(rng("synthetic.batches"), self.config.batch), self.config.steps))
+        for index in synthetic.ready(rows):
             images, targets = synthetic.decode(index)
             draw = augment.draw(rng("augment"), len(images), *images.shape[-2:])
             batches.append(Batch(augment(images, draw), targets))
@@ -72,12 +75,12 @@ class TrajectoryMatching(Objective):
         """TESLA's soft labels: what the expert at the end of the segment says of the images, not augmented."""
         images = synthetic.decode().images
         given = torch.cat([gradient.logits(target, part).softmax(1) for part in images.split(CHUNK)])
-        self.agreement = (given.argmax(1) == synthetic.classes).float().mean().cpu()
+        self.agreement = (given.argmax(1) == synthetic.classes).float().mean()
         synthetic.assign_targets_(given)
 
     def match(self, gradient: Gradient, start: Tensor, target: Tensor, batches: list[Batch]) -> Loss:
         """The loss of one student on the given augmented batches, its gradient taken up to their images and targets."""
-        lr = self.lr.to(start)  # with its graph: the step size itself stays where the outer optimiser has it
+        lr = self.lr.to(start)  # with its graph, which leads to where the outer optimiser has it
         # all of them are learned or none
         images = [batch.images for batch in batches if batch.images.requires_grad]
         targets = [batch.targets for batch in batches if batch.targets.requires_grad]
@@ -114,8 +117,8 @@ class TrajectoryMatching(Objective):
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.lr.copy_(state["lr"])
-        self.agreement = state["agreement"]
+        self.agreement = state["agreement"].to(self.lr)
 
 
 def make(config: record.TrajectoryMatching, context: Context) -> TrajectoryMatching:
-    return TrajectoryMatching(config, context.compiled)
+    return TrajectoryMatching(config, context.compiled, context.real.labels.device)

@@ -30,6 +30,7 @@ from ddpipe.networks import Classifier, carries_statistics
 from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
 from ddpipe.randomness import Streams
+from ddpipe.sending import sent_together
 from ddpipe.settings.objectives import unroll as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Synthetic
@@ -65,13 +66,16 @@ class Unroll(Objective):
         varied: augments the real batch alone.
     """
 
-    def __init__(self, config: record.Unroll, real: Resident, real_batch: int, varied: Policy, compiled: bool = False):
+    def __init__(
+        self, config: record.Unroll, real: Resident | None, real_batch: int, varied: Policy, compiled: bool = False
+    ):
         self.config, self.real_batch, self.varied, self.compiled = config, real_batch, varied, compiled
         self.rate, raw = RATES[config.rates]
-        self.raw = torch.full((config.steps,), raw(config.lr), requires_grad=config.rates != "fixed")
+        device = "cpu" if real is None else real.labels.device
+        self.raw = torch.full((config.steps,), raw(config.lr), device=device, requires_grad=config.rates != "fixed")
         self.raw_momenta: Tensor | None = None  # logarithms of learned momenta
         if config.momenta == "log" and config.momentum:
-            self.raw_momenta = torch.full((config.steps,), math.log(config.momentum), requires_grad=True)
+            self.raw_momenta = torch.full((config.steps,), math.log(config.momentum), device=device, requires_grad=True)
         self.passes = None if config.batch is None else Passes(real, config.batch)
         self.last: Gradient | None = None
 
@@ -80,7 +84,8 @@ class Unroll(Objective):
     ) -> Iterator[Loss]:
         assert student.network is not None, "the record accepts networks only"
         classes = self.task(len(synthetic.sizes), rng)
-        rows = list(islice(self.shown(synthetic, classes, rng), self.config.steps))
+        shown = list(islice(self.shown(synthetic, classes, rng), self.config.steps))
+        rows = sent_together(shown, synthetic.classes.device)
         whole = synthetic.decode()
         draw = augment.draw(rng("augment"), 1, *whole.images.shape[-2:])
         judging = {}
@@ -106,15 +111,14 @@ class Unroll(Objective):
             steps = synthetic.balanced(rng("synthetic.balanced"), self.config.examples)
         every, own = len(classes) == len(synthetic.sizes), synthetic.classes.cpu()
         for rows in steps:
-            chosen = rows if every else rows[torch.isin(own[rows], classes)]
-            yield chosen.to(synthetic.classes.device)
+            yield rows if every else rows[torch.isin(own[rows], classes)]
 
     def sample(self, real: Resident, classes: Tensor, rng: Streams) -> tuple[Tensor, Tensor]:
         """Real images (n, c, h, w) and their labels (n,)."""
         if self.passes is not None:
             return self.passes.next(rng("real"))
         rows = torch.cat([real.sample_index(label, self.real_batch, rng("real")) for label in classes.tolist()])
-        return real.batch(rows), real.labels[rows.to(real.labels.device)]
+        return real.batch(rows), real.answers(rows)
 
     def gradient(self, network: Classifier) -> Gradient:
         """Kept from one iteration to the next: what was compiled for this network shall serve again."""

@@ -88,7 +88,7 @@ class Contrast(Objective):
         """The extractor's own step; nothing of it reaches the set."""
         with torch.no_grad():
             images, targets = self.views(synthetic, pair, augment, rng)
-            labels = synthetic.classes[pair[0]]
+            labels = synthetic.classes[synthetic.at(pair[0])]
         features = self.extractor.embed(images)
         one, other = features.chunk(2)
         loss = F.cross_entropy(self.extractor.classifier(features), targets)

@@ -51,9 +51,10 @@ class Partners(Objective):
         """L_R of a random batch."""
         batch = self.config.batch or max(synthetic.sizes)
         index = next(synthetic.balanced(rng("regulariser.batches"), batch))
-        images, classes = synthetic.decode(index).images, synthetic.classes[index]
+        sizes = [min(batch, size) for size in synthetic.sizes if size]
         partners = real.batch(synthetic.partners[index])
-        sizes = classes.bincount().tolist()
+        index = synthetic.at(index)
+        images, classes = synthetic.decode(index).images, synthetic.classes[index]
         draws = [augment.draw(rng("regulariser.augment"), 1, *images.shape[-2:]) for _ in sizes]
 
         def embedded(x: Tensor) -> Tensor:

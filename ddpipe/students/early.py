@@ -9,6 +9,7 @@ from torch import Tensor
 from ddpipe.experts.buffer import Buffer
 from ddpipe.networks import Classifier
 from ddpipe.randomness import Streams
+from ddpipe.sending import sent_as
 from ddpipe.settings.students.trained import Snapshot
 
 
@@ -44,7 +45,7 @@ def begin_(network: Classifier, config: Snapshot, buffer: Buffer, rng: Streams) 
         weight.copy_(own.view_as(weight))
     if config.perturbed is None:
         return network
-    directions = [[torch.randn(w.shape, generator=draw).to(w) for w in weights] for _ in range(2)]
+    directions = [[sent_as(torch.randn(w.shape, generator=draw), w) for w in weights] for _ in range(2)]
     signs = torch.randint(2, (2,), generator=draw) * 2 - 1
     lengths = torch.empty(2).uniform_(*config.perturbed, generator=draw)
     for weight, new in zip(weights, perturbed(weights, directions, (signs * lengths).tolist()), strict=True):

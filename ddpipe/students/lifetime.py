@@ -90,7 +90,7 @@ class Lifetime:
         """The share of these real images, not augmented, that the network gets right."""
         real = self.real
         assert real is not None
-        labels = real.labels[rows.to(real.labels.device)]
+        labels = real.answers(rows)
         at_once = max(IMAGES, NUMBERS // real.images[0].numel())
         found = accuracy(network, lambda index: real.batch(rows[index]), labels, at_once)
         network.train()

@@ -28,6 +28,7 @@ from ddpipe.students.lifetime import Lifetime
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Synthetic
 from ddpipe.training import optimizers, schedules
+from ddpipe.training.batch import rows_of
 from ddpipe.training.loop import batches, follow, loss_of, pass_over
 from ddpipe.training.optimizers import Optimizer
 
@@ -84,7 +85,7 @@ class Trained:
         pass_over(
             self.network,
             self.optimizer,
-            lambda index: Batch(whole.images[index], whole.targets[index]),
+            rows_of(whole),
             len(whole.images),
             self.config.batch,
             self.augment,

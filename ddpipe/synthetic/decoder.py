@@ -73,8 +73,11 @@ class Decoder(Synthetic):
         codes, decoders = index // self.decoders, index % self.decoders
         used = decoders.unique().tolist()
         rows = [(decoders == number).nonzero().flatten() for number in used]
-        images = [self.through(n, self.latents[codes[r]]) for n, r in zip(used, rows, strict=True)]
-        return Batch(torch.cat(images)[torch.cat(rows).argsort()], self.targets[index])
+        images = [self.through(n, self.latents[self.at(codes[r])]) for n, r in zip(used, rows, strict=True)]
+        return Batch(torch.cat(images)[self.at(torch.cat(rows).argsort())], self.targets[self.at(index)])
+
+    def ready(self, addresses: Sequence[Tensor]) -> Sequence[Tensor]:
+        return addresses
 
     def groups(self) -> dict[str, list[Tensor]]:
         return {"codes": [self.latents], "decoders": [*self.weights, *self.biases]}

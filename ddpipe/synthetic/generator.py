@@ -5,7 +5,7 @@ have the classes 0, ..., K - 1 over and over. The generator's batch norm always 
 example is what it is in its batch alone, and `decode` makes whole batches.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 
 import torch
@@ -83,6 +83,7 @@ class Generator(Synthetic):
         order = classes.argsort(stable=True)
         super().__init__(classes[order], num_classes, noise)
         self.register_buffer("order", order.to(noise.device))
+        self.places = order  # the same on the host
         self.network, self.noise = network, nn.Parameter(noise.detach().clone())
 
     def generate(self, step: int) -> Tensor:
@@ -99,13 +100,16 @@ class Generator(Synthetic):
 
     def decode(self, index: Tensor | None = None) -> Batch:
         """Images and targets at the addresses `index`; of the whole set, in order, when left out."""
-        order = self.order if index is None else self.order[index]
+        order = self.places if index is None else self.places[index]
         steps, rows = order // self.batch, order % self.batch
         used = steps.unique().tolist()
         places = [(steps == step).nonzero().flatten() for step in used]
-        images = [self.recomputed(step)[rows[place]] for step, place in zip(used, places, strict=True)]
-        together = images[0] if len(used) == 1 else torch.cat(images)[torch.cat(places).argsort()]
-        return Batch(together, self.targets if index is None else self.targets[index])
+        images = [self.recomputed(step)[self.at(rows[place])] for step, place in zip(used, places, strict=True)]
+        together = images[0] if len(used) == 1 else torch.cat(images)[self.at(torch.cat(places).argsort())]
+        return Batch(together, self.targets if index is None else self.targets[self.at(index)])
+
+    def ready(self, addresses: Sequence[Tensor]) -> Sequence[Tensor]:
+        return addresses
 
     def divided(self, count: int) -> Iterator[Tensor]:
         """Addresses of the course in `count` equal parts, over and over: one batch a block where there are T."""
@@ -115,7 +119,7 @@ class Generator(Synthetic):
                 f"objective.blocks: {self.steps} generated batches do not divide into {count} blocks; "
                 f"set it to {better}"
             )
-        blocks = self.order.cpu() // self.batch // (self.steps // count)
+        blocks = self.places // self.batch // (self.steps // count)
         return cycle([(blocks == block).nonzero().flatten() for block in range(count)])
 
     def groups(self) -> dict[str, list[Tensor]]:

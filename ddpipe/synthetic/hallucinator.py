@@ -5,7 +5,7 @@ position, and a transposed 3x3 convolution back to the image's shape. Nothing in
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -69,9 +69,12 @@ class Hallucinator(Factorised):
         bases, styles = index // self.styles, index % self.styles
         used = styles.unique().tolist()
         rows = [(styles == number).nonzero().flatten() for number in used]
-        images = [hallucinate(self.bases[bases[r]], self.style(n)) for n, r in zip(used, rows, strict=True)]
-        together = images[0] if len(used) == 1 else torch.cat(images)[torch.cat(rows).argsort()]
-        return Batch(together, self.targets[index])
+        images = [hallucinate(self.bases[self.at(bases[r])], self.style(n)) for n, r in zip(used, rows, strict=True)]
+        together = images[0] if len(used) == 1 else torch.cat(images)[self.at(torch.cat(rows).argsort())]
+        return Batch(together, self.targets[self.at(index)])
+
+    def ready(self, addresses: Sequence[Tensor]) -> Sequence[Tensor]:
+        return addresses
 
     def batches(self, rng: torch.Generator, batch: int | None) -> Iterator[Tensor]:
         """Addresses for one student: random batches of `batch` bases (None: all), each through one hallucinator."""

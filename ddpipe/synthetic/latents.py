@@ -45,7 +45,7 @@ class Latents(Paired):
         self.partners, self.weights, self.side, self.transform = partners, weights, side, transform
 
     def decode(self, index: Tensor | None = None) -> Batch:
-        chosen = slice(None) if index is None else index
+        chosen = slice(None) if index is None else self.at(index)
         made = in_chunks(self.latents[chosen], self.classes[chosen], self.weights, self.side)
         return Batch(self.transform(levels(made)), self.targets[chosen])
 

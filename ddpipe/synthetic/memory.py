@@ -43,7 +43,7 @@ class Memory(Synthetic):
         self.addresses = nn.Parameter(addresses.detach().clone())
 
     def decode(self, index: Tensor | None = None) -> Batch:
-        chosen = slice(None) if index is None else index
+        chosen = slice(None) if index is None else self.at(index)
         return Batch(recall(self.bases, self.addresses[chosen], self.downsampling), self.targets[chosen])
 
     def groups(self) -> dict[str, list[Tensor]]:

@@ -89,7 +89,7 @@ class MultiFormation(Synthetic):
         self.factor, self.transform = factor, transform
 
     def decode(self, index: Tensor | None = None) -> Batch:
-        chosen = slice(None) if index is None else index
+        chosen = slice(None) if index is None else self.at(index)
         examples = formed(self.images, self.factor, self.rows[chosen], self.places[chosen])
         return Batch(self.transform(255 * examples), self.targets[chosen])
 

@@ -32,6 +32,7 @@ class Pixels(Synthetic):
     def decode(self, index: Tensor | None = None) -> Batch:
         if index is None:
             return Batch(self.images, self.targets)
+        index = self.at(index)
         return Batch(self.images[index], self.targets[index])
 
     def groups(self) -> dict[str, list[Tensor]]:

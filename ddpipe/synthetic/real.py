@@ -31,6 +31,7 @@ class Real(Synthetic):
     def decode(self, index: Tensor | None = None) -> Batch:
         if index is None:
             return Batch(self.images, self.targets)
+        index = self.at(index)
         return Batch(self.images[index], self.targets[index])
 
     def groups(self) -> dict[str, list[Tensor]]:

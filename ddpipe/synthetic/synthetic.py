@@ -1,7 +1,7 @@
 """What the loop, objectives and students ask of a parametrisation: V virtual examples behind addresses."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ddpipe.errors import UserError
+from ddpipe.sending import sent, sent_together
 from ddpipe.settings.labels import Labels
 from ddpipe.training.batch import Batch, balanced, blocks, chunks
 
@@ -57,6 +58,17 @@ class Synthetic(nn.Module, ABC):
     @abstractmethod
     def decode(self, index: Tensor | None = None) -> Batch:
         """The examples at the addresses `index`, with the graph of what is learned; left out: all, in order."""
+
+    def at(self, index: Tensor) -> Tensor:
+        """The addresses `index`, where the set lies."""
+        return sent(index, self.classes.device)
+
+    def ready(self, addresses: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The addresses of some batches as `decode` takes them at once, brought where the set lies in one copy.
+
+        Parametrisations that reckon with addresses leave them on the host.
+        """
+        return sent_together(addresses, self.classes.device)
 
     def batches(self, rng: torch.Generator, batch: int | None) -> Iterator[Tensor]:
         """Addresses for one student: the set in random order, `batch` at a time (None: all), without end."""

@@ -31,7 +31,8 @@ class Transformed(Synthetic):
         self.transform = nn.Parameter(torch.eye(images[0].numel()).to(images))  # (D, D)
 
     def decode(self, index: Tensor | None = None) -> Batch:
-        images, targets = (self.images, self.targets) if index is None else (self.images[index], self.targets[index])
+        chosen = slice(None) if index is None else self.at(index)
+        images, targets = self.images[chosen], self.targets[chosen]
         return Batch((images.flatten(1) @ self.transform).view_as(images), targets)
 
     def groups(self) -> dict[str, list[Tensor]]:

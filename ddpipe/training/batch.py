@@ -1,16 +1,28 @@
 """What a parametrisation decodes to and a network trains on, and the order in which it is gone through."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, cycle, pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ddpipe.sending import sent
+
 
 class Batch(NamedTuple):
     images: Tensor  # (n, c, h, w) in the run's pixel space
     targets: Tensor  # (n, K) distribution over classes; one-hot for hard labels
+
+
+def rows_of(whole: Batch) -> Callable[[Tensor | slice], Batch]:
+    """Row numbers, of the host, -> images and targets of a set that lies on the device."""
+
+    def fetch(index: Tensor | slice) -> Batch:
+        rows = index if isinstance(index, slice) else sent(index, whole.images.device)
+        return Batch(whole.images[rows], whole.targets[rows])
+
+    return fetch
 
 
 def chunks(n: int, batch: int | None, rng: torch.Generator) -> Iterator[Tensor]:

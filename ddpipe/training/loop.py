@@ -155,5 +155,6 @@ def accuracy(network: nn.Module, fetch: Callable[[Tensor], Tensor], labels: Tens
     network.eval()
     index = torch.arange(len(labels))
     batch = batch or images_at_once(fetch(index[:1]).numel())
-    right = sum((network(fetch(part)).argmax(1) == labels[part.to(labels.device)]).sum() for part in index.split(batch))
+    parts = zip(index.split(batch), labels.split(batch), strict=True)
+    right = sum((network(fetch(part)).argmax(1) == answers).sum() for part, answers in parts)
     return 100 * float(right) / len(labels)

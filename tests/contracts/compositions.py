@@ -2,16 +2,18 @@
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddpipe import networks, settings
 from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
 from ddpipe.distillation.loop import Distillation, compose
-from ddpipe.experts.buffer import Buffer
+from ddpipe.experts.buffer import Buffer, Snapshots, write_about
+from ddpipe.experts.buffer import Stored as Rows
 from ddpipe.generators.networks import Generator, initialise_
 from ddpipe.generators.stored import Stored
 from ddpipe.randomness import Streams, generator
@@ -170,10 +172,25 @@ every_combination = pytest.mark.parametrize(("objective", "pool"), SOME)
 every_set = pytest.mark.parametrize(("start", "regulariser"), SETS)
 
 
-def resident(sizes=tuple(SIZES), dtype: torch.dtype = torch.float32) -> Resident:
+def written(folder: Path, network: nn.Module, experts: int, snapshots: int) -> None:
+    """Random walks of so many steps from fresh weights, as the buffer of that folder's name."""
+    digests: list[list[str]] = []
+    for number in range(experts):
+        draw = generator("expert", number)
+        start = torch.cat([p.detach().flatten().cpu() for p in networks.initialise_(network, draw).parameters()])
+        steps = 0.02 * torch.randn(snapshots, len(start), generator=draw)
+        with Snapshots(folder / f"{number}.safetensors", (snapshots, len(start)), "float32") as file:
+            for row in start + steps.cumsum(0):
+                file.append(row)
+        digests.append(file.digests)
+    stored = Rows(shape=(snapshots, len(start)), dtype="float32", digests=digests)
+    write_about(folder, {"buffer": folder.name, "data_checksum": "", "recipe": {}}, stored)
+
+
+def resident(sizes=tuple(SIZES), dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Resident:
     labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
     images = torch.randint(256, (len(labels), 2, SIDE, SIDE), generator=generator("parts", sizes)).to(torch.uint8)
-    return Resident(images, labels, fit(images, settings.Dataset(source="digits"), dtype))
+    return Resident(images, labels, fit(images, settings.Dataset(source="digits"), dtype), device)
 
 
 def of(
@@ -216,19 +233,30 @@ def gan(real: Resident, chosen: Part) -> Stored | None:
     initialise_(network, generator("gan"))
     latents = torch.randn(len(real.labels), chosen.noise, generator=generator("latents"))
     weights = {name: weight.to(real.images.dtype) for name, weight in network.eval().weights().items()}
-    return Stored(weights, latents.to(real.images.dtype), torch.cat(real.class_index))
+    latents = latents.to(real.images.dtype)
+    device = real.labels.device
+    at = {name: weight.to(device) for name, weight in weights.items()}
+    return Stored(at, latents.to(device), torch.cat(real.class_index))
 
 
 def architecture_for(pool: Part, norm: str) -> settings.Network:
     return LIMITED if pool.infinite else ARCHITECTURE.model_copy(update={"norm": norm})
 
 
-def run_of(chosen: settings.Distillation, path=(0, "cell", 0), ipc: int = 2, norm: str = "instance", real=None):
+def run_of(
+    chosen: settings.Distillation,
+    path=(0, "cell", 0),
+    ipc: int = 2,
+    norm: str = "instance",
+    real=None,
+    device: torch.device | str = "cpu",
+):
     """`ipc` examples of a class; so many training images, where the set is as large as the data."""
-    real = real or (resident((ipc,) * len(SIZES)) if chosen.whole else resident())
+    real = real or resident((ipc,) * len(SIZES) if chosen.whole else tuple(SIZES), device=device)
     architecture = architecture_for(chosen.students, norm)
-    network = networks.build(architecture, 2, SIDE, len(real.class_index))
-    made = context(real, ipc, network, Streams(*path), True, chosen.real_batch, BUFFERS["small"], architecture)
+    network = networks.build(architecture, 2, SIDE, len(real.class_index), device)
+    buffer = BUFFERS["small" if str(device) == "cpu" else "device"]
+    made = context(real, ipc, network, Streams(*path), True, chosen.real_batch, buffer, architecture)
     return compose(chosen, replace(made, generator=gan(real, chosen.synthetic)))
 
 

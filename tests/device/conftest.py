@@ -1,0 +1,26 @@
+"""The device of the guard, for the tests of this folder alone."""
+
+import pytest
+import torch
+from torch.utils import backend_registration
+
+from ddpipe import networks
+from ddpipe.experts.buffer import Buffer
+from tests.contracts.compositions import ARCHITECTURE, BUFFERS, EXPERTS, SIDE, SIZES, SNAPSHOTS, written
+
+
+@pytest.fixture(scope="session")
+def device() -> torch.device:
+    from tests.device import guard
+
+    if not hasattr(backend_registration, guard.NEEDED):
+        pytest.skip(f"torch {torch.__version__} has no torch.utils.backend_registration.{guard.NEEDED}")
+    return guard.set_up()
+
+
+@pytest.fixture(scope="session")
+def buffers(device: torch.device, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Of the compositions, here and there."""
+    folder = tmp_path_factory.mktemp("experts")
+    written(folder, networks.build(ARCHITECTURE, 2, SIDE, len(SIZES)), EXPERTS, SNAPSHOTS)
+    BUFFERS["small"], BUFFERS["device"] = Buffer(folder), Buffer(folder, device)
