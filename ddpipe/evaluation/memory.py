@@ -1,9 +1,10 @@
 """What training one network keeps in memory, counted rather than guessed."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ddpipe.training.batch import Batch
+from ddpipe.training.kept import saving
 from ddpipe.training.loop import Loss
 
 TRIED = (2, 4)  # images; the difference is what an image costs
@@ -24,19 +25,6 @@ def training_bytes(network: nn.Module, loss: Loss, example: Batch, batch: int) -
 def saved_bytes(network: nn.Module, loss: Loss, example: Batch, count: int) -> int:
     """Bytes that `loss` on `count` images saves for its backward pass, the network's weights not counted."""
     rows = torch.arange(count) % len(example.images)
-    counted = {p.untyped_storage().data_ptr() for p in network.parameters()}
-    total = 0
-    alive: list[Tensor] = []  # so that no two storages have one address
-
-    def note(tensor: Tensor) -> Tensor:
-        nonlocal total
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in counted:
-            counted.add(storage.data_ptr())
-            alive.append(tensor.detach())
-            total += storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with saving(network.parameters()) as saved:
         loss(example.images[rows], example.targets[rows])
-    return total
+    return saved.bytes

@@ -11,8 +11,8 @@ the mean and xhat out of a map,
     P(g) = r (g - mean g - xhat mean(g xhat))
     gradient of x: w P(g)        of w: sum of g xhat        of b: sum of g        (sums over images as well)
 
-Let u, p and q be the gradients of these three. P is its own transpose and the Jacobian of xhat, and mean(g xhat) has the
-derivative P(g) / N, so that with f = sum of g P(u) the gradients of the gradients are
+Let u, p and q be the gradients of these three. P is its own transpose and the Jacobian of xhat, and mean(g xhat) has
+the derivative P(g) / N, so that with f = sum of g P(u) the gradients of the gradients are
 
     of g: w P(u) + p xhat + q        of w: f, over images as well
     of x: (p - w r mean(u xhat)) P(g) - w r mean(g xhat) P(u) - (w r f / N) xhat
@@ -21,6 +21,9 @@ Automatic differentiation finds the same in five times as many operations. Value
 torch's group normalisation with one channel a group, ReLU and pooling, to the bit. Derivatives stop at the second.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -28,37 +31,34 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-aten = torch.ops.aten
+pool_back = torch.ops.aten.avg_pool2d_backward.default
+ramp_back_ = torch.ops.aten.threshold_backward.grad_input
+norm_back = torch.ops.aten.native_group_norm_backward.default
+
+_twice: ContextVar[bool] = ContextVar("twice", default=False)
 
 
-def plain(x: Tensor, w: Tensor, b: Tensor, eps: float) -> Tensor:
-    """The same by torch's own layers, which know derivatives of any order."""
-    return F.avg_pool2d(F.relu(F.group_norm(x, len(w), w, b, eps)), 2)
+@contextmanager
+def twice() -> Iterator[None]:
+    """Who goes on to differentiate a gradient calls the network in here: its blocks are then written out as below.
+
+    Elsewhere they are torch's layers: one derivative of these is quicker where maps are small, as it knows no Python.
+    """
+    before = _twice.set(True)
+    try:
+        yield
+    finally:
+        _twice.reset(before)
+
+
+def written_out(images: Tensor) -> bool:
+    """Not under torch.compile, which fuses by itself, nor under autocast, which chooses each layer's precision."""
+    return not torch.compiler.is_compiling() and _twice.get() and not torch.is_autocast_enabled(images.device.type)
 
 
 def block(x: Tensor, w: Tensor, b: Tensor, eps: float) -> Tensor:
-    """x (n, c, h, w), scale and shift w and b (c,) -> (n, c, h // 2, w // 2).
-
-    torch.compile makes one kernel of the plain layers by itself, and autocast chooses their precision one by one.
-    """
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
-        return plain(x, w, b, eps)
-    return Block.apply(x, w, b, eps)[0]
-
-
-def spread(numbers: Tensor) -> Tensor:  # (..., c) -> (..., c, 1, 1)
-    return numbers[..., None, None]
-
-
-def apart(tensor: Tensor) -> Tensor:
-    """(n, c, ...) -> (1, n c, ...): every image's channel as a channel of its own, so that no sum runs over images."""
-    return tensor.reshape(1, -1, *tensor.shape[2:])
-
-
-def slopes(g: Tensor, x: Tensor, w: Tensor | None, mean: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of y the gradients by x (n, c, h, w), w (c,) and b (c,). w None stands for 1; mean, r: (n, c)."""
-    n, c, *sides = x.shape
-    return aten.native_group_norm_backward(g, x, mean, r, w, n, c, sides[0] * sides[1], c, [True] * 3)
+    """x (n, c, h, w), scale and shift w and b (c,) -> (n, c, h // 2, w // 2)."""
+    return Block.apply(x.contiguous(), w, b, eps)[0]
 
 
 def second_slopes(
@@ -70,27 +70,28 @@ def second_slopes(
         u: the gradient of x's gradient, like x; p, q: of w's and b's, (c,), both or neither.
         g: the gradient of y, like x; mean, r: (n, c).
     """
-    (n, c, *sides), share = x.shape, 1 / x[0, 0].numel()
-    xhat = torch.native_group_norm(x, None, None, n, c, sides[0] * sides[1], c, eps)[0]
-    numbers = apart(mean), apart(r)
-    projected, ux, _ = slopes(apart(u), apart(x), None, *numbers)  # P(u), sum of u xhat
-    projected, ux, wr = projected.view_as(x), ux.view(n, c), w * r
-    factor = wr * ux * -share if p is None else torch.addcmul(p, wr, ux, value=-share)
-    by_x, gx, _ = slopes(apart(g), apart(x), factor.flatten(), *numbers)  # factor P(g), sum of g xhat
-    f = (g * projected).sum((2, 3))  # n c
-    by_x = by_x.view_as(x).addcmul_(projected, spread(wr * gx.view(n, c)), value=-share)
-    by_x = by_x.addcmul_(xhat, spread(wr * f), value=-share)
+    (n, c, *_), count = x.shape, x[0, 0].numel()
+    share, apart = 1 / count, (1, n * c, count, n * c)  # every image's channel counts as a channel of its own
+    xhat = torch.native_group_norm(x, None, None, n, c, count, c, eps)[0]
+    wr = (w * r).view(n, c, 1, 1)
+    projected, ux, _ = norm_back(u, x, mean, r, torch.ones_like(r), *apart, [True, True, False])  # P(u), sum of u xhat
+    ux, w = ux.view(n, c, 1, 1), w.view(c, 1, 1)
+    factor = wr * ux * -share if p is None else torch.addcmul(p.view(c, 1, 1), wr, ux, value=-share)
+    by_x, gx, _ = norm_back(g, x, mean, r, factor, *apart, [True, True, False])  # factor P(g), sum of g xhat
+    f = (g * projected).sum((2, 3), True)  # n c 1 1
+    by_x.addcmul_(projected, wr * gx.view(n, c, 1, 1), value=-share).addcmul_(xhat, wr * f, value=-share)
+    by_w = f.sum(0).view(c)
     if p is None or q is None:
-        return projected * spread(w), by_x, f.sum(0)
-    return torch.addcmul(spread(q), xhat, spread(p)).addcmul_(projected, spread(w)), by_x, f.sum(0)
+        return projected * w, by_x, by_w
+    return torch.addcmul(q.view(c, 1, 1), xhat, p.view(c, 1, 1)).addcmul_(projected, w), by_x, by_w
 
 
 def fold(tensor: Tensor, dim: int | None, size: int) -> Tensor:
-    """A vmapped axis of `size`, if any, becomes part of the channels: (n, c, ...) -> (n, size c, ...), (c,) -> (size c,)."""
+    """A vmapped axis becomes part of the channels: (n, c, ...) -> (n, size c, ...), (c,) -> (size c,)."""
     if dim is None:
         tensor, dim = tensor.expand(size, *tensor.shape), 0
     place = min(1, tensor.dim() - 2)
-    return tensor.movedim(dim, place).flatten(place, place + 1)
+    return tensor.movedim(dim, place).flatten(place, place + 1).contiguous()
 
 
 def together(function: Any, info: Any, in_dims: Any, *inputs: Any) -> tuple[Any, Any]:
@@ -102,15 +103,20 @@ def together(function: Any, info: Any, in_dims: Any, *inputs: Any) -> tuple[Any,
     return tuple(x.unflatten(d, (size, -1)) for x, d in zip(found, places, strict=True)), tuple(places)
 
 
+def applied(function: type[Function]) -> Callable[..., Any]:
+    """With a graph where one is kept. Else bare: bookkeeping costs as much time as the numbers of a small network."""
+    return function.apply if torch.is_grad_enabled() else function.forward
+
+
 class SecondSlopes(Function):
     """The gradients of a block's gradients by its output's and by x and w."""
 
     @staticmethod
-    def forward(
-        u: Tensor, p: Tensor | None, q: Tensor | None, g: Tensor, x: Tensor, ramp: Tensor, *numbers: Any
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        u, p, q, g, x, ramp, *numbers = inputs
         by_g, by_x, by_w = second_slopes(u, p, q, g, x, *numbers)
-        return F.avg_pool2d(aten.threshold_backward(by_g, ramp, 0), 2), by_x, by_w
+        ramp_back_(by_g, ramp, 0, grad_input=by_g)
+        return F.avg_pool2d(by_g, 2), by_x, by_w
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -118,7 +124,7 @@ class SecondSlopes(Function):
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> Any:
-        raise NotImplementedError("a block of the ConvNet has two derivatives; for a third use `plain` of block.py")
+        raise NotImplementedError("a block of the ConvNet has two derivatives; call it outside of `twice` for a third")
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
@@ -126,13 +132,15 @@ class SecondSlopes(Function):
 
 
 class Slopes(Function):
-    """A block's gradients by x, w and b from its output's; further the gradient of y, which its own derivative needs."""
+    """A block's gradients by x, w and b from its output's; further that of y, which their own derivative needs."""
 
     @staticmethod
-    def forward(pooled: Tensor, x: Tensor, ramp: Tensor, w: Tensor, mean: Tensor, r: Tensor, eps: float) -> Any:
-        g = aten.avg_pool2d_backward(pooled, ramp, [2, 2], [2, 2], [0, 0], False, True, None)
-        g = aten.threshold_backward(g, ramp, 0)
-        return *slopes(g, x, w, mean, r), g
+    def forward(*inputs: Any) -> Any:
+        pooled, x, ramp, w, mean, r, _ = inputs
+        g = pool_back(pooled, ramp, [2, 2], [2, 2], [0, 0], False, True, None)
+        ramp_back_(g, ramp, 0, grad_input=g)
+        n, c, *sides = x.shape
+        return *norm_back(g, x, mean, r, w, n, c, sides[0] * sides[1], c, [True] * 3), g
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -147,7 +155,7 @@ class Slopes(Function):
         u = torch.zeros_like(x) if u is None else u
         if (p is None) != (q is None):
             p, q = (torch.zeros_like(w) if v is None else v for v in (p, q))
-        pooled, by_x, by_w = SecondSlopes.apply(u, p, q, g, x, ramp, w, mean, r, ctx.eps)
+        pooled, by_x, by_w = applied(SecondSlopes)(u, p, q, g, x, ramp, w, mean, r, ctx.eps)
         return pooled, by_x, None, by_w, None, None, None
 
     @staticmethod
@@ -159,10 +167,11 @@ class Block(Function):
     """The pooled output; further what the gradients need: relu(y), (n, c, h, w), and mean and r of x, (n, c)."""
 
     @staticmethod
-    def forward(x: Tensor, w: Tensor, b: Tensor, eps: float) -> Any:
-        (n, c, *sides), x = x.shape, x.contiguous()
+    def forward(*inputs: Any) -> Any:
+        x, w, b, eps = inputs
+        n, c, *sides = x.shape
         y, mean, r = torch.native_group_norm(x, w, b, n, c, sides[0] * sides[1], c, eps)
-        ramp = F.relu(y)
+        ramp = y.relu_()
         return F.avg_pool2d(ramp, 2), ramp, mean, r
 
     @staticmethod
@@ -177,7 +186,7 @@ class Block(Function):
     def backward(ctx: Any, pooled: Tensor | None, *_: None) -> Any:
         if pooled is None:
             return None, None, None, None
-        return *Slopes.apply(pooled, *ctx.saved_tensors, ctx.eps)[:3], None
+        return *applied(Slopes)(pooled, *ctx.saved_tensors, ctx.eps)[:3], None
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ddpipe.errors import UserError
-from ddpipe.networks.block import block
+from ddpipe.networks.block import block, written_out
 from ddpipe.networks.classifier import Classifier, Conv2d, Linear, Norm, normalisation
 from ddpipe.networks.flax import FlaxBatchNorm
 
@@ -62,7 +62,9 @@ class ConvNet(Classifier):
         self.classifier = Linear(inputs * side**2, classes)
 
     def embed(self, images: Tensor) -> Tensor:
-        """As `features`, but instance norm, ReLU and pooling in one, which knows its second derivative."""
+        """As `features`; where a gradient will be differentiated, instance norm, ReLU and pooling are in one."""
+        if not written_out(images):
+            return self.features(images).flatten(1)
         layers = iter(self.features)
         for layer in layers:
             if isinstance(layer, nn.GroupNorm):

@@ -20,6 +20,7 @@ DCC's mean is that of whole batches of classes, as many as a graph may hold.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -32,6 +33,7 @@ from ddpipe.augmentation import Policy
 from ddpipe.context import Context
 from ddpipe.datasets.resident import Resident
 from ddpipe.networks import has_batch_norm
+from ddpipe.networks.block import twice
 from ddpipe.objectives.distances import (
     Part,
     class_distances,
@@ -58,7 +60,8 @@ def network_gradient(
         images: (n, c, h, w); targets: (n, K) distributions or (n,) class numbers.
         create_graph: keep the graph, so that the gradient can be differentiated with respect to the images.
     """
-    loss = F.cross_entropy(network(images), targets)
+    with twice() if create_graph else nullcontext():
+        loss = F.cross_entropy(network(images), targets)
     return torch.autograd.grad(loss, parameters, create_graph=create_graph)
 
 
@@ -83,7 +86,7 @@ def class_gradients(
 
         return tuple(grad(loss)(differentiated).values())
 
-    with torch.set_grad_enabled(create_graph):
+    with torch.set_grad_enabled(create_graph), twice():  # `grad` keeps a graph in any case
         return vmap(gradient)(images, targets)
 
 

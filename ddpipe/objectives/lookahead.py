@@ -21,6 +21,7 @@ from ddpipe.context import Context
 from ddpipe.datasets.passes import Passes
 from ddpipe.datasets.resident import Resident
 from ddpipe.networks import Classifier, has_batch_norm
+from ddpipe.networks.block import twice
 from ddpipe.objectives.glimpse import glimpse, percent_wrong
 from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
@@ -33,7 +34,8 @@ from ddpipe.synthetic import Batch, Synthetic
 def step_ahead(network: Classifier, batch: Batch, lr: float) -> tuple[list[Tensor], dict[str, Tensor]]:
     """The gradient of the mean cross-entropy on `batch`, and the parameters a step along it; both with their graph."""
     named = dict(network.named_parameters())
-    loss = F.cross_entropy(network(batch.images), batch.targets)
+    with twice():
+        loss = F.cross_entropy(network(batch.images), batch.targets)
     slopes = torch.autograd.grad(loss, list(named.values()), create_graph=True)
     return list(slopes), {name: p - lr * slope for (name, p), slope in zip(named.items(), slopes, strict=True)}
 

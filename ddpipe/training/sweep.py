@@ -13,8 +13,11 @@ for t = N - 1, ..., 0,
     a <- a + d<g_t, v>/dtheta_t
 
 where the last, a Hessian times v, is left out if truncated (TESLA, Cui et al., ICML 2023): then a batch does not move
-later steps. Given the theta_t this holds the graph of one step at a time, where automatic differentiation holds N. The
-m_t are kept only where a step size or momentum is learned, and not even then without momentum, as m_(t+1) is g_t.
+later steps. Given the theta_t this needs the graph of one step at a time, where automatic differentiation holds N: it
+is computed again. Of the last steps it is kept on the way there, of as many as memory is lent for: the sweep begins
+with these and has let go of them when it comes to the others. The ConvNet's g is the same to the bit either way, and so
+is what is found. The m_t are kept only where a step size or momentum is learned, and not even then without momentum, as
+m_(t+1) is g_t.
 Parameters are flat vectors (P,) in the network's order; whatever requires a gradient gets one.
 """
 
@@ -27,7 +30,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ddpipe.networks.block import twice
 from ddpipe.training.batch import Batch
+from ddpipe.training.kept import allowance, saving
+
+
+@dataclass(frozen=True)
+class Graph:
+    """g at one theta on one batch, and all that it takes to differentiate it, once."""
+
+    inputs: Mapping[str, Tensor]  # "theta", "images" and "targets"; the first requires a gradient
+    gradient: Tensor  # (P,)
+
+    def pull_back(self, along: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
+        """<g, along>'s derivatives by the inputs that are `wanted`; and g as "gradient"."""
+        inputs = [self.inputs[name] for name in wanted]
+        found = torch.autograd.grad(self.gradient, inputs, along) if wanted else ()
+        return {"gradient": self.gradient.detach(), **dict(zip(wanted, found, strict=True))}
 
 
 class Gradient:
@@ -35,8 +54,10 @@ class Gradient:
 
     meets = True  # pulling back through g computes it again
 
-    def __init__(self, network: nn.Module):
-        self.network = network.train()
+    def __init__(self, network: nn.Module, lent: int | None = None):
+        """`lent`: bytes for graphs that are kept; left out, as many as `allowance` says."""
+        self.network, self.lent = network.train(), lent
+        self.graph_bytes: dict[torch.Size, int] = {}  # shape of a batch -> bytes of its graph
         named = dict(network.named_parameters())
         self.names, self.shapes = list(named), [p.shape for p in named.values()]
         self.counts = [p.numel() for p in named.values()]
@@ -57,15 +78,32 @@ class Gradient:
 
     def with_graph(self, theta: Tensor, batch: Batch) -> Tensor:
         """(P,) at `theta`, which must require a gradient; differentiable by whatever does."""
-        return torch.autograd.grad(self.loss(theta, *batch), theta, create_graph=True)[0]
+        with twice():
+            loss = self.loss(theta, *batch)
+        return torch.autograd.grad(loss, theta, create_graph=True)[0]
+
+    def graph(self, theta: Tensor, batch: Batch) -> Graph:
+        """To be differentiated by `theta` and what of the batch requires a gradient, not by what these come from."""
+        theta = theta.detach().requires_grad_()
+        inputs = Batch(*(part.detach().requires_grad_(part.requires_grad) for part in batch))
+        return Graph({"theta": theta, **inputs._asdict()}, self.with_graph(theta, inputs))
 
     def pull_back(self, theta: Tensor, batch: Batch, along: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
         """<g, along>'s derivatives by what of "images", "targets", "theta" is `wanted`; where met, g as "gradient"."""
-        inputs = {"theta": theta, **batch._asdict()}
-        inputs = {name: part.detach().requires_grad_(name in ("theta", *wanted)) for name, part in inputs.items()}
-        gradient = self.with_graph(inputs["theta"], Batch(inputs["images"], inputs["targets"]))
-        found = torch.autograd.grad(gradient, [inputs[name] for name in wanted], along) if wanted else ()
-        return {"gradient": gradient.detach(), **dict(zip(wanted, found, strict=True))}
+        batch = Batch(*(part.detach().requires_grad_(name in wanted) for name, part in batch._asdict().items()))
+        return self.graph(theta, batch).pull_back(along, wanted)
+
+    def keeps(self, theta: Tensor, batches: Sequence[Batch]) -> int:
+        """Of how many of the last steps the graph shall be kept: a first one of the same shape is counted."""
+        if not len(batches):
+            return 0
+        first = batches[0]
+        if (shape := first.images.shape) not in self.graph_bytes:
+            with saving(self.network.parameters()) as saved:
+                self.graph(theta, first)
+            self.graph_bytes[shape] = saved.bytes
+        lent = allowance(theta.device) if self.lent is None else self.lent
+        return min(len(batches), lent // max(1, self.graph_bytes[shape]))
 
 
 class Compiled(Gradient):
@@ -83,6 +121,10 @@ class Compiled(Gradient):
 
     def __call__(self, theta: Tensor, batch: Batch) -> Tensor:
         return self.step(theta, *(part.detach() for part in batch))
+
+    def keeps(self, theta: Tensor, batches: Sequence[Batch]) -> int:
+        """None: there is no graph of a compiled step."""
+        return 0
 
     def compile_back(self, *wanted: str) -> Callable[..., tuple[Tensor, ...]]:
         by_theta = torch.func.grad(self.loss)
@@ -134,17 +176,27 @@ class Walk:
     momentum: Tensor | None  # () or (N,); None: plain SGD
     thetas: list[Tensor]  # theta_0, ..., theta_N
     velocities: list[Tensor]  # m_1, ..., m_N, or none
+    graphs: dict[int, Graph]  # t -> that of step t, where it is kept; the sweep takes it out
 
 
 def walk(
     gradient: Gradient, start: Tensor, batches: Sequence[Batch], lr: Tensor, momentum: Tensor | None = None
 ) -> Walk:
     """N steps, one on each of `batches`; the graphs behind what requires a gradient are left alone."""
-    taken = Walk(gradient, batches, lr, momentum, [start.detach()], [])
+    taken = Walk(gradient, batches, lr, momentum, [start.detach()], [], {})
+    bare = len(batches) - gradient.keeps(start, batches)  # steps whose graph is computed again
+
+    def slope(theta: Tensor, batch: Batch) -> Tensor:
+        t = len(taken.thetas) - 1
+        if t < bare:
+            return gradient(theta, batch)
+        taken.graphs[t] = gradient.graph(theta, batch)
+        return taken.graphs[t].gradient.detach()
+
     learned = lr.requires_grad or (momentum is not None and momentum.requires_grad)
     keeps = learned and not (momentum is None and gradient.meets)
     rates = lr.detach(), None if momentum is None else momentum.detach()
-    for theta, velocity in steps(gradient, taken.thetas[0], batches, *rates):
+    for theta, velocity in steps(slope, taken.thetas[0], batches, *rates):
         taken.thetas.append(theta)
         taken.velocities.extend([velocity] if keeps else [])
     return taken
@@ -167,7 +219,8 @@ def backwards(walk: Walk, pulls: Mapping[int, Tensor], truncated: bool = False) 
         v, scale = (a, -lr) if walk.momentum is None else (v - lr * a, 1.0)  # without momentum v is -lr times a
         wanted = [name for name, part in batch._asdict().items() if part.requires_grad]
         wanted += ["theta"] if t and not truncated else []
-        found = walk.gradient.pull_back(walk.thetas[t], batch, v, wanted)
+        graph = walk.graphs.pop(t, None)
+        found = graph.pull_back(v, wanted) if graph else walk.gradient.pull_back(walk.thetas[t], batch, v, wanted)
         slopes = {name: scale * found[name] for name in wanted}
         further = slopes.pop("theta", None)
         if walk.lr.requires_grad:

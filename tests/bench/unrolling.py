@@ -7,12 +7,14 @@ import sys
 import time
 
 import torch
+from torch import Tensor
 
 from ddpipe import networks, settings
 from ddpipe.objectives.trajectory import TrajectoryMatching
 from ddpipe.randomness import generator
 from ddpipe.synthetic import Batch
 from tests.bench.memory import peak_mb
+from tests.reference.trajectory import mtt_loss_and_gradient
 
 IMAGES = 10  # a step: CIFAR-10 at one image per class
 
@@ -42,6 +44,31 @@ def gradient_of(objective: TrajectoryMatching, width: int):
         objective.match(gradient, start, target, batches)
 
     return once
+
+
+def official_of(steps: int, width: int):
+    """Two functions, ours and the official computation's straight-line version, for loss and gradients by the set."""
+    side, channels, depth = (8, 1, 2) if width < 32 else (32, 3, 3)
+    rng = generator("unrolling")
+    network = networks.create(
+        settings.ConvNet(kind="convnet", depth=depth, width=width), channels, side, IMAGES, generator("network")
+    )
+    start = torch.cat([p.detach().flatten() for p in network.parameters()])
+    target = start + 0.01 * torch.randn(len(start), generator=rng)
+    images = torch.randn(IMAGES, channels, side, side, generator=rng, requires_grad=True)
+    labels, rows = torch.arange(IMAGES), [torch.randperm(IMAGES, generator=rng) for _ in range(steps)]
+    objective, hot = scene("exact", steps, width), torch.eye(IMAGES)
+    gradient, lr = objective.gradient(network), objective.lr.detach()
+
+    def ours() -> tuple[Tensor, ...]:
+        loss = objective.match(gradient, start, target, [Batch(images[index], hot[index]) for index in rows])
+        return loss.value, *loss.gradients([images, objective.lr])
+
+    def official() -> tuple[Tensor, ...]:
+        draws = [None] * steps
+        return mtt_loss_and_gradient(network, start, target, images, labels, lr, rows, lambda x, _: (x,), draws)
+
+    return ours, official
 
 
 def main(how: str, steps: str, width: str, repeats: str) -> None:

@@ -166,6 +166,43 @@ def test_what_is_not_wanted_is_not_computed():
     assert found.keys() == {"gradient", "images"}
 
 
+@pytest.mark.parametrize("truncated", [False, True])
+@pytest.mark.parametrize("momentum", ["plain", "each learned"])
+def test_what_is_found_does_not_depend_on_the_memory_lent(momentum, truncated):
+    """Steps are kept or computed again: the same bits; and those are kept that the sweep meets first."""
+    torch.set_default_dtype(torch.float32)
+    start, batches, directions = scene(targets=True)
+    lr, gradient = torch.tensor(0.1, requires_grad=True), Gradient(network())
+    step = measured(gradient, start, batches)
+    everything = {}
+    for kept, lent in [(0, 0), (0, step - 1), (1, step), (2, 3 * step - 1), (STEPS, 1000 * step)]:
+        taken = walk(Gradient(network(), lent), start, batches, lr, MOMENTA[momentum]())
+        assert list(taken.graphs) == list(range(STEPS - kept, STEPS))
+        everything[lent] = sweep(taken, {2: directions[1], STEPS: directions[0]}, truncated)
+        assert not taken.graphs, "the sweep lets go of a graph when it has passed"
+    expected = everything.pop(0)
+    for found in everything.values():
+        assert found.keys() == expected.keys()
+        for name, parts in expected.items():
+            assert all(torch.equal(mine, theirs) for mine, theirs in zip(found[name], parts, strict=True))
+
+
+def measured(gradient: Gradient, start: Tensor, batches: list[Batch]) -> int:
+    """Bytes of a step's graph, as the walk counts them."""
+    gradient.keeps(start, batches)
+    [size] = gradient.graph_bytes.values()
+    return size
+
+
+def test_a_graph_is_counted_with_all_its_maps():
+    start, batches, _ = scene()
+    maps = 4 * len(batches[0].images) * 8 * 8 * start.element_size()  # of the first convolution, 4 channels
+    assert measured(Gradient(network()), start, batches) > 3 * maps  # its output, the ReLU's, the norm's gradient
+    twofold = [Batch(torch.cat([x, x]), torch.cat([y, y])) for x, y in batches]
+    ratio = measured(Gradient(network()), start, twofold) / measured(Gradient(network()), start, batches)
+    assert 1.5 < ratio < 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("truncated", [False, True])
 @pytest.mark.parametrize("momentum", ["plain", "each learned"])
