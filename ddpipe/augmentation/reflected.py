@@ -36,8 +36,8 @@ class ReflectedAugment:
         if "crop" in self.operations:
             n, _, height, width = images.shape
             framed = F.pad(images, (PAD,) * 4, mode="reflect")
-            r = sent(torch.arange(height) + rows.long()[:, None], images.device)  # n h
-            c = sent(torch.arange(width) + columns.long()[:, None], images.device)  # n w
+            r = sent(torch.arange(height, device=rows.device) + rows.long()[:, None], images.device)  # n h
+            c = sent(torch.arange(width, device=rows.device) + columns.long()[:, None], images.device)  # n w
             which = torch.arange(n, device=images.device)[:, None, None]
             images = framed[which, :, r[:, :, None], c[:, None, :]].permute(0, 3, 1, 2).contiguous()
         return flip(images, u) if "flip" in self.operations else images

@@ -6,7 +6,7 @@ are what the generator gave, u in [0, 1) or integers; each function says what it
 their input unchanged and are differentiable with respect to the images: scale and rotate as often as torch's
 `grid_sample` is, once in torch 2.11, the others any number of times. No method takes a second derivative.
 
-Keep draws on the CPU: a Siamese value is read as a Python number, which on an accelerator would wait for the device.
+A Siamese value on the CPU is read as a Python number; on an accelerator, which it would wait for, it serves as it is.
 """
 
 import math
@@ -74,7 +74,7 @@ def crop(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """
     height, width = images.shape[2:]
     rows, columns = rows.long(), columns.long()
-    if rows.numel() == 1:
+    if alone(rows):
         a, b = int(rows), int(columns)
         return F.pad(images, (-b, b, -a, a))  # a negative pad cuts off
     up, left = _crop_reach(height), _crop_reach(width)
@@ -98,7 +98,7 @@ def cutout(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """
     height, width = images.shape[2:]
     k_rows, k_columns = _cutout_side(height), _cutout_side(width)
-    if rows.numel() == 1:
+    if alone(rows):
         top, left = int(rows) - k_rows // 2, int(columns) - k_columns // 2
         keep = images.new_ones(height, width)
         keep[max(top, 0) : top + k_rows, max(left, 0) : left + k_columns] = 0
@@ -111,7 +111,7 @@ def cutout(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 def flip(images: Tensor, u: Tensor) -> Tensor:
     """Mirror left and right where u < 0.5."""
-    if u.numel() == 1:
+    if alone(u):
         return images.flip(3) if float(u) < FLIP else images
     return torch.where(sent(u < FLIP, images.device).view(-1, 1, 1, 1), images.flip(3), images)
 
@@ -131,9 +131,14 @@ def rotate(images: Tensor, u: Tensor) -> Tensor:
     return _affine(images, angle.cos(), -angle.sin(), angle.sin(), angle.cos())
 
 
+def alone(u: Tensor) -> bool:
+    """Whether it is one value for all images, which can be read as a number without waiting for a device."""
+    return u.numel() == 1 and u.device.type == "cpu"
+
+
 def _per_image(u: Tensor, images: Tensor) -> Tensor | float:
     """`u` so that it broadcasts over images; one value as a number, which costs neither a copy nor a kernel."""
-    return u.item() if u.numel() == 1 else sent_as(u, images).view(-1, 1, 1, 1)
+    return u.item() if alone(u) else sent_as(u, images).view(-1, 1, 1, 1)
 
 
 def _affine(images: Tensor, xx: Tensor, xy: Tensor, yx: Tensor, yy: Tensor) -> Tensor:

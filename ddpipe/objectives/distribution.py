@@ -21,6 +21,7 @@ from ddpipe.augmentation import Policy
 from ddpipe.context import Context
 from ddpipe.datasets.resident import Resident
 from ddpipe.networks import Classifier, has_batch_norm
+from ddpipe.objectives.lineup import Lineup, joined
 from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
 from ddpipe.randomness import Streams
@@ -55,27 +56,27 @@ class DistributionMatching(Objective):
         if self.batch is not None:
             sizes = [min(self.batch, size) for size in sizes]
             index = next(synthetic.balanced(rng("synthetic.batches"), self.batch))
-        together = len(sizes) if has_batch_norm(network) else max(1, self.chunk // (self.real_batch + max(sizes)))
+        together = None if has_batch_norm(network) else max(1, self.chunk // (self.real_batch + max(sizes)))
         images = synthetic.decode(index).images  # (V, c, h, w), class by class
-        leaves = [block.requires_grad_() for block in images.detach().split(sizes)]
+        draws = [augment.draw(rng("augment"), 1, *images.shape[-2:]) for _ in sizes]
+        rows = [real.sample_index(label, self.real_batch, rng("real")) for label in range(len(sizes))]
+        line = Lineup(augment, draws, rows, sizes, real)
+        shown = line.arranged(images.detach())
         gradients: list[Tensor] = []
         distances: list[Tensor] = []
-        for labels in torch.arange(len(sizes)).split(together):
-            rows = [real.sample_index(label, self.real_batch, rng("real")) for label in labels.tolist()]
-            theirs = real.batch(torch.cat(rows)).split([len(r) for r in rows])
-            mine = [leaves[label] for label in labels.tolist()]
-            draws = [augment.draw(rng("augment"), 1, *images.shape[-2:]) for _ in rows]
+        for first, stop in line.parts(together):
+            leaf = shown[line.span(first, stop)].requires_grad_()
             with torch.no_grad():
-                wanted = embedded_means(network, [augment(x, draw) for x, draw in zip(theirs, draws, strict=True)])
-            given = embedded_means(network, [augment(x, draw) for x, draw in zip(mine, draws, strict=True)])
+                wanted = embedded_means(network, line.real_images(first, stop), line.real[first:stop])
+            given = embedded_means(network, line.changed(leaf, first, stop), line.sizes[first:stop])
             distances.append(mean_distance(given, wanted))
-            gradients += torch.autograd.grad(distances[-1].sum(), mine)
-        yield Loss(torch.cat(distances).detach().sum(), images, torch.cat(gradients))
+            gradients += torch.autograd.grad(distances[-1].sum(), leaf)
+        yield Loss(torch.cat(distances).detach().sum(), images, line.returned(joined(gradients)))
 
 
-def embedded_means(network: Classifier, classes: Sequence[Tensor]) -> Tensor:
-    """(K, F) mean embeddings of K classes, whose images (n, c, h, w) go through the network in one batch."""
-    return class_means(network.embed(torch.cat(list(classes))), [len(images) for images in classes])
+def embedded_means(network: Classifier, images: Tensor, sizes: Sequence[int]) -> Tensor:
+    """(K, F) mean embeddings of K classes, whose images (n, c, h, w) of so many each go through the network at once."""
+    return class_means(network.embed(images), sizes)
 
 
 def make(config: record.DistributionMatching, context: Context) -> DistributionMatching:

@@ -30,20 +30,20 @@ from ddpipe.context import Context
 from ddpipe.datasets.resident import Resident
 from ddpipe.networks import Classifier, has_batch_norm
 from ddpipe.objectives.distribution import class_means, embedded_means, mean_distance
+from ddpipe.objectives.lineup import Lineup, joined
 from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
 from ddpipe.randomness import Streams
-from ddpipe.sending import sent
 from ddpipe.settings.objectives import features as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Synthetic
 
 
-def layer_means(network: Classifier, classes: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """(K, F) means in every map of K classes, whose images (n, c, h, w) go through the network in one batch, the
-    embedding's last; and the embeddings themselves, (N, F)."""
-    sizes, means = [len(images) for images in classes], []
-    for found in network.maps(torch.cat(list(classes))):
+def layer_means(network: Classifier, images: Tensor, sizes: Sequence[int]) -> tuple[list[Tensor], Tensor]:
+    """(K, F) means in every map of K classes, whose images (n, c, h, w) of so many each go through the network at once,
+    the embedding's last; and the embeddings themselves, (N, F)."""
+    means = []
+    for found in network.maps(images):
         means.append(class_means(found.flatten(1), sizes))
     return means, found
 
@@ -66,54 +66,51 @@ class FeatureAlignment(Objective):
         assert network is not None, "the record accepts networks only"
         images = synthetic.decode().images  # (V, c, h, w), class by class
         draws = [augment.draw(rng("augment"), 1, *images.shape[-2:]) for _ in sizes]
-        blocks = [block.requires_grad_() for block in images.detach().split(sizes)]
-        theirs, embedded, labels = self.real_side(network, real, augment, draws, rng)
+        rows = [real.sample_index(label, self.real_batch, rng("real")) for label in range(len(sizes))]
+        line = Lineup(augment, draws, rows, sizes, real)
+        theirs, embedded = self.real_side(network, line)
 
-        def mine(classes: Tensor) -> list[Tensor]:
-            return [augment(blocks[label], draws[label]) for label in classes.tolist()]
+        def mine(leaf: Tensor, first: int, stop: int) -> list[Tensor]:
+            return layer_means(network, line.changed(leaf, first, stop), line.sizes[first:stop])[0]
 
-        parts = self.parts(network, len(sizes), max(sizes))
-        held = layer_means(network, mine(parts[0]))[0] if len(parts) == 1 else None
+        shown, parts = line.arranged(images.detach()), line.parts(self.together(network, max(sizes)))
+        leaves = [shown[line.span(*part)].requires_grad_() for part in parts]
+        held = mine(leaves[0], *parts[0]) if len(parts) == 1 else None
         with torch.no_grad():
-            centres = held[-1] if held else torch.cat([embedded_means(network, mine(part)) for part in parts])
+            centres = (
+                held[-1]
+                if held
+                else torch.cat(
+                    [
+                        embedded_means(network, line.changed(leaf, *part), line.sizes[slice(*part)])
+                        for leaf, part in zip(leaves, parts, strict=True)
+                    ]
+                )
+            )
         centres = centres.detach().requires_grad_()
-        value = self.config.discrimination * discrimination(centres, embedded, labels)
+        value = self.config.discrimination * discrimination(centres, embedded, line.answers)
         (along,) = torch.autograd.grad(value, centres)  # (K, F)
         gradients: list[Tensor] = []
-        for part in parts:
-            here = sent(part, along.device)
-            means = held or layer_means(network, mine(part))[0]
-            apart = self.distance(means, [layer[here] for layer in theirs])
-            leaves = [blocks[label] for label in part.tolist()]
-            both = torch.ones_like(apart), along[here]
-            gradients += torch.autograd.grad((apart, means[-1]), leaves, both)
+        for leaf, part in zip(leaves, parts, strict=True):
+            means = held or mine(leaf, *part)
+            apart = self.distance(means, [layer[slice(*part)] for layer in theirs])
+            gradients += torch.autograd.grad((apart, means[-1]), leaf, (torch.ones_like(apart), along[slice(*part)]))
             value = value + apart
-        yield Loss(value.detach(), images, torch.cat(gradients))
+        yield Loss(value.detach(), images, line.returned(joined(gradients)))
 
-    def parts(self, network: Classifier, classes: int, images: int) -> tuple[Tensor, ...]:
-        """Classes that go through the network in one batch, of so many images each."""
-        return torch.arange(classes).split(classes if has_batch_norm(network) else max(1, self.config.chunk // images))
+    def together(self, network: Classifier, images: int) -> int | None:
+        """Classes that go through the network in one batch, of so many images each; None: all."""
+        return None if has_batch_norm(network) else max(1, self.config.chunk // images)
 
     @torch.no_grad()
-    def real_side(
-        self, network: Classifier, real: Resident, augment: Policy, draws: Sequence, rng: Streams
-    ) -> tuple[list[Tensor], Tensor, Tensor]:
-        """(K, F) means in every map; all embeddings (N, F); their labels (N,)."""
-        means, embedded, counts = [], [], []
-        for part in self.parts(network, len(draws), self.real_batch):
-            rows = [real.sample_index(label, self.real_batch, rng("real")) for label in part.tolist()]
-            batches = real.batch(torch.cat(rows)).split([len(own) for own in rows])
-            changed = [augment(own, draws[label]) for own, label in zip(batches, part.tolist(), strict=True)]
-            own, features = layer_means(network, changed)
+    def real_side(self, network: Classifier, line: Lineup) -> tuple[list[Tensor], Tensor]:
+        """(K, F) means in every map, place by place; all embeddings (N, F)."""
+        means, embedded = [], []
+        for first, stop in line.parts(self.together(network, self.real_batch)):
+            own, features = layer_means(network, line.real_images(first, stop), line.real[first:stop])
             means.append(own)
             embedded.append(features)
-            counts += [len(own) for own in rows]
-        labels = torch.arange(len(draws)).repeat_interleave(torch.tensor(counts))
-        return (
-            [torch.cat(layer) for layer in zip(*means, strict=True)],
-            torch.cat(embedded),
-            sent(labels, features.device),
-        )
+        return [torch.cat(layer) for layer in zip(*means, strict=True)], torch.cat(embedded)
 
     def distance(self, mine: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
         """The weighted sum over layers, and the sum over classes, of the squared distances of means (K, F) each."""

@@ -19,18 +19,30 @@ distance's derivative by a class's gradient g, the images' is that of <g, v>, wh
 DCC's mean is that of whole batches of classes, as many as a graph may hold.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
 
 from ddpipe.augmentation import Policy
 from ddpipe.context import Context
 from ddpipe.datasets.resident import Resident
 from ddpipe.networks import has_batch_norm
 from ddpipe.networks.block import twice
+from ddpipe.objectives.distances import (
+    Part,
+    class_distances,
+    class_mean,
+    compared,
+    gradient_distance,
+    multi_level_distance,
+)
+from ddpipe.objectives.lineup import Lineup, company, joined, runs
 from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
 from ddpipe.randomness import Streams
@@ -53,72 +65,101 @@ def network_gradient(
     return torch.autograd.grad(loss, parameters, create_graph=create_graph)
 
 
-def rowwise_cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Survey Eq. 23 for one tensor: the sum over its rows of 1 - <a_i, b_i> / (|a_i| |b_i| + 1e-6); 0 for 1-D tensors.
+def class_gradients(
+    network: nn.Module, parameters: Sequence[Tensor], images: Tensor, targets: Tensor, create_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """`network_gradient` of k classes, each (k, ...): of one class as it is, of several as one computation.
 
-    The epsilon stands beside the product of the norms, as in the official code: where gradients are tiny the distance
-    saturates at the number of rows.
+    Args:
+        images: (k, n, c, h, w); targets: (k, n, K) or (k, n). The network treats images one by one.
     """
-    if a.dim() < 2:
-        return a.new_zeros(())
-    a, b = a.flatten(1), b.flatten(1)  # (rows, entries)
-    norms = torch.linalg.vector_norm(a, dim=1) * torch.linalg.vector_norm(b, dim=1)
-    return (1 - (a * b).sum(1) / (norms + 1e-6)).sum()
+    if len(images) == 1:
+        alone = network_gradient(network, parameters, images[0], targets[0], create_graph)
+        return tuple(g[None] for g in alone)
+    own = {name: p.detach() for name, p in network.named_parameters()}
+    chosen = {id(p) for p in parameters}
+    differentiated = {name: own[name] for name, p in network.named_parameters() if id(p) in chosen}
+
+    def gradient(images: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+        def loss(weights: dict[str, Tensor]) -> Tensor:
+            return F.cross_entropy(functional_call(network, own | weights, (images,)), targets)
+
+        return tuple(grad(loss)(differentiated).values())
+
+    with torch.set_grad_enabled(create_graph), twice():  # `grad` keeps a graph in any case
+        return vmap(gradient)(images, targets)
 
 
-def rowwise_magnitude(a: Tensor, b: Tensor) -> Tensor:
-    """Survey Eq. 26 for one tensor: the sum over its rows of 1 - cos(a_i, b_i) + |a_i - b_i|; 0 for 1-D tensors.
+def stacked(parts: Sequence[Part]) -> Part:
+    """The gradients of all classes of these parts as those of one part."""
+    return parts[0] if len(parts) == 1 else [torch.cat(each) for each in zip(*parts, strict=True)]
 
-    The cosine is torch's, with 1e-8 as the least of each norm, as in the official code. Equal rows give no NaN.
+
+@dataclass(frozen=True)
+class Side:
+    """The synthetic images of the classes in places `first` to `stop` of a line, and the gradients that they give.
+
+    images (V, c, h, w) without a graph and targets (V, K) lie in the line's order. Places of a part count from `first`.
     """
-    if a.dim() < 2:
-        return a.new_zeros(())
-    a, b = a.flatten(1), b.flatten(1)  # (rows, entries)
-    return (1 - F.cosine_similarity(a, b, dim=1, eps=1e-8) + torch.linalg.vector_norm(a - b, dim=1)).sum()
+
+    network: nn.Module
+    parameters: Sequence[Tensor]
+    line: Lineup
+    first: int
+    stop: int
+    images: Tensor
+    targets: Tensor
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Images of each class."""
+        return self.line.sizes[self.first : self.stop]
+
+    def parts(self) -> list[tuple[int, int]]:
+        """Neighbours of as many images, as many of them as are differentiated at once."""
+        return runs(self.sizes, company(self.network, max(self.sizes), self.images, twice=True))
+
+    def span(self, at: int, stop: int) -> slice:
+        """Where the images of these places lie."""
+        return slice(sum(self.sizes[:at]), sum(self.sizes[:stop]))
+
+    def leaf(self, at: int, stop: int) -> Tensor:
+        """The images of these places, to be differentiated by."""
+        return self.images[self.span(at, stop)].requires_grad_()
+
+    def changed(self, leaf: Tensor, at: int, stop: int) -> Tensor:
+        return self.line.changed(leaf, self.first + at, self.first + stop)
+
+    def apart(self, leaf: Tensor, at: int, stop: int, graph: bool) -> tuple[Tensor, ...]:
+        """(k, ...): the gradients of the classes in these places, which have as many images each."""
+        blocks = stop - at, self.sizes[at]
+        images, targets = self.changed(leaf, at, stop), self.targets[self.span(at, stop)]
+        return class_gradients(
+            self.network, self.parameters, images.unflatten(0, blocks), targets.unflatten(0, blocks), graph
+        )
+
+    def mean(self, leaf: Tensor, at: int, stop: int, graph: bool) -> tuple[Tensor, ...]:
+        """The mean of the gradients of the classes in these places."""
+        even = sum(self.sizes[at:stop]) / (stop - at)
+        # an image counts as much less as its class has more of them
+        shares = [
+            self.targets[self.span(at + a, at + b)] * (even / self.sizes[at + a]) for a, b in runs(self.sizes[at:stop])
+        ]
+        return network_gradient(self.network, self.parameters, self.changed(leaf, at, stop), joined(shares), graph)
 
 
-ROWWISE = {"ours": rowwise_cosine, "magnitude": rowwise_magnitude}
+def real_gradients(network: nn.Module, parameters: Sequence[Tensor], line: Lineup) -> list[Part]:
+    """Those of the real batch of every place, each (1, ...).
 
-
-def compared(network: nn.Module, metric: str, weights: str = "all") -> list[nn.Parameter]:
-    """The weights whose gradients `metric` looks at: row by row, those that have rows. Or those of convolutions."""
-    if weights == "convolutions":
-        return [p for p in network.parameters() if p.dim() == 4]
-    return [p for p in network.parameters() if metric not in ROWWISE or p.dim() > 1]
-
-
-def gradient_distance(synthetic: Sequence[Tensor], real: Sequence[Tensor], metric: str = "ours") -> Tensor:
-    """Distance of two gradients, listed in parameter order (survey Eq. 22).
-
-    "ours", "magnitude": row-wise distances added up over tensors (the published results); "mse": squared L2 norm of
-    the difference; "l1": sum of its absolute values; "cos": 1 - cosine of the two concatenations, epsilon 1e-6 beside
-    the product of the norms.
+    All come before the synthetic ones: going to and fro between large and small batches costs some percent.
     """
-    if metric in ROWWISE:
-        return torch.stack([ROWWISE[metric](a, b) for a, b in zip(synthetic, real, strict=True)]).sum()
-    a, b = torch.cat([g.flatten() for g in synthetic]), torch.cat([g.flatten() for g in real])
-    if metric == "mse":
-        return (a - b).square().sum()
-    if metric == "l1":
-        return (a - b).abs().sum()
-    return 1 - (a * b).sum() / (a.norm() * b.norm() + 1e-6)
-
-
-def class_mean(gradients: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-    """The mean over classes of their gradients, each listed in parameter order."""
-    return [torch.stack(each).mean(0) for each in zip(*gradients, strict=True)]
-
-
-def multi_level_distance(
-    synthetic: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]], metric: str
-) -> Tensor:
-    """Jiang et al.: of K gradients a side, the sum of the classes' distances and K times that of their means."""
-    alone = [gradient_distance(mine, theirs, metric) for mine, theirs in zip(synthetic, real, strict=True)]
-    return torch.stack(alone).sum() + len(real) * gradient_distance(class_mean(synthetic), class_mean(real), metric)
-
-
-# (places of classes, with a graph) -> the mean of their synthetic gradients
-Given = Callable[[Sequence[int], bool], tuple[Tensor, ...]]
+    found: list[Part] = []
+    for first, stop in runs(line.real, company(network, max(line.real), line.data.images, twice=False)):
+        blocks = stop - first, line.real[first]
+        labels = line.labels[first:stop, None].expand(blocks)
+        got = class_gradients(network, parameters, line.real_images(first, stop).unflatten(0, blocks), labels)
+        found += [got] if stop - first == 1 else zip(*(g.split(1) for g in got), strict=True)
+    return found
 
 
 class GradientMatching(Objective):
@@ -136,39 +177,39 @@ class GradientMatching(Objective):
             refresh_statistics_(network, real, rng("statistics"))
         matched = compared(network, self.metric, self.config.weights)
         height, width = real.images.shape[-2:]
-        draws, wanted = [], []
+        draws, rows = [], []
         for label in range(len(synthetic.sizes)):
             draws.append(augment.draw(rng("augment"), 1, height, width))
-            sample = augment(real.sample(label, self.real_batch, rng("real")), draws[-1])
-            labels = torch.full((len(sample),), label, device=sample.device)
-            wanted.append(network_gradient(network, matched, sample, labels))
-        addresses = torch.arange(len(synthetic)).split(synthetic.sizes)
+            rows.append(real.sample_index(label, self.real_batch, rng("real")))
+        most = self.config.batch
+        sizes = [size if most is None else min(most, size) for size in synthetic.sizes]
+        line = Lineup(augment, draws, rows, sizes, real)
+        wanted = real_gradients(network, matched, line)
         warm = self.config.warmup is None or self.config.warmup.over(student.number, student.age)
         match = {"class": self.one_by_one, "joint": self.jointly, "both": self.together}[
             self.config.scope if warm else "class"
         ]
+        addresses = torch.arange(len(synthetic)).split(synthetic.sizes)
 
-        def loss(classes: Sequence[int]) -> Loss:
-            shown = [self.shown(addresses[label], rng) for label in classes]
-            sizes = [len(index) for index in shown]
-            images, targets = synthetic.decode(None if sum(sizes) == len(synthetic) else torch.cat(shown))
-            blocks = [block.requires_grad_() for block in images.detach().split(sizes)]  # (n, c, h, w) of each class
-            answers = targets.split(sizes)  # (n, K)
+        def loss(first: int, stop: int) -> Loss:
+            """Of the classes in these places: one, or all."""
+            shown = [self.shown(addresses[label], rng) for label in sorted(line.order[first:stop])]
+            whole = sum(map(len, shown)) == len(synthetic)
+            images, targets = synthetic.decode(None if whole else torch.cat(shown))
+            if stop - first == 1:
+                value, gradient = match(
+                    Side(network, matched, line, first, stop, images.detach(), targets), wanted[first:stop]
+                )
+                return Loss(value.detach(), images, gradient)
+            learned, answers = line.arranged(images.detach()), line.arranged(targets)
+            value, gradient = match(Side(network, matched, line, first, stop, learned, answers), wanted)
+            return Loss(value.detach(), images, line.returned(gradient))
 
-            def given(places: Sequence[int], graph: bool) -> tuple[Tensor, ...]:
-                changed = [augment(blocks[place], draws[classes[place]]) for place in places]
-                if len(places) == 1:
-                    return network_gradient(network, matched, changed[0], answers[places[0]], graph)
-                # an image counts as much less as its class has more of them
-                even = sum(sizes[place] for place in places) / len(places)
-                shares = torch.cat([answers[place] * (even / sizes[place]) for place in places])
-                return network_gradient(network, matched, torch.cat(changed), shares, graph)
-
-            value, gradients = match(given, [wanted[label] for label in classes], blocks)
-            return Loss(value.detach(), images, torch.cat(gradients))
-
-        classes = range(len(wanted))
-        yield from map(loss, [[label] for label in classes] if self.config.sequential else [classes])
+        classes = len(line.order)
+        if self.config.sequential:
+            yield from (loss(place, place + 1) for place in map(line.order.index, range(classes)))
+        else:
+            yield loss(0, classes)
 
     def shown(self, addresses: Tensor, rng: Streams) -> Tensor:
         """Those of a class's addresses (n,) that an iteration sees."""
@@ -177,56 +218,54 @@ class GradientMatching(Objective):
             return addresses
         return addresses[torch.randperm(len(addresses), generator=rng("objective.batch"))[:most]]
 
-    def one_by_one(
-        self, given: Given, wanted: Sequence[Sequence[Tensor]], blocks: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """The sum of the classes' distances, and its gradient by the images of each."""
+    def one_by_one(self, side: Side, wanted: Sequence[Part]) -> tuple[Tensor, Tensor]:
+        """The sum of the classes' distances, and its gradient by the images."""
         distances: list[Tensor] = []
         gradients: list[Tensor] = []
-        for label, theirs in enumerate(wanted):
-            distances.append(gradient_distance(given([label], True), theirs, self.metric))
-            gradients += torch.autograd.grad(distances[-1], blocks[label])
-        return torch.stack(distances).detach().sum(), gradients
+        for places in side.parts():
+            leaf = side.leaf(*places)
+            mine = side.apart(leaf, *places, graph=True)
+            distances.append(class_distances(mine, stacked(wanted[slice(*places)]), self.metric))
+            gradients += torch.autograd.grad(distances[-1].sum(), leaf)
+        return torch.cat(distances).detach().sum(), joined(gradients)
 
-    def jointly(
-        self, given: Given, wanted: Sequence[Sequence[Tensor]], blocks: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """The distance of the means over classes, survey Eq. 25, and its gradient by the images of each."""
-        most = max(1, self.config.chunk // max(map(len, blocks)))
-        parts = [part.tolist() for part in torch.arange(len(blocks)).split(most)]
+    def jointly(self, side: Side, wanted: Sequence[Part]) -> tuple[Tensor, Tensor]:
+        """The distance of the means over classes, survey Eq. 25, and its gradient by the images."""
+        most = max(1, self.config.chunk // max(side.sizes))
+        parts = runs([None] * len(side.sizes), most)
+        leaves = [side.leaf(*places) for places in parts]
         held = len(parts) == 1
-        theirs, mine = class_mean(wanted), [given(part, held) for part in parts]
+        theirs = class_mean(wanted)
+        mine = [side.mean(leaf, *places, graph=held) for leaf, places in zip(leaves, parts, strict=True)]
         if held:
             value = gradient_distance(mine[0], theirs, self.metric)
-            return value, list(torch.autograd.grad(value, blocks))
-        shares = [len(part) / len(blocks) for part in parts]
+            return value, *torch.autograd.grad(value, leaves)
+        shares = [(stop - first) / len(side.sizes) for first, stop in parts]
         weighed = [[share * g for g in gradient] for share, gradient in zip(shares, mine, strict=True)]
         mean = [torch.stack(each).sum(0).requires_grad_() for each in zip(*weighed, strict=True)]
         value = gradient_distance(mean, theirs, self.metric)
         along = torch.autograd.grad(value, mean)
         gradients: list[Tensor] = []
-        for part, share in zip(parts, shares, strict=True):
-            leaves = [blocks[label] for label in part]
-            gradients += torch.autograd.grad(given(part, True), leaves, [share * v for v in along])
-        return value, gradients
+        for leaf, places, share in zip(leaves, parts, shares, strict=True):
+            gradients += torch.autograd.grad(side.mean(leaf, *places, graph=True), leaf, [share * v for v in along])
+        return value, joined(gradients)
 
-    def together(
-        self, given: Given, wanted: Sequence[Sequence[Tensor]], blocks: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """The distance at both levels, and its gradient by the images of each class."""
-        classes, held = range(len(blocks)), sum(map(len, blocks)) <= self.config.chunk
-        mine = [given([label], held) for label in classes]
+    def together(self, side: Side, wanted: Sequence[Part]) -> tuple[Tensor, Tensor]:
+        """The distance at both levels, and its gradient by the images."""
+        parts, held = side.parts(), len(side.images) <= self.config.chunk
+        leaves = [side.leaf(*places) for places in parts]
+        mine = [side.apart(leaf, *places, graph=held) for leaf, places in zip(leaves, parts, strict=True)]
         if not held:
             mine = [tuple(g.requires_grad_() for g in gradient) for gradient in mine]
-        value = multi_level_distance(mine, wanted, self.metric)
+        value = multi_level_distance(mine, [stacked(wanted[slice(*places)]) for places in parts], self.metric)
         if held:
-            return value, list(torch.autograd.grad(value, blocks))
+            return value, joined(torch.autograd.grad(value, leaves))
         along = iter(torch.autograd.grad(value, [g for gradient in mine for g in gradient]))
         gradients: list[Tensor] = []
-        for label in classes:
-            v = [next(along) for _ in wanted[label]]
-            gradients += torch.autograd.grad(given([label], True), blocks[label], v)
-        return value, gradients
+        for leaf, places in zip(leaves, parts, strict=True):
+            again = side.apart(leaf, *places, graph=True)
+            gradients += torch.autograd.grad(again, leaf, [next(along) for _ in again])
+        return value, joined(gradients)
 
 
 def refresh_statistics_(network: nn.Module, real: Resident, rng: torch.Generator) -> None:

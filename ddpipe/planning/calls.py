@@ -14,8 +14,9 @@ from ddpipe.datasets.preprocessing import Preprocessing, tensors_digest
 from ddpipe.datasets.resident import Resident
 from ddpipe.distillation.outer import Outer
 from ddpipe.files.artifacts import write_tensors
+from ddpipe.objectives.distances import compared, gradient_distance
 from ddpipe.objectives.distribution import embedded_means, mean_distance
-from ddpipe.objectives.gradient import compared, gradient_distance, network_gradient
+from ddpipe.objectives.gradient import network_gradient
 from ddpipe.objectives.loss import Loss
 from ddpipe.randomness import generator
 from ddpipe.selections.choice import Choice, pick
@@ -90,7 +91,7 @@ def image_gradient(bench: Bench, operation: Operation, n: int) -> Call:
     network, images = bench.network(operation), bench.images(operation, n).requires_grad_()
 
     def call() -> None:
-        means = embedded_means(network, [images])
+        means = embedded_means(network, images, [len(images)])
         torch.autograd.grad(mean_distance(means, torch.zeros_like(means)).sum(), images)
 
     return call

@@ -6,7 +6,8 @@ from parts import WholeClass, network_of
 
 from ddpipe import settings
 from ddpipe.augmentation.siamese import Augment
-from ddpipe.objectives.gradient import GradientMatching, gradient_distance, network_gradient, rowwise_cosine
+from ddpipe.objectives.distances import gradient_distance, rowwise_cosine
+from ddpipe.objectives.gradient import GradientMatching, network_gradient
 from ddpipe.randomness import Streams
 from ddpipe.students import Student
 from ddpipe.synthetic.pixels import Pixels
@@ -56,7 +57,9 @@ def test_distances_of_classes(case, dtype):
     for metric in golden.config["metrics"]:
         distances = torch.stack([gradient_distance(mine, theirs, metric) for theirs, mine in found])
         golden.check(distances, golden[f"loss_per_class_{metric}{SUFFIX[dtype]}"], "loss_per_class", dtype)
-    layers = [[rowwise_cosine(a, b) for a, b in zip(mine, theirs, strict=True)] for theirs, mine in found]
+    layers = [
+        [rowwise_cosine(a[None], b[None])[0] for a, b in zip(mine, theirs, strict=True)] for theirs, mine in found
+    ]
     layers = torch.stack([torch.stack(row) for row in layers])  # K, number of parameter tensors
     golden.check(layers, golden[f"per_layer_ours{SUFFIX[dtype]}"], "per_layer", dtype)
 

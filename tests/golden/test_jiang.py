@@ -8,13 +8,14 @@ from traces import follow, no_draws
 
 from ddpipe import settings
 from ddpipe.augmentation.siamese import Augment
-from ddpipe.objectives.gradient import (
-    GradientMatching,
+from ddpipe.objectives.distances import (
+    class_distances,
     class_mean,
     gradient_distance,
     multi_level_distance,
     rowwise_magnitude,
 )
+from ddpipe.objectives.gradient import GradientMatching
 from ddpipe.randomness import Streams
 from ddpipe.students import Student
 
@@ -26,20 +27,26 @@ every_chunk = pytest.mark.parametrize("chunk", [512, 1])  # in one graph; class 
 def test_rows_that_differ_in_length(case):
     golden = case("jiang")
     a, b = golden["eq26_A"], golden["eq26_B"].requires_grad_()
-    rows = torch.stack([rowwise_magnitude(a[row : row + 1], b[row : row + 1]) for row in range(len(a))])
+    rows = rowwise_magnitude(a[:, None], b[:, None])  # as a class each
     golden.check(rows.detach(), golden["eq26_rows"], "default", "float64")
-    total = rowwise_magnitude(a, b)
+    (total,) = rowwise_magnitude(a[None], b[None])
     golden.check(total.detach(), golden["eq26"], "default", "float64")
     (by_b,) = torch.autograd.grad(total, b)
     golden.check(by_b, golden["eq26_gradB"], "default", "float64")
-    golden.check(rowwise_magnitude(golden["eq26_A4"], golden["eq26_B4"]), golden["eq26_conv"], "default", "float64")
+    golden.check(
+        rowwise_magnitude(golden["eq26_A4"][None], golden["eq26_B4"][None])[0],
+        golden["eq26_conv"],
+        "default",
+        "float64",
+    )
 
 
 @every_dtype
 def test_distances(case, dtype):
     golden = case("jiang")
     theirs, mine = zip(*(gradients(golden, dtype, label) for label in range(golden.config["num_classes"])), strict=True)
-    alone = torch.stack([gradient_distance(*pair, METRIC) for pair in zip(mine, theirs, strict=True)])
+    mine, theirs = ([[torch.stack(each) for each in zip(*side, strict=True)]] for side in (mine, theirs))
+    alone = class_distances(*mine, *theirs, METRIC)
     golden.check(alone, golden[f"intra_improved{SUFFIX[dtype]}"], "intra", dtype)
     joint = gradient_distance(class_mean(mine), class_mean(theirs), METRIC)
     golden.check(joint, golden[f"inter_improved{SUFFIX[dtype]}"], "inter", dtype)

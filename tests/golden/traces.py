@@ -12,7 +12,7 @@ from ddpipe import settings
 from ddpipe.augmentation.siamese import Draw
 from ddpipe.distillation.loop import Distillation
 from ddpipe.distillation.outer import Outer
-from ddpipe.objectives import gradient
+from ddpipe.objectives import distances, gradient
 from ddpipe.randomness import Streams
 from ddpipe.students import trained
 from ddpipe.synthetic.pixels import Pixels
@@ -38,7 +38,8 @@ def follow(
     assert config["weight_decay_net"] == 0 and not config["net_train_after_last_update"], "Trained does neither"
     weights = golden.parameters()
     monkeypatch.setattr(trained, "initialise_", lambda network, rng: copy_(network, weights))
-    distances = recording(monkeypatch, gradient, "gradient_distance", lambda result, *arguments: result.detach())
+    found = recording(monkeypatch, distances, "class_distances", lambda result, *arguments: result.detach())
+    monkeypatch.setattr(gradient, "class_distances", distances.class_distances)
     steps = recording(  # a pass is a step, because the set fits into one batch
         monkeypatch, trained, "pass_over", lambda _, network, *rest: [p.detach().clone() for p in network.parameters()]
     )
@@ -47,11 +48,11 @@ def follow(
     gradients = gradients_of(monkeypatch, run)
     check, before = golden.check, golden["syn_init"]
     for number in range(config["num_syn_updates"]):
-        del distances[:]
+        del found[:]
         run.advance()
         when, after = "later_step" if number else "first_step", run.synthetic.images.detach().clone()
         expected, total = distances_of(golden, number)
-        check(torch.stack(distances), expected, f"{when}_dist", "float32")
+        check(torch.cat(found), expected, f"{when}_dist", "float32")
         check(run.history[number], total, f"{when}_dist", "float32")
         check(gradients[number], golden[f"step{number}_grad_syn"], f"{when}_grad_syn")
         check(after, golden[f"step{number}_syn_after"], f"{when}_syn_after")
@@ -60,8 +61,8 @@ def follow(
         before = after
     assert len(steps) == config["num_net_steps"]
     for number in config["stored_netsteps"]:
-        for found, expected in zip(steps[number], golden.parameters(f"netstep{number}_"), strict=True):
-            check(found, expected, "netstep")
+        for own, expected in zip(steps[number], golden.parameters(f"netstep{number}_"), strict=True):
+            check(own, expected, "netstep")
     return matching, training
 
 

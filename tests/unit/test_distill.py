@@ -11,7 +11,8 @@ from ddpipe.datasets.resident import Resident
 from ddpipe.distillation.loop import Distillation, compose
 from ddpipe.distillation.outer import Outer
 from ddpipe.errors import UserError
-from ddpipe.objectives.gradient import GradientMatching, gradient_distance, rowwise_cosine, rowwise_magnitude
+from ddpipe.objectives.distances import gradient_distance, rowwise_cosine, rowwise_magnitude
+from ddpipe.objectives.gradient import GradientMatching
 from ddpipe.objectives.loss import Loss
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings.part import records
@@ -401,11 +402,11 @@ def test_momentum_of_a_network_ends_with_it():
 
 
 def test_rowwise_cosine_counts_rows_and_skips_vectors():
-    a = normal(4, 2, 3, 3)
-    assert float(rowwise_cosine(a, 3 * a)) == pytest.approx(0, abs=1e-5)
-    assert float(rowwise_cosine(a, -a)) == pytest.approx(8, abs=1e-5)
-    assert float(rowwise_cosine(a[:, 0, 0, 0], -a[:, 0, 0, 0])) == 0
-    assert float(rowwise_cosine(torch.zeros_like(a), a)) == 4
+    a = normal(2, 4, 2, 3, 3)  # two classes, each alone
+    assert rowwise_cosine(a, 3 * a).tolist() == pytest.approx([0, 0], abs=1e-5)
+    assert rowwise_cosine(a, torch.stack([-a[0], a[1]])).tolist() == pytest.approx([8, 0], abs=1e-5)
+    assert rowwise_cosine(a[..., 0, 0, 0], -a[..., 0, 0, 0]).tolist() == [0, 0]
+    assert rowwise_cosine(torch.zeros_like(a), a).tolist() == [4, 4]
 
 
 @pytest.mark.parametrize(
@@ -434,15 +435,15 @@ def test_a_warm_up_must_lead_somewhere():
 
 
 def test_equal_rows_have_no_distance_and_no_nan():
-    row = torch.zeros(2, 3, requires_grad=True)
-    distance = rowwise_magnitude(row, torch.zeros(2, 3))
+    row = torch.zeros(1, 2, 3, requires_grad=True)
+    distance = rowwise_magnitude(row, torch.zeros(1, 2, 3))
     distance.backward()
     assert distance.item() == 2 and bool(row.grad.isfinite().all())  # rows of zeros have no direction
 
 
 def test_epsilon_stands_beside_the_product_of_the_norms():
     a, b = torch.tensor([[1e-3, 0.0]]), torch.tensor([[1e-3, 0.0]])
-    assert float(rowwise_cosine(a, b)) == pytest.approx(0.5)
+    assert float(rowwise_cosine(a[None], b[None])) == pytest.approx(0.5)
     assert float(gradient_distance([a], [b], "cos")) == pytest.approx(0.5)
 
 
