@@ -20,7 +20,6 @@ from ddpipe.settings.students import restarted as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Synthetic
 from ddpipe.training import optimizers
-from ddpipe.training.optimizers import Optimizer
 
 LAST = 3  # networks whose steps are averaged
 
@@ -74,15 +73,12 @@ class Restarted:
     def __init__(self, config: record.RestartedStudents, network: Classifier):
         self.config, self.network = config, network
         self.rule = Patience(config.patience)
-        self.optimizer = self.new_optimizer()
-
-    def new_optimizer(self) -> Optimizer:
-        return optimizers.make(self.config, self.network.parameters())
+        self.optimizer = optimizers.make(config, network.parameters())
 
     def next(self, synthetic: Synthetic, rng: Streams, iteration: int) -> Student:
         if self.rule.steps == 0:
             initialise_(self.network.train(), rng("students.init"))
-            self.optimizer = self.new_optimizer()
+            self.optimizer.forget()
         return Student(self.network, number=self.rule.restarts, age=self.rule.steps, learn=self.learn)
 
     def learn(self, gradients: Sequence[Tensor], error: Tensor) -> None:

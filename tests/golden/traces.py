@@ -40,7 +40,10 @@ def follow(
     monkeypatch.setattr(trained, "initialise_", lambda network, rng: copy_(network, weights))
     distances = recording(monkeypatch, gradient, "gradient_distance", lambda result, *arguments: result.detach())
     steps = recording(  # a pass is a step, because the set fits into one batch
-        monkeypatch, trained, "pass_over", lambda _, network, *rest: [p.detach().clone() for p in network.parameters()]
+        monkeypatch,
+        trained,
+        "pass_over",
+        lambda _, descent, *rest: [p.detach().clone() for p in descent.optimizer.parameters],
     )
     objective = objective or {"metric": config["metric"]}
     run, matching, training = compose(golden, strategy, draws, student_strategy, student_draws, objective)

@@ -40,6 +40,10 @@ def finished(judge: nn.Module, **protocol) -> list[int]:
     return list(loop.train(judge, rules, fetch, N, NONE, generator("order")))
 
 
+def descent(judge: nn.Module, lr: float) -> loop.Descent:
+    return loop.Descent(loop.loss_of(judge), Sgd(judge.parameters(), lr))
+
+
 def weights(judge: nn.Module) -> torch.Tensor:
     return nn.utils.parameters_to_vector(judge.parameters()).detach().clone()
 
@@ -61,7 +65,7 @@ def test_a_pass_meets_every_example_once_in_a_new_order(batch):
     judge, rng = network(), generator("order")
     orders = []
     for _ in range(2):
-        loop.pass_over(judge, Sgd(judge.parameters(), 0.01), noting, N, batch, NONE, rng)
+        loop.pass_over(descent(judge, 0.01), noting, N, batch, NONE, rng)
         assert [len(rows) for rows in met] == [batch] * (N // batch) + [N % batch] * (N % batch > 0)
         orders.append([row for rows in met for row in rows])
         met.clear()
@@ -76,7 +80,7 @@ def test_a_set_that_fits_into_one_batch_is_one_step_in_its_own_order(batch):
     expected = torch.cat(
         [g.flatten() for g in torch.autograd.grad(F.cross_entropy(judge(IMAGES), LABELS), judge.parameters())]
     )
-    loss = loop.pass_over(judge, Sgd(judge.parameters(), 0.5), fetch, N, batch, NONE, rng)
+    loss = loop.pass_over(descent(judge, 0.5), fetch, N, batch, NONE, rng)
     torch.testing.assert_close(weights(judge), before - 0.5 * expected)
     assert torch.equal(rng.get_state(), untouched) and not loss.requires_grad
 
@@ -90,9 +94,7 @@ def test_an_augmented_batch_has_one_operation_and_parameters_for_each_image():
             return super().__call__(images, draw)
 
     judge = network()
-    loop.pass_over(
-        judge, Sgd(judge.parameters(), 0.01), fetch, N, 4, Noting("color_crop_flip_rotate"), generator("order")
-    )
+    loop.pass_over(descent(judge, 0.01), fetch, N, 4, Noting("color_crop_flip_rotate"), generator("order"))
     assert seen == [(4, 4), (4, 4), (2, 2)]
 
 
@@ -180,7 +182,7 @@ def test_bfloat16_is_of_the_products_alone():
             super().step(given)
 
     optimizer = Noting(judge.parameters(), 0.1, 0.9)
-    loss = loop.follow(loop.loss_of(judge, "bfloat16"), optimizer, [Batch(IMAGES, TARGETS)])
+    loss = loop.Descent(loop.loss_of(judge, "bfloat16"), optimizer).follow([Batch(IMAGES, TARGETS)])
     assert seen == [torch.bfloat16] and loss.dtype == torch.float32
     assert {*gradients, *(t.dtype for t in [*judge.parameters(), *optimizer.velocity])} == {torch.float32}
 
