@@ -32,7 +32,7 @@ class Member:
         self.config, self.network, self.steps, self.served = config, network, steps, 0
         self.optimizer = optimizers.make(config, network.parameters())
         loss = loss_of(network, criterion="squared-error")
-        self.descent = Descent(loss, self.optimizer, beside=beside and beside.descent)
+        self.descent: Descent = Descent(loss, self.optimizer, beside=None if beside is None else beside.descent)
 
     def begin(self, rng: torch.Generator) -> None:
         """A new random network, at rest."""

@@ -14,10 +14,9 @@ from ddpipe import settings
 from ddpipe.augmentation import Policy, cutmix
 from ddpipe.errors import UserError
 from ddpipe.memory import images_at_once
-from ddpipe.settings.training import Precision
 from ddpipe.training import optimizers, schedules
 from ddpipe.training.batch import Batch
-from ddpipe.training.captured import captured
+from ddpipe.training.captured import Captured, captured
 from ddpipe.training.clipping import Each, alone
 from ddpipe.training.criteria import CRITERIA
 from ddpipe.training.optimizers import Optimizer
@@ -48,9 +47,7 @@ def batches(
         yield Batch(images, targets)
 
 
-def loss_of(
-    network: nn.Module, precision: Precision = "float32", criterion: settings.Criterion = "cross-entropy"
-) -> Loss:
+def loss_of(network: nn.Module, precision: str = "float32", criterion: settings.Criterion = "cross-entropy") -> Loss:
     """What `network` gives held against targets by `criterion`, its forward pass in `precision`."""
     measure = CRITERIA[criterion]
 
@@ -84,7 +81,7 @@ class Descent:
         self,
         loss: Loss,
         optimizer: Optimizer,
-        precision: Precision = "float32",
+        precision: str = "float32",
         direction: Direction = steepest,
         beside: "Descent | None" = None,
     ):
@@ -96,7 +93,7 @@ class Descent:
             optimizer.step(move)
             return value
 
-        self.step = captured(step, optimizer, beside and beside.step)
+        self.step: Captured = captured(step, optimizer, None if beside is None else beside.step)
 
     def follow(self, feed: Iterable[Batch]) -> Tensor:
         """A step on each batch; the last one's loss, (), which is valid until the next step."""

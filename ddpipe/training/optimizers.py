@@ -1,9 +1,9 @@
 """Steps along gradients: SGD, Adam, AdamW, LAMB and AdaBelief, with their state in plain tensors.
 
 Why not torch.optim's classes: the first of them costs a process more than a second of imports, which a stage of a few
-seconds pays every time; and a state made of tensors alone goes into a checkpoint as it is. With g the gradient, clipped
-first if it shall be, p what is learned and w the weight decay; m and s are decaying means, divided by 1 - beta^t as they
-start at zero:
+seconds pays every time; and a state made of tensors alone goes into a checkpoint as it is. With g the gradient,
+clipped first if it shall be, p what is learned and w the weight decay; m and s are decaying means, divided by
+1 - beta^t as they start at zero:
 
     sgd        v <- momentum v + g + w p    p <- p - lr v      v starts at zero, no dampening
     adam       m of g + w p, s of its square                   p <- p - lr m / (sqrt(s) + eps)
@@ -190,11 +190,10 @@ class Adam(Moments):
         if self.decoupled and self.weight_decay:
             torch._foreach_mul_(self.parameters, self.factor(1 - lr * self.weight_decay))
         mean, root = self.moments(gradients if self.decoupled else self.decayed(gradients))
-        if self.rate is None:
-            torch._foreach_addcdiv_(self.parameters, self.mean, root, value=-lr / mean)
+        if isinstance(size := self.factor(lr / mean), Tensor):
+            torch._foreach_sub_(self.parameters, torch._foreach_div(torch._foreach_mul(self.mean, size), root))
         else:
-            moves = torch._foreach_mul(self.mean, self.factor(lr / mean))
-            torch._foreach_sub_(self.parameters, torch._foreach_div(moves, root))
+            torch._foreach_addcdiv_(self.parameters, self.mean, root, value=-size)
 
 
 class AdamW(Adam):

@@ -14,7 +14,6 @@ from torch.func import functional_call, vmap
 from ddpipe import networks
 from ddpipe.errors import out_of_memory
 from ddpipe.settings import Criterion
-from ddpipe.settings.training import Precision
 from ddpipe.training.batch import Batch
 from ddpipe.training.criteria import CRITERIA
 from ddpipe.training.loop import Loss, loss_of
@@ -27,7 +26,7 @@ class Single:
     size = 1
 
     def __init__(
-        self, network: networks.Classifier, precision: Precision = "float32", criterion: Criterion = "cross-entropy"
+        self, network: networks.Classifier, precision: str = "float32", criterion: Criterion = "cross-entropy"
     ):
         self.network, self.loss = network, loss_of(network, precision, criterion)
 
@@ -66,7 +65,7 @@ class Stack:
         self,
         network: networks.Classifier,
         size: int,
-        precision: Precision = "float32",
+        precision: str = "float32",
         criterion: Criterion = "cross-entropy",
     ):
         self.network, self.size, self.precision, self.measure = network, size, precision, CRITERIA[criterion]
@@ -149,7 +148,7 @@ Group = Single | Stack
 
 
 def together(
-    network: networks.Classifier, size: int, precision: Precision = "float32", criterion: Criterion = "cross-entropy"
+    network: networks.Classifier, size: int, precision: str = "float32", criterion: Criterion = "cross-entropy"
 ) -> Group:
     """`size` networks like `network`, which is the first of them while it is the only one."""
     return Single(network, precision, criterion) if size == 1 else Stack(network, size, precision, criterion)

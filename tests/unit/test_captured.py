@@ -61,7 +61,7 @@ def captures(monkeypatch: pytest.MonkeyPatch, how: Recorder | None) -> None:
 
 
 def compare(monkeypatch: pytest.MonkeyPatch, result: Callable[[], Tensor], shapes: int, rtol: float = 1e-4) -> Emulated:
-    """`result` with captured steps of so many shapes is the same as with steps that are called, and nearly the plain."""
+    """`result` is the same whether steps of so many shapes are replayed or called, and nearly that of plain steps."""
     made = Emulated()
     captures(monkeypatch, made)
     replayed = result()
