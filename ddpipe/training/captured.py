@@ -1,14 +1,14 @@
 """A step of training as one launch: captured as a CUDA graph once, replayed from then on; a CPU calls it.
 
-A small network leaves an accelerator idle between hundreds of kernels, each launched from Python. A step may be captured
-if it is a function of tensors that changes other tensors in place (weights, an optimiser's state, statistics): the same
-kernels on the same memory whatever the numbers are. So it reads no number and takes nothing from the host, and what
-changes from step to step lies in its inputs or on the device (`Optimizer.reside`). Augmentation, whose draws are made on
-the host, comes before it.
+A small network leaves an accelerator idle between hundreds of kernels, each launched from Python. A step may be
+captured if it is a function of tensors that changes other tensors in place (weights, an optimiser's state, statistics):
+the same kernels on the same memory whatever the numbers are. So it reads no number and takes nothing from the host, and
+what changes from step to step lies in its inputs or on the device (`Optimizer.reside`). Augmentation, whose draws are
+made on the host, comes before it.
 
-The first calls are the step itself, on a stream of its own: libraries choose their kernels in them. Then it is captured,
-which changes nothing, for each choice of shapes: a short last batch has a graph of its own. Where that fails, for lack
-of memory or for a kernel that cannot be captured, the step goes on being called.
+The first calls are the step itself, on a stream of its own: libraries choose their kernels in them. Then it is
+captured, which changes nothing, for each choice of shapes: a short last batch has a graph of its own. Where that fails,
+for lack of memory or for a kernel that cannot be captured, the step goes on being called.
 """
 
 from collections import Counter
