@@ -17,7 +17,18 @@ from ddpipe.training import captured
 
 REFUSED = {  # operations that wait for the device, whose shapes depend on numbers, or which come from the host
     *("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "unique", "unique2", "_unique2"),
-    *("lift_fresh", "rand", "randn", "randint", "randperm", "uniform_", "normal_", "bernoulli_", "random_"),
+    *(
+        "lift_fresh",
+        "scalar_tensor",
+        "rand",
+        "randn",
+        "randint",
+        "randperm",
+        "uniform_",
+        "normal_",
+        "bernoulli_",
+        "random_",
+    ),
 }
 
 
