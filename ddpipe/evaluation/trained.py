@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from itertools import chain, count
 from typing import Any, TypeVar
 
@@ -54,6 +55,12 @@ class Training(Rule):
 
     def images(self, data: TrainingSet) -> int:
         return min(data.n, self.config.batch)
+
+    def brief(self, steps: int) -> Rule:
+        found = copy(self)
+        numbers = {"epochs": 0, "extra_epoch": False, "steps": steps, "learned_steps": False}
+        found.config, found.ticks = self.config.model_copy(update=numbers), steps
+        return found
 
     def fit(
         self, group: Group, data: TrainingSet, streams: Sequence[Streams], passed: Callable[[], None] = lambda: None

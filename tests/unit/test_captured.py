@@ -120,6 +120,22 @@ def test_evaluation(monkeypatch, name, together):
     compare(monkeypatch, trained, shapes=2, rtol=0.05 if name == "bfloat16" else 1e-3)
 
 
+def test_centred_networks(monkeypatch):
+    numbers = {"kind": "centred", "lr": 0.01, "label_scale": 2.0, "pull": 0.01, "batch": 8}
+    rule = make(settings.Centred.model_validate(numbers | {"steps": 24, "every": 5, "patience": 100}), True)
+    data = TrainingSet(fetch, N, real=lambda count: Whole())
+
+    def trained() -> Tensor:
+        found = rule.fit(rule.gather(network(), 2), data, [Streams("network", number) for number in range(2)])
+        return torch.cat([p.detach().flatten().clone() for net in found for p in net.parameters()])
+
+    captures(monkeypatch, made := Emulated())
+    replayed = trained()
+    assert made.captures == 4, "two shapes of each network"
+    captures(monkeypatch, Uncaptured())
+    assert torch.equal(replayed, trained())
+
+
 class Whole:
     """Real images of which each batch is the same."""
 
