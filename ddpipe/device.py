@@ -37,7 +37,7 @@ def choose(run: settings.Run) -> torch.device:
     device = torch.device("cuda" if run.device != "cpu" and torch.cuda.is_available() else "cpu")
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         torch.use_deterministic_algorithms(True, warn_only=True)
     return device
 
@@ -46,14 +46,15 @@ def choose(run: settings.Run) -> torch.device:
 def lent(run: settings.Run) -> Iterator[torch.device]:
     """`choose` for a while, in a program of somebody else, who gets the settings of the process back."""
     global graphs
-    threads, tf32, captured = torch.get_num_threads(), torch.backends.cudnn.allow_tf32, graphs
+    threads, captured = torch.get_num_threads(), graphs
+    tf32 = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         yield choose(run)
     finally:
         graphs = captured
         torch.set_num_threads(threads)
-        torch.backends.cudnn.allow_tf32 = tf32
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])
 
 

@@ -29,7 +29,6 @@ from ddpipe.randomness import Streams
 from ddpipe.settings import Experts, Run
 from ddpipe.settings.reading import did_you_mean
 from ddpipe.training.loop import Diverged, passes
-from ddpipe.training.together XX
 from ddpipe.training.together import fastest, offered, regroup
 from stages import claim, key_of, run_command
 

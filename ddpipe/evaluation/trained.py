@@ -186,5 +186,6 @@ def words(rules: dict[str, Any], factorised: bool) -> list[str]:
     if rules.get("hard"):
         lines.append("Targets are the classes of the largest numbers of `targets`, one-hot.")
     if rules["precision"] != "float32":
-        lines.append(f"Convolutions and products are computed in {rules['precision']}.")
+        where = " on a GPU, in float32 on a CPU" if rules["precision"] == "tf32" else ""
+        lines.append(f"Convolutions and products are computed in {rules['precision']}{where}.")
     return lines

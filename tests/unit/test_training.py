@@ -1,5 +1,7 @@
 """Training a network on a fixed set: passes, batches, the learning rate, precision, accuracy."""
 
+import contextlib
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,7 @@ from ddpipe.randomness import generator
 from ddpipe.synthetic import Batch
 from ddpipe.training import loop
 from ddpipe.training.optimizers import Sgd
+from ddpipe.training.precision import rounding
 
 N, CLASSES = 10, 3
 NONE = Augment("none")
@@ -188,6 +191,51 @@ def test_bfloat16_is_of_the_products_alone():
 
     exact = F.cross_entropy(network()(IMAGES), TARGETS).detach()
     assert 0 < abs(float(loss - exact)) < 0.01 * float(exact)
+
+
+def allowed() -> tuple[bool, bool]:
+    return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.parametrize("before", [(True, False), (False, False), (True, True)])
+def test_tensor_floats_are_allowed_in_a_step_alone(before):
+    """It is a setting of the process, which other work on the device must not inherit."""
+    was = allowed()
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+    try:
+        with rounding("tf32", torch.device("cuda")):
+            assert allowed() == (True, True)
+        with pytest.raises(ValueError), rounding("tf32", torch.device("cuda")):
+            raise ValueError
+        for precision, device in [("float32", "cuda"), ("bfloat16", "cuda"), ("tf32", "cpu")]:
+            with rounding(precision, torch.device(device)):
+                assert allowed() == before
+        assert allowed() == before
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = was
+
+
+def test_a_step_in_tf32_allows_it_in_its_backward_pass_too(monkeypatch):
+    """The device is pretended: `rounding` is entered before the loss and left behind the gradient, before the step."""
+    order, judge = [], network()
+
+    @contextlib.contextmanager
+    def noting(precision, device):
+        order.append(precision)
+        yield
+        order.append("end")
+
+    monkeypatch.setattr(loop, "rounding", noting)
+    list(judge.parameters())[0].register_hook(lambda _: order.append("gradient"))
+    list(loop.train(judge, settings.Trained(epochs=1, precision="tf32"), fetch, N, NONE, generator("order")))
+    assert order == ["tf32", "gradient", "end"]
+
+
+def test_on_a_cpu_tf32_is_float32():
+    exact, same = network(), network()
+    finished(exact, epochs=5)
+    finished(same, epochs=5, precision="tf32")
+    assert torch.equal(weights(exact), weights(same))
 
 
 def test_a_protocol_in_bfloat16_learns_nearly_the_same():
