@@ -63,9 +63,12 @@ class Graphs:
         return found
 
     def record(self, step: Step, inputs: Sequence[Tensor]) -> tuple[Callable[[], None], Any]:
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
-            found = step(*inputs)
+        graph, here = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
+        try:
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+                found = step(*inputs)
+        finally:
+            torch.cuda.set_stream(here)  # where capturing fails, torch before 2.15 stays on the other
         return graph.replay, found
 
 

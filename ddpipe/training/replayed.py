@@ -1,7 +1,7 @@
 """The gradient of a step of an unrolled walk, and what is pulled back through it, as one launch each (captured.py)."""
 
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,18 +22,21 @@ class Replayed(Gradient):
         super().__init__(plain.network)
         self.plain, self.how, self.meets = plain, how, plain.meets
         self.step = Captured(lambda theta, *batch: plain(theta, Batch(*batch)), how)
-        self.back = cache(self.capture_back)
+        self.backs: dict[tuple[str, ...], Captured] = {}
 
     def __call__(self, theta: Tensor, batch: Batch) -> Tensor:
         return self.step(theta, *batch).clone()
 
-    def capture_back(self, *wanted: str) -> Callable[..., dict[str, Tensor]]:
-        plain = self.plain
-        return Captured(lambda theta, along, *batch: plain.pull_back(theta, Batch(*batch), along, wanted), self.how)
-
     def pull_back(self, theta: Tensor, batch: Batch, along: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
-        found = self.back(*wanted)(theta, along, *batch)
-        return {name: torch.clone(part) for name, part in found.items()}
+        if tuple(wanted) not in self.backs:
+            self.backs[tuple(wanted)] = Captured(partial(back, self.plain, tuple(wanted)), self.how)
+        found = self.backs[tuple(wanted)](theta, along, *batch)
+        return {name: part.clone() for name, part in found.items()}
+
+
+def back(plain: Gradient, wanted: Sequence[str], theta: Tensor, along: Tensor, *batch: Tensor) -> dict[str, Tensor]:
+    """`Gradient.pull_back`, a function of tensors last."""
+    return plain.pull_back(theta, Batch(*batch), along, wanted)
 
 
 def replayed(plain: Gradient, device: torch.device) -> Gradient:
