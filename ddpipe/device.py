@@ -17,21 +17,27 @@ import ddpipe
 from ddpipe import settings
 from ddpipe.errors import UserError
 
+graphs = (
+    True  # whether steps of training may be captured on a CUDA device; a setting of the process, as `choose` makes it
+)
+
 
 def choose(run: settings.Run) -> torch.device:
     """The device of `run.device`, with torch set to `run.threads` threads, float32 without TF32, deterministic kernels.
 
     These are settings of the process: only commands call this.
     """
+    global graphs
     if run.device == "cuda" and not torch.cuda.is_available():
         raise UserError("run.device: 'cuda', but torch sees no CUDA device; set it to 'auto' or 'cpu'")
     if run.compile and not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++")):
         raise UserError("run.compile: torch.compile finds no C++ compiler; install g++ or set it to false")
+    graphs = run.graphs
     torch.set_num_threads(run.threads)
     device = torch.device("cuda" if run.device != "cpu" and torch.cuda.is_available() else "cpu")
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         torch.use_deterministic_algorithms(True, warn_only=True)
         # else every new tensor is filled, a kernel each, in case somebody reads what nobody wrote
         torch.utils.deterministic.fill_uninitialized_memory = False
@@ -41,14 +47,17 @@ def choose(run: settings.Run) -> torch.device:
 @contextlib.contextmanager
 def lent(run: settings.Run) -> Iterator[torch.device]:
     """`choose` for a while, in a program of somebody else, who gets the settings of the process back."""
-    threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
+    global graphs
+    threads, captured = torch.get_num_threads(), graphs
+    tf32 = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     filled = torch.utils.deterministic.fill_uninitialized_memory
     try:
         yield choose(run)
     finally:
+        graphs = captured
         torch.set_num_threads(threads)
-        torch.backends.cudnn.allow_tf32 = tf32
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])
         torch.utils.deterministic.fill_uninitialized_memory = filled
 

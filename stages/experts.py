@@ -29,7 +29,7 @@ from ddpipe.randomness import Streams
 from ddpipe.settings import Experts, Run
 from ddpipe.settings.reading import did_you_mean
 from ddpipe.training.loop import Diverged, passes
-from ddpipe.training.together import fastest, regroup
+from ddpipe.training.together import fastest, offered, regroup
 from stages import claim, key_of, run_command
 
 PARTIAL = "networks.partial"  # the piece of the group that is being trained
@@ -172,7 +172,7 @@ def at_once(run: Run, most: int, trial: Callable[[int], float], device: torch.de
     if run.together or most < 2 or device.type == "cpu":
         return run.together or 1
     size = fastest(trial, min(most, MOST))
-    say(f"of 1, 2, 4, ... networks at once, {size} take the least time each on {describe(device)}")
+    say(f"of {offered(min(most, MOST))} networks at once, {size} take the least time each on {describe(device)}")
     return size
 
 

@@ -20,6 +20,7 @@ from ddpipe.evaluation.data import TrainingSet
 from ddpipe.evaluation.rule import Rule
 from ddpipe.networks import Classifier
 from ddpipe.randomness import Streams
+from ddpipe.training.captured import captured
 from ddpipe.training.loop import Diverged, accuracy, batches
 from ddpipe.training.optimizers import Sgd
 from ddpipe.training.together import Group, together
@@ -60,17 +61,22 @@ class Centred(Rule):
         first: list[Tensor] = list(start.parameters())
         best, most, when = [p.detach().clone() for p in parameters], -1.0, 0
         feed = (batch for _ in iter(int, 1) for batch in self.passes(data, rng))
-        for step in range(1, config.steps + 1):
-            network.train()
-            images, targets = next(feed)
+
+        def one(images: Tensor, targets: Tensor) -> Tensor:
             loss = (network(images) - config.label_scale * targets).square().mean() / config.label_scale**2
             slopes = torch.autograd.grad(loss, parameters)
             with torch.no_grad():
                 apart = torch._foreach_sub(parameters, first)
                 optimizer.step(torch._foreach_add(slopes, apart, alpha=2 * config.pull))
+            return loss.detach()
+
+        descend = captured(one, optimizer)
+        for step in range(1, config.steps + 1):
+            network.train()
+            loss = descend(*next(feed))
             if step % config.every and step < config.steps:
                 continue
-            if not math.isfinite(loss.detach()):
+            if not math.isfinite(loss):
                 raise Diverged(f"lr: training a network with {config.lr} gave a loss that is not a number; lower it")
             found = accuracy(network, real.batch, real.labels)
             if found > most:

@@ -3,6 +3,7 @@
 The last iterate counts: nothing is chosen on the test set, which is looked at once a network, when it is ready.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -11,13 +12,17 @@ from torch import Tensor
 
 from ddpipe import networks, settings
 from ddpipe.datasets.resident import Resident
+from ddpipe.device import Meter, describe
 from ddpipe.evaluation.data import TrainingSet
 from ddpipe.evaluation.memory import training_bytes
-from ddpipe.evaluation.rule import make
+from ddpipe.evaluation.rule import Rule, make
 from ddpipe.networks import Classifier
+from ddpipe.progress import say
 from ddpipe.randomness import Streams
-from ddpipe.training.loop import accuracy
+from ddpipe.training.loop import Diverged, accuracy
+from ddpipe.training.together import fastest, offered
 
+TRIED = 8  # steps of a trial of how many networks at once are fastest, after as many in which a device warms up
 SHARE = 0.7  # of the free memory; the rest is for the temporaries of single kernels and the allocator's gaps
 
 
@@ -49,8 +54,9 @@ class Examination:
     ):
         channels, resolution = test.batch(torch.zeros(1, dtype=torch.int64)).shape[1:3]
         self.protocol, self.test, self.num_classes, self.compiled = protocol, test, num_classes, compiled
-        self.rule = make(protocol, flip)
-        self.network = networks.build(architecture, channels, resolution, num_classes, test.labels.device)
+        self.rule, self.device = make(protocol, flip), test.labels.device
+        self.network = networks.build(architecture, channels, resolution, num_classes, self.device)
+        self.tried: dict[tuple[int, int], int] = {}  # most networks, images in a step -> how many at once
         self.gather(1)
 
     def gather(self, size: int) -> None:
@@ -75,7 +81,7 @@ class Examination:
         return [each.accuracy for each in self.scores(data, streams, passed)]
 
     def at_once(self, run: settings.Run, data: TrainingSet, free: int | None) -> int:
-        """How many networks had better be made at once on sets like `data`.
+        """How many networks had better be made at once on sets like `data`: of those that fit, as many as are fastest.
 
         Args:
             free: bytes of the device's own memory. None on a CPU: there only the narrowest networks gain by company, so
@@ -88,7 +94,31 @@ class Examination:
             return 1
         single, example = self.rule.gather(self.network.train(), 1), data.fetch(slice(0, 1))
         each = training_bytes(self.network, single.loss, example, images)
-        return max(1, min(self.protocol.networks, int(SHARE * free) // each))
+        most = max(1, min(self.protocol.networks, int(SHARE * free) // each))
+        trial = self.rule.brief(2 * TRIED)
+        if trial is None or most == 1:
+            return most
+        if (most, images) not in self.tried:  # the sets of a cell are alike
+            size = fastest(lambda size: self.seconds(trial, data, size), most)
+            say(f"of {offered(most)} networks at once, {size} take the least time each on {describe(self.device)}")
+            self.tried[most, images] = size
+        return self.tried[most, images]
+
+    def seconds(self, trial: Rule, data: TrainingSet, size: int) -> float:
+        """How long `size` networks take for the last steps of `trial`."""
+        self.gather(size)
+        meter, ticks, began = Meter(self.device), 0, 0.0
+
+        def passed() -> None:
+            nonlocal ticks, began
+            ticks += 1
+            if ticks == size * TRIED:
+                began = meter.seconds()
+
+        with contextlib.suppress(Diverged):  # what that means is told of the networks that count
+            for _ in trial.fit(self.group, data, [Streams("trial", number) for number in range(size)], passed):
+                pass
+        return meter.seconds() - began
 
 
 def score(network: Classifier, test: Resident, num_classes: int) -> Score:

@@ -56,6 +56,9 @@ class Ridge(Rule):
     def images(self, data: TrainingSet) -> int:
         return self.training.images(data) if self.training else 0
 
+    def brief(self, steps: int) -> Rule | None:
+        return self.training.brief(steps) if self.training else None
+
     def fit(
         self, group: Group, data: TrainingSet, streams: Sequence[Streams], passed: Callable[[], None] = lambda: None
     ) -> Iterator[Classifier]:

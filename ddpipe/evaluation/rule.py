@@ -51,6 +51,10 @@ class Rule(ABC):
         """Images in the largest step of training; 0: nothing is trained, so company gains nothing."""
         return 0
 
+    def brief(self, steps: int) -> "Rule | None":
+        """The same, ended after so many steps, each of them a tick, so that it can be timed; None: it is not tried."""
+        return None
+
     def check(self, hints: Mapping[str, Tensor], examples: int, where: str) -> None:  # noqa: B027 (most ask nothing)
         """Whether the set called `where`, of so many examples, can be used with its hints, which are those required.
 

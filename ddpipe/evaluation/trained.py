@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from itertools import chain, count
 from typing import Any, TypeVar
 
@@ -54,6 +55,12 @@ class Training(Rule):
 
     def images(self, data: TrainingSet) -> int:
         return min(data.n, self.config.batch)
+
+    def brief(self, steps: int) -> Rule:
+        found = copy(self)
+        numbers = {"epochs": 0, "extra_epoch": False, "steps": steps, "learned_steps": False}
+        found.config, found.ticks = self.config.model_copy(update=numbers), steps
+        return found
 
     def fit(
         self, group: Group, data: TrainingSet, streams: Sequence[Streams], passed: Callable[[], None] = lambda: None
@@ -179,5 +186,6 @@ def words(rules: dict[str, Any], factorised: bool) -> list[str]:
     if rules.get("hard"):
         lines.append("Targets are the classes of the largest numbers of `targets`, one-hot.")
     if rules["precision"] != "float32":
-        lines.append(f"Convolutions and products are computed in {rules['precision']}.")
+        where = " on a GPU, in float32 on a CPU" if rules["precision"] == "tf32" else ""
+        lines.append(f"Convolutions and products are computed in {rules['precision']}{where}.")
     return lines

@@ -6,6 +6,7 @@ in parameter order: one before training and one after every pass.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +19,9 @@ from ddpipe.randomness import Streams
 from ddpipe.sending import sent
 from ddpipe.training import optimizers
 from ddpipe.training.batch import Batch
+from ddpipe.training.clipping import Each
 from ddpipe.training.flatness import flat_gradient
-from ddpipe.training.loop import Diverged, Fetch, batches, set_rate
+from ddpipe.training.loop import Descent, Diverged, Fetch, Loss, batches, set_rate, steepest
 from ddpipe.training.together import together
 
 
@@ -33,6 +35,21 @@ def real_batches(real: Resident, num_classes: int) -> Callable[[Tensor | slice],
         return Batch(images, F.one_hot(real.labels[rows], num_classes).to(images))
 
     return fetch
+
+
+def flattest(
+    loss: Loss, parameters: Sequence[Tensor], batch: Batch, flat: settings.Flat, each: Each
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """The loss, (), of the perturbed weights, and FTD's direction from two gradients on the same batch."""
+    values: list[Tensor] = []
+
+    def here() -> Sequence[Tensor]:
+        value, gradient = steepest(loss, parameters, batch)
+        values.append(value)
+        return gradient
+
+    move = flat_gradient(parameters, here, flat.rho, flat.alpha, flat.adaptive, each)
+    return values[-1], move
 
 
 class Cohort:
@@ -60,8 +77,9 @@ class Cohort:
         self.policy = augmentation.make(config.augment, flip)
         self.group = together(network.train(), len(rngs), config.precision)
         self.group.initialise_([rng("init") for rng in rngs])
-        self.loss = self.group.loss
         self.optimizer = optimizers.make(config, self.group.parameters(), self.group.each)
+        way = steepest if config.flat is None else partial(flattest, flat=config.flat, each=self.group.each)
+        self.descent = Descent(self.group.loss, self.optimizer, config.precision, way)
         self.passes = 0  # finished ones
 
     def advance(self) -> None:
@@ -75,24 +93,9 @@ class Cohort:
         feeds = [
             batches(self.fetch, self.n, config.batch, self.policy, rng("train"), config.cutmix) for rng in self.rngs
         ]
-        for batch in self.group.join(feeds):
-            self.optimizer.step(self.gradient(batch))
-        if not math.isfinite(self.value):
+        if not math.isfinite(self.descent.follow(self.group.join(feeds))):
             raise Diverged(f"lr: training a network with {config.lr} gave a loss that is not a number; lower it")
         self.passes += 1
-
-    def gradient(self, batch: Batch) -> list[Tensor]:
-        """The direction of a step: the loss's gradient, or FTD's from two gradients on the same augmented batch."""
-        parameters, flat = self.optimizer.parameters, self.config.flat
-
-        def here() -> list[Tensor]:
-            loss = self.loss(*batch)
-            self.value = loss.detach()
-            return list(torch.autograd.grad(loss, parameters))
-
-        if flat is None:
-            return here()
-        return flat_gradient(parameters, here, flat.rho, flat.alpha, flat.adaptive, self.group.each)
 
     def snapshots(self) -> Tensor:
         """(T, P) copy of the weights on the CPU, never an alias of the live ones."""

@@ -27,6 +27,7 @@ from ddpipe.randomness import Streams
 from ddpipe.settings.objectives import trajectory as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Synthetic
+from ddpipe.training.replayed import replayed
 from ddpipe.training.sweep import Compiled, Gradient, sweep, through_graph, walk
 
 CHUNK = 256  # images labelled at once
@@ -67,7 +68,8 @@ class TrajectoryMatching(Objective):
     def gradient(self, network: Classifier) -> Gradient:
         """Kept from one iteration to the next: what was compiled for this network shall serve again."""
         if self.kept is None or self.kept.network is not network:
-            self.kept = Compiled(network) if self.compiled else Gradient(network)
+            plain = Compiled if self.compiled else Gradient
+            self.kept = replayed(plain(network), network.classifier.weight.device)
         return self.kept
 
     @torch.no_grad()

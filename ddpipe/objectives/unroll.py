@@ -36,6 +36,7 @@ from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Synthetic
 from ddpipe.training import carried, sweep
 from ddpipe.training.carried import Carrying
+from ddpipe.training.replayed import replayed
 from ddpipe.training.sweep import Compiled, Gradient
 
 RATES: dict[str, Any] = {  # what a raw number stands for, step size or momentum, and the raw number of that
@@ -124,7 +125,8 @@ class Unroll(Objective):
         """Kept from one iteration to the next: what was compiled for this network shall serve again."""
         if self.last is None or self.last.network is not network:
             plain = Compiled if self.compiled else Gradient
-            self.last = Carrying(network) if carries_statistics(network) else plain(network)
+            device = network.classifier.weight.device
+            self.last = Carrying(network) if carries_statistics(network) else replayed(plain(network), device)
         return self.last
 
     def numbers(self, like: Tensor) -> dict[str, Tensor]:

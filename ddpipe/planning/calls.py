@@ -155,7 +155,8 @@ def step(bench: Bench, operation: Operation, n: int) -> Call:
     group = together(network, size, operation.option)
     one = Batch(bench.images(operation, n), bench.targets(operation, n))
     [batch] = group.join([iter([one]) for _ in range(size)])
-    rules = settings.Training.model_validate({"epochs": 10**6, "lr": 1e-9, "drop": "never"})
+    numbers = {"epochs": 10**6, "lr": 1e-9, "drop": "never", "precision": operation.option or "float32"}
+    rules = settings.Training.model_validate(numbers)
     steps = descend(group.parameters(), group.loss, rules, lambda: [batch])
     return lambda: next(steps)
 

@@ -16,6 +16,7 @@ from ddpipe.settings.protocol import FITTING, SCALES, Scale
 
 # cross-entropy with distributions; squared-error: half the squared distance from scores, summed over the classes
 Criterion = Literal["cross-entropy", "squared-error"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 
 
 class Training(Optimizer):
@@ -32,7 +33,8 @@ class Training(Optimizer):
     drop_resets_momentum: Switch = True  # the DC family builds a new optimiser there: the momentum buffer is forgotten
     augment: Augmentation = "none"
     cutmix: Probability = 0.0  # of mixing a batch (IDC); the share of each image is uniform
-    precision: Literal["float32", "bfloat16"] = "float32"  # of forward and backward passes; weights stay float32
+    # of forward and backward passes; weights stay float32. tf32 is rounded so on a GPU alone: a CPU computes float32
+    precision: Precision = "float32"
 
     @property
     def course(self) -> Schedule:

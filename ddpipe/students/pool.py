@@ -22,15 +22,17 @@ from ddpipe.students.kernel import Features
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Synthetic
 from ddpipe.training import optimizers
-from ddpipe.training.loop import follow, loss_of
+from ddpipe.training.loop import Descent, loss_of
 
 
 class Member:
     """A network of the pool with its optimiser, and the steps that it has taken."""
 
-    def __init__(self, config: record.PoolStudents, network: Classifier, steps: int):
+    def __init__(self, config: record.PoolStudents, network: Classifier, steps: int, beside: "Member | None" = None):
         self.config, self.network, self.steps, self.served = config, network, steps, 0
         self.optimizer = optimizers.make(config, network.parameters())
+        loss = loss_of(network, criterion="squared-error")
+        self.descent: Descent = Descent(loss, self.optimizer, beside=None if beside is None else beside.descent)
 
     def begin(self, rng: torch.Generator) -> None:
         """A new random network, at rest."""
@@ -38,7 +40,8 @@ class Member:
         self.optimizer.forget()
 
     def learn(self, batch: Batch) -> None:
-        follow(loss_of(self.network.train(), criterion="squared-error"), self.optimizer, [batch])
+        self.network.train()
+        self.descent.follow([batch])
         self.steps += 1
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -60,7 +63,9 @@ class Member:
 class Pool:
     def __init__(self, config: record.PoolStudents, network: Classifier):
         self.config, m = config, config.networks
-        self.members = [Member(config, deepcopy(network), number * config.life // m) for number in range(m)]
+        self.members: list[Member] = []
+        for number in range(m):
+            self.members.append(Member(config, deepcopy(network), number * config.life // m, *self.members[:1]))
         self.current, self.replaced = -1, 0  # which judges; -1: none has
 
     def next(self, synthetic: Synthetic, rng: Streams, iteration: int) -> Student:

@@ -20,13 +20,15 @@ from ddpipe.settings.students import restarted as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Synthetic
 from ddpipe.training import optimizers
-from ddpipe.training.optimizers import Optimizer
 
 LAST = 3  # networks whose steps are averaged
 
 
 class Patience:
-    """The rule. `steps` of the present network, `used` by the last networks until their smallest sum of error rates."""
+    """The rule. `steps` of the present network, `used` by the last networks until their smallest sum of error rates.
+
+    Error rates stay where they were computed until they can end a network: reading one waits for the device.
+    """
 
     def __init__(self, patience: int):
         self.patience = patience
@@ -36,14 +38,34 @@ class Patience:
 
     def restart(self) -> None:
         self.errors: deque[float] = deque(maxlen=self.patience)  # in percent
+        self.unread: list[Tensor] = []  # the last ones, () each
         self.steps, self.lowest, self.since = 0, math.inf, 0  # since the smallest sum
         self.restarts += 1
 
-    def note(self, error: float) -> None:
-        """One more step, after which `error` percent of the real batch were wrong."""
-        self.errors.append(error)
+    @property
+    def earliest(self) -> int:
+        """After how many more error rates than have been read it may be over at the earliest."""
+        first = self.patience - len(self.errors)  # until there is a sum, which is the smallest so far
+        return first + self.patience - self.since + 1
+
+    def note(self, error: Tensor) -> None:
+        """One more step, after which `error` percent, (), of the real batch were wrong."""
+        self.unread.append(error)
         self.steps += 1
-        if self.steps < self.patience:
+        if len(self.unread) >= self.earliest:
+            self.read()
+
+    def read(self) -> None:
+        """Learn what the error rates are."""
+        steps, unread = self.steps - len(self.unread), self.unread
+        self.unread = []
+        for number, error in enumerate(torch.stack(unread).tolist() if unread else [], steps + 1):
+            self.judge(error, number)
+
+    def judge(self, error: float, steps: int) -> None:
+        """After so many steps `error` percent were wrong."""
+        self.errors.append(error)
+        if steps < self.patience:
             return
         total = math.fsum(self.errors)
         if total < self.lowest:
@@ -51,7 +73,7 @@ class Patience:
         elif self.since < self.patience:
             self.since += 1
         else:
-            self.used.append(self.steps - self.since - 1)
+            self.used.append(steps - self.since - 1)
             self.restart()
 
     def length(self) -> int:
@@ -59,6 +81,7 @@ class Patience:
         return sum(self.used) // len(self.used) if self.used else self.steps
 
     def state_dict(self) -> dict[str, Tensor]:
+        self.read()
         return {
             "errors": torch.tensor([self.lowest, *self.errors], dtype=torch.float64),
             "counts": torch.tensor([self.steps, self.since, self.restarts, *self.used]),
@@ -67,27 +90,24 @@ class Patience:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.lowest, *errors = state["errors"].tolist()
         self.steps, self.since, self.restarts, *used = state["counts"].tolist()
-        self.errors, self.used = deque(errors, self.patience), deque(used, LAST)
+        self.errors, self.used, self.unread = deque(errors, self.patience), deque(used, LAST), []
 
 
 class Restarted:
     def __init__(self, config: record.RestartedStudents, network: Classifier):
         self.config, self.network = config, network
         self.rule = Patience(config.patience)
-        self.optimizer = self.new_optimizer()
-
-    def new_optimizer(self) -> Optimizer:
-        return optimizers.make(self.config, self.network.parameters())
+        self.optimizer = optimizers.make(config, network.parameters())
 
     def next(self, synthetic: Synthetic, rng: Streams, iteration: int) -> Student:
         if self.rule.steps == 0:
             initialise_(self.network.train(), rng("students.init"))
-            self.optimizer = self.new_optimizer()
+            self.optimizer.forget()
         return Student(self.network, number=self.rule.restarts, age=self.rule.steps, learn=self.learn)
 
     def learn(self, gradients: Sequence[Tensor], error: Tensor) -> None:
         self.optimizer.step(gradients)
-        self.rule.note(float(error))
+        self.rule.note(error)
 
     def hints(self, synthetic: Synthetic) -> dict[str, Tensor]:
         """`steps`: how long a network should learn from the set."""

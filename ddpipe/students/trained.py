@@ -29,8 +29,7 @@ from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Synthetic
 from ddpipe.training import optimizers, schedules
 from ddpipe.training.batch import rows_of
-from ddpipe.training.loop import batches, follow, loss_of, pass_over
-from ddpipe.training.optimizers import Optimizer
+from ddpipe.training.loop import Descent, batches, loss_of, pass_over
 
 
 class Trained:
@@ -51,17 +50,15 @@ class Trained:
         self.life = Lifetime(config, real)
         self.real = Passes(real, config.batch) if real is not None and config.on == "real" else None
         self.classes = 0 if real is None else len(real.class_index)
-        self.optimizer = self.new_optimizer()
-
-    def new_optimizer(self) -> Optimizer:
-        return optimizers.make(self.config, self.network.parameters())
+        self.optimizer = optimizers.make(config, network.parameters())
+        self.descent = Descent(loss_of(network), self.optimizer)
 
     def next(self, synthetic: Synthetic, rng: Streams, iteration: int) -> Student:
         if self.life.over(self.network, rng):
             initialise_(self.network.train(), rng("students.init"))
             if self.config.start is not None and self.buffer is not None:
                 early.begin_(self.network, self.config.start, self.buffer, rng)
-            self.optimizer = self.new_optimizer()
+            self.optimizer.forget()
             self.life.begin()
         else:
             self.train(synthetic, rng)
@@ -83,8 +80,7 @@ class Trained:
     def learn_set(self, whole: Batch, rng: torch.Generator) -> None:
         """One pass over the set."""
         pass_over(
-            self.network,
-            self.optimizer,
+            self.descent,
             rows_of(whole),
             len(whole.images),
             self.config.batch,
@@ -95,8 +91,7 @@ class Trained:
     def learn_batch(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> None:
         """One step on real images (n, c, h, w) of the classes `labels` (n,)."""
         one = Batch(images, F.one_hot(labels, self.classes).to(images))
-        feed = batches(lambda _: one, len(images), len(images), self.augment, rng, self.config.cutmix)
-        follow(loss_of(self.network), self.optimizer, feed)
+        self.descent.follow(batches(lambda _: one, len(images), len(images), self.augment, rng, self.config.cutmix))
 
     def hints(self, synthetic: Synthetic) -> dict[str, Tensor]:
         return self.life.hints()

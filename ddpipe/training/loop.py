@@ -4,9 +4,8 @@ The DC family's loop (DC, DSA, DM, MTT) has two quirks that its published number
 one pass more than it says, and it drops the learning rate by building a new optimiser, which forgets the momentum.
 """
 
-import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +16,11 @@ from ddpipe.errors import UserError
 from ddpipe.memory import images_at_once
 from ddpipe.training import optimizers, schedules
 from ddpipe.training.batch import Batch
+from ddpipe.training.captured import Captured, captured
 from ddpipe.training.clipping import Each, alone
 from ddpipe.training.criteria import CRITERIA
 from ddpipe.training.optimizers import Optimizer
+from ddpipe.training.precision import autocast, rounding
 
 Fetch = Callable[[Tensor | slice], Batch]  # row numbers -> images and targets on the device
 Loss = Callable[[Tensor, Tensor], Tensor]  # images (n, c, h, w), targets (n, K) -> ()
@@ -46,11 +47,6 @@ def batches(
         yield Batch(images, targets)
 
 
-def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
-    """Where convolutions and products are computed in `precision`; what torch deems delicate stays float32."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext()
-
-
 def loss_of(network: nn.Module, precision: str = "float32", criterion: settings.Criterion = "cross-entropy") -> Loss:
     """What `network` gives held against targets by `criterion`, its forward pass in `precision`."""
     measure = CRITERIA[criterion]
@@ -63,25 +59,52 @@ def loss_of(network: nn.Module, precision: str = "float32", criterion: settings.
     return loss
 
 
-def follow(loss: Loss, optimizer: Optimizer, feed: Iterable[Batch]) -> Tensor:
-    """A step of `optimizer` on each batch; returns the last one's loss, ()."""
-    for images, targets in feed:
-        value = loss(images, targets)
-        optimizer.step(torch.autograd.grad(value, optimizer.parameters))
-    return value.detach()
+Direction = Callable[[Loss, Sequence[Tensor], Batch], tuple[Tensor, Sequence[Tensor]]]  # the loss, and where to step
 
 
-def pass_over(
-    network: nn.Module,
-    optimizer: Optimizer,
-    fetch: Fetch,
-    n: int,
-    batch: int,
-    augment: Policy,
-    rng: torch.Generator,
-) -> Tensor:
-    """One pass of `network` over n examples (see `batches`); returns the last batch's loss, ()."""
-    return follow(loss_of(network), optimizer, batches(fetch, n, batch, augment, rng))
+def steepest(loss: Loss, parameters: Sequence[Tensor], batch: Batch) -> tuple[Tensor, Sequence[Tensor]]:
+    """The loss, (), and its gradient by the parameters."""
+    value = loss(*batch)
+    return value.detach(), torch.autograd.grad(value, parameters)
+
+
+class Descent:
+    """Steps of an optimiser down a loss, one a batch; on a CUDA device each is one launch (captured.py).
+
+    Args:
+        precision: in which the whole step may be rounded, where the loss does not see to it.
+        direction: in which to step.
+        beside: another one, which lives as long and steps by turns with this: captured steps share their memory.
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        optimizer: Optimizer,
+        precision: str = "float32",
+        direction: Direction = steepest,
+        beside: "Descent | None" = None,
+    ):
+        self.optimizer = optimizer
+
+        def step(images: Tensor, targets: Tensor) -> Tensor:
+            with rounding(precision, images.device):
+                value, move = direction(loss, optimizer.parameters, Batch(images, targets))
+            optimizer.step(move)
+            return value
+
+        self.step: Captured = captured(step, optimizer, None if beside is None else beside.step)
+
+    def follow(self, feed: Iterable[Batch]) -> Tensor:
+        """A step on each batch; the last one's loss, (), which is valid until the next step."""
+        for batch in feed:
+            value = self.step(*batch)
+        return value
+
+
+def pass_over(descent: Descent, fetch: Fetch, n: int, batch: int, augment: Policy, rng: torch.Generator) -> Tensor:
+    """One pass over n examples (see `batches`); returns the last batch's loss, ()."""
+    return descent.follow(batches(fetch, n, batch, augment, rng))
 
 
 def passes(config: settings.Training) -> int:
@@ -120,10 +143,10 @@ def descend(
     Raises:
         Diverged: when the loss of the last pass is not a number.
     """
-    optimizer = optimizers.make(config, parameters, each)
+    descent = Descent(loss, optimizers.make(config, parameters, each), config.precision)
     for number in range(passes(config)):
-        set_rate(optimizer, config, number)
-        last = follow(loss, optimizer, feed())
+        set_rate(descent.optimizer, config, number)
+        last = descent.follow(feed())
         yield number
     if not math.isfinite(last):
         raise Diverged(f"lr: training a network with {config.lr} gave a loss that is not a number; lower it")

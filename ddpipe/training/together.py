@@ -16,7 +16,8 @@ from ddpipe.errors import out_of_memory
 from ddpipe.settings import Criterion
 from ddpipe.training.batch import Batch
 from ddpipe.training.criteria import CRITERIA
-from ddpipe.training.loop import Loss, autocast, loss_of
+from ddpipe.training.loop import Loss, loss_of
+from ddpipe.training.precision import autocast
 
 
 class Single:
@@ -153,16 +154,26 @@ def together(
     return Single(network, precision, criterion) if size == 1 else Stack(network, size, precision, criterion)
 
 
+def sizes(most: int) -> list[int]:
+    """1, 2, 4, ... and `most`."""
+    return [*(2**power for power in range(most.bit_length()) if 2**power < most), most]
+
+
+def offered(most: int) -> str:
+    """What `fastest` tries, in words."""
+    return ", ".join(map(str, sizes(most)[:-1])) + f" and {most}"
+
+
 def fastest(seconds: Callable[[int], float], most: int) -> int:
-    """How many networks had better be trained at once: 1, 2, 4, ... up to `most`, whichever takes the least time each.
+    """How many networks had better be trained at once: 1, 2, 4, ... or `most`, whichever takes the least time each.
 
     Whether company pays depends on the kernels that a device has for grouped convolutions, so it is tried.
 
     Args:
         seconds: of a few steps of as many networks as it is told. Where it runs out of memory, no more are tried.
     """
-    best, least, size = 1, math.inf, 1
-    while size <= most:
+    best, least = 1, math.inf
+    for size in sizes(most):
         try:
             each = seconds(size) / size
         except (RuntimeError, MemoryError) as error:
@@ -171,5 +182,4 @@ def fastest(seconds: Callable[[int], float], most: int) -> int:
             break
         if each < least:
             best, least = size, each
-        size *= 2
     return best

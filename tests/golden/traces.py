@@ -41,7 +41,10 @@ def follow(
     found = recording(monkeypatch, distances, "class_distances", lambda result, *arguments: result.detach())
     monkeypatch.setattr(gradient, "class_distances", distances.class_distances)
     steps = recording(  # a pass is a step, because the set fits into one batch
-        monkeypatch, trained, "pass_over", lambda _, network, *rest: [p.detach().clone() for p in network.parameters()]
+        monkeypatch,
+        trained,
+        "pass_over",
+        lambda _, descent, *rest: [p.detach().clone() for p in descent.optimizer.parameters],
     )
     objective = objective or {"metric": config["metric"]}
     run, matching, training = compose(golden, strategy, draws, student_strategy, student_draws, objective)

@@ -1,5 +1,7 @@
 """Networks trained together learn what each would learn alone; the step size of a set; how many fit."""
 
+import dataclasses
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +12,7 @@ from ddpipe.augmentation import make
 from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
 from ddpipe.evaluation import Examination, TrainingSet, mean_and_std
+from ddpipe.evaluation.examination import TRIED
 from ddpipe.evaluation.memory import training_bytes
 from ddpipe.randomness import Streams, generator
 from ddpipe.synthetic import Batch
@@ -133,11 +136,45 @@ def test_on_a_cpu_networks_are_trained_one_by_one_unless_the_user_says_otherwise
     assert examination(networks=2).at_once(run(3), learnable(), None) == 2
 
 
-def test_on_an_accelerator_as_many_as_fit_are_trained_at_once():
-    judge = examination(networks=4, batch=8)
+def room(judge: Examination, networks: int) -> int:
+    """Bytes in which so many of its networks fit."""
     each = training_bytes(judge.network, Single(judge.network).loss, learnable().fetch(slice(0, 1)), 8)
-    counts = [judge.at_once(run(), learnable(), int(n * each / 0.7) + 10) for n in (0, 1, 2, 3, 4, 50)]
-    assert counts == [1, 1, 2, 3, 4, 4]
+    return int(networks * each / 0.7) + 10
+
+
+def test_on_an_accelerator_as_many_as_are_fastest_of_those_that_fit_are_trained_at_once(monkeypatch, capsys):
+    tried: list[int] = []
+
+    def seconds(self, trial, data, size):
+        tried.append(size)
+        return 1.0 if size < 4 else 5.0
+
+    monkeypatch.setattr(Examination, "seconds", seconds)
+    judge = examination(networks=5, batch=8)
+    counts = [judge.at_once(run(), learnable(), room(judge, n)) for n in (0, 1, 2, 3, 4, 50, 50)]
+    assert counts == [1, 1, 2, 3, 2, 2, 2] and tried == [1, 2, 1, 2, 3, 1, 2, 4, 1, 2, 4, 5], "each once"
+    assert "of 1, 2, 4 and 5 networks at once, 2 take the least time each on CPU" in capsys.readouterr().err
+    assert judge.at_once(run(3), learnable(), room(judge, 50)) == 3 and len(tried) == 12
+
+
+@pytest.mark.parametrize("rules", [
+    {"epochs": 1}, {"epochs": 300}, {"epochs": 0, "learned_steps": True, "batch": 8, "subsets": True},
+    {"learned_lr": True}, {"lr": 1e30},
+])  # fmt: skip
+def test_a_trial_takes_few_steps_and_leaves_no_trace(monkeypatch, rules):
+    """Networks are what they would have been without it, and the steps of the second half are timed."""
+    judge, fresh = examination(networks=2, batch=8), examination(networks=2, batch=8)
+    other, times = examination(networks=2, **{"batch": 8} | rules), iter(range(100))
+    monkeypatch.setattr("ddpipe.evaluation.examination.Meter.seconds", lambda meter: next(times))
+    steps: list[int] = []
+    trial = other.rule.brief(2 * TRIED)
+    follow = loop.Descent.follow
+    monkeypatch.setattr(loop.Descent, "follow", lambda self, feed: (steps.append(1), follow(self, feed))[1])
+    hints = {"lr": torch.tensor(0.1, dtype=torch.float64), "steps": torch.tensor(1e6)}
+    assert other.seconds(trial, dataclasses.replace(learnable(), hints=hints), 2) == 1, "looked at twice"
+    assert len(steps) == 2 * TRIED
+    assert judge.seconds(judge.rule.brief(2 * TRIED), learnable(), 2) == 1
+    assert judge.accuracies(learnable(), streams(2)) == fresh.accuracies(learnable(), streams(2))
 
 
 def test_the_memory_of_a_network_is_what_its_step_saves():

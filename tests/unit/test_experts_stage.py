@@ -308,8 +308,8 @@ def test_how_many_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     assert experts.at_once(Run(), 10, doubling_pays, cpu) == 1
-    assert experts.at_once(Run(), 10, doubling_pays, gpu) == 8
-    assert "8 take the least time each on this card" in capsys.readouterr().err
+    assert experts.at_once(Run(), 10, doubling_pays, gpu) == 10
+    assert "of 1, 2, 4, 8 and 10 networks at once, 10 take the least time each on this card" in capsys.readouterr().err
     assert experts.at_once(Run(), 100, doubling_pays, gpu) == experts.MOST
     assert experts.at_once(Run(together=3), 10, doubling_pays, cpu) == 3
     assert experts.at_once(Run(), 0, doubling_pays, gpu) == experts.at_once(Run(), 1, doubling_pays, gpu) == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ddpipe.training.together import fastest
+from ddpipe.training.together import fastest, offered
 
 
 def tried(each: dict[int, float], most: int) -> tuple[int, list[int]]:
@@ -23,7 +23,12 @@ def test_the_quickest_company_is_chosen_though_a_smaller_one_is_slower_than_none
 
 
 def test_no_company_where_it_does_not_pay():
-    assert tried({1: 1.0, 2: 1.2, 4: 1.1}, 7) == (1, [1, 2, 4])
+    assert tried({1: 1.0, 2: 1.2, 4: 1.1, 7: 1.3}, 7) == (1, [1, 2, 4, 7])
+
+
+def test_all_at_once_are_tried_too():
+    assert tried({1: 1.0, 2: 0.8, 4: 0.6, 5: 0.5}, 5) == (5, [1, 2, 4, 5]) and tried({1: 1.0}, 1) == (1, [1])
+    assert offered(20) == "1, 2, 4, 8, 16 and 20" and offered(8) == "1, 2, 4 and 8"
 
 
 def test_what_does_not_fit_into_the_memory_ends_the_trial():

@@ -12,7 +12,7 @@ from ddpipe.students.restarted import Patience
 def noted(patience: int, errors: list[float]) -> Patience:
     rule = Patience(patience)
     for error in errors:
-        rule.note(error)
+        rule.note(torch.tensor(error, dtype=torch.float64))
     return rule
 
 
@@ -21,7 +21,7 @@ def test_a_network_is_replaced_once_its_last_errors_have_not_fallen_for_longer_t
     errors = [9.0, 8.0, 5.0, 3.0, 6.0, 7.0]
     rule = noted(2, errors)
     assert (rule.steps, rule.restarts, list(rule.used)) == (6, 0, [])
-    rule.note(1.5)
+    rule.note(torch.tensor(1.5))
     assert rule.restarts == 1 and list(rule.used) == [4] and rule.length() == 4
     assert rule.steps == 0 and rule.lowest == math.inf and not rule.errors, "the next begins anew"
 
@@ -38,7 +38,7 @@ def test_the_last_three_count():
     rule = Patience(1)
     for best in (9, 1, 2, 5):  # errors that fall until step `best`
         for error in [*range(best, 0, -1), best, best]:
-            rule.note(error)
+            rule.note(torch.tensor(float(error)))
     assert list(rule.used) == [1, 2, 5] and rule.length() == 2, "the whole part of their mean"
 
 
@@ -48,5 +48,28 @@ def test_a_rule_survives_its_state(cut):
     unbroken, one, other = noted(3, errors), noted(3, errors[:cut]), Patience(3)
     other.load_state_dict({name: value.clone() for name, value in one.state_dict().items()})
     for error in errors[cut:]:
-        other.note(error)
+        other.note(torch.tensor(error, dtype=torch.float64))
+    for rule in (unbroken, other):
+        rule.read()
     assert unbroken.restarts > 2 and vars(other) == vars(unbroken)
+
+
+class Eager(Patience):
+    """Reads every error rate at once."""
+
+    earliest = 1
+
+
+@pytest.mark.parametrize("patience", [1, 2, 5, 20])
+@pytest.mark.parametrize("slope", [0.0, 0.01, 0.3])
+def test_error_rates_are_read_seldom_and_no_network_is_replaced_later_for_that(patience, slope):
+    seldom, eager, reads = Patience(patience), Eager(patience), 0
+    noise = 100 * torch.rand(400, generator=generator("errors"))
+    for number, error in enumerate(noise - slope * torch.arange(400.0)):
+        waiting = len(seldom.unread)
+        seldom.note(error)
+        eager.note(error)
+        reads += len(seldom.unread) <= waiting
+        assert (seldom.steps, seldom.restarts, seldom.used) == (eager.steps, eager.restarts, eager.used), number
+        assert seldom.length() == eager.length()
+    assert eager.restarts > 0 and reads < 400 / (1 + patience / 2)

@@ -1,5 +1,7 @@
 """Training a network on a fixed set: passes, batches, the learning rate, precision, accuracy."""
 
+import contextlib
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,7 @@ from ddpipe.randomness import generator
 from ddpipe.synthetic import Batch
 from ddpipe.training import loop
 from ddpipe.training.optimizers import Sgd
+from ddpipe.training.precision import rounding
 
 N, CLASSES = 10, 3
 NONE = Augment("none")
@@ -40,6 +43,10 @@ def finished(judge: nn.Module, **protocol) -> list[int]:
     return list(loop.train(judge, rules, fetch, N, NONE, generator("order")))
 
 
+def descent(judge: nn.Module, lr: float) -> loop.Descent:
+    return loop.Descent(loop.loss_of(judge), Sgd(judge.parameters(), lr))
+
+
 def weights(judge: nn.Module) -> torch.Tensor:
     return nn.utils.parameters_to_vector(judge.parameters()).detach().clone()
 
@@ -61,7 +68,7 @@ def test_a_pass_meets_every_example_once_in_a_new_order(batch):
     judge, rng = network(), generator("order")
     orders = []
     for _ in range(2):
-        loop.pass_over(judge, Sgd(judge.parameters(), 0.01), noting, N, batch, NONE, rng)
+        loop.pass_over(descent(judge, 0.01), noting, N, batch, NONE, rng)
         assert [len(rows) for rows in met] == [batch] * (N // batch) + [N % batch] * (N % batch > 0)
         orders.append([row for rows in met for row in rows])
         met.clear()
@@ -76,7 +83,7 @@ def test_a_set_that_fits_into_one_batch_is_one_step_in_its_own_order(batch):
     expected = torch.cat(
         [g.flatten() for g in torch.autograd.grad(F.cross_entropy(judge(IMAGES), LABELS), judge.parameters())]
     )
-    loss = loop.pass_over(judge, Sgd(judge.parameters(), 0.5), fetch, N, batch, NONE, rng)
+    loss = loop.pass_over(descent(judge, 0.5), fetch, N, batch, NONE, rng)
     torch.testing.assert_close(weights(judge), before - 0.5 * expected)
     assert torch.equal(rng.get_state(), untouched) and not loss.requires_grad
 
@@ -90,9 +97,7 @@ def test_an_augmented_batch_has_one_operation_and_parameters_for_each_image():
             return super().__call__(images, draw)
 
     judge = network()
-    loop.pass_over(
-        judge, Sgd(judge.parameters(), 0.01), fetch, N, 4, Noting("color_crop_flip_rotate"), generator("order")
-    )
+    loop.pass_over(descent(judge, 0.01), fetch, N, 4, Noting("color_crop_flip_rotate"), generator("order"))
     assert seen == [(4, 4), (4, 4), (2, 2)]
 
 
@@ -180,12 +185,57 @@ def test_bfloat16_is_of_the_products_alone():
             super().step(given)
 
     optimizer = Noting(judge.parameters(), 0.1, 0.9)
-    loss = loop.follow(loop.loss_of(judge, "bfloat16"), optimizer, [Batch(IMAGES, TARGETS)])
+    loss = loop.Descent(loop.loss_of(judge, "bfloat16"), optimizer).follow([Batch(IMAGES, TARGETS)])
     assert seen == [torch.bfloat16] and loss.dtype == torch.float32
     assert {*gradients, *(t.dtype for t in [*judge.parameters(), *optimizer.velocity])} == {torch.float32}
 
     exact = F.cross_entropy(network()(IMAGES), TARGETS).detach()
     assert 0 < abs(float(loss - exact)) < 0.01 * float(exact)
+
+
+def allowed() -> tuple[bool, bool]:
+    return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.parametrize("before", [(True, False), (False, False), (True, True)])
+def test_tensor_floats_are_allowed_in_a_step_alone(before):
+    """It is a setting of the process, which other work on the device must not inherit."""
+    was = allowed()
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+    try:
+        with rounding("tf32", torch.device("cuda")):
+            assert allowed() == (True, True)
+        with pytest.raises(ValueError), rounding("tf32", torch.device("cuda")):
+            raise ValueError
+        for precision, device in [("float32", "cuda"), ("bfloat16", "cuda"), ("tf32", "cpu")]:
+            with rounding(precision, torch.device(device)):
+                assert allowed() == before
+        assert allowed() == before
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = was
+
+
+def test_a_step_in_tf32_allows_it_in_its_backward_pass_too(monkeypatch):
+    """The device is pretended: `rounding` is entered before the loss and left behind the gradient, before the step."""
+    order, judge = [], network()
+
+    @contextlib.contextmanager
+    def noting(precision, device):
+        order.append(precision)
+        yield
+        order.append("end")
+
+    monkeypatch.setattr(loop, "rounding", noting)
+    list(judge.parameters())[0].register_hook(lambda _: order.append("gradient"))
+    list(loop.train(judge, settings.Trained(epochs=1, precision="tf32"), fetch, N, NONE, generator("order")))
+    assert order == ["tf32", "gradient", "end"]
+
+
+def test_on_a_cpu_tf32_is_float32():
+    exact, same = network(), network()
+    finished(exact, epochs=5)
+    finished(same, epochs=5, precision="tf32")
+    assert torch.equal(weights(exact), weights(same))
 
 
 def test_a_protocol_in_bfloat16_learns_nearly_the_same():

@@ -16,6 +16,7 @@ def descend(net: nn.Module, rules: dict[str, Any], arrays: dict[str, Tensor], ta
     bases = arrays.get("contents", torch.arange(len(images))).cpu()
     rows = bases.argsort(stable=True).view(int(bases.max()) + 1, -1)
     left: list[Tensor] = []
+    tensor_floats(rules["precision"] == "tf32")
     for number in range(rules["passes"]):
         if str(number) in rules["rates"]:
             lr = rules["rates"][str(number)]
@@ -36,6 +37,12 @@ def descend(net: nn.Module, rules: dict[str, Any], arrays: dict[str, Tensor], ta
             loss.backward()
             clip(net, rules["clip"] or {})
             descent.step()
+    tensor_floats(False)
+
+
+def tensor_floats(allowed: bool) -> None:
+    """Whether a CUDA device may round to TensorFloat32; torch by itself lets convolutions."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 def optimizer(net: nn.Module, rules: dict[str, Any]) -> torch.optim.Optimizer:
