@@ -37,24 +37,25 @@ class Scene(NamedTuple):
     ipc: int
     classes: int = 10
     changed: dict[str, Any] = {}
+    before: int = 0  # iterations that are not counted: 1 where the second trains the student
 
 
 SCENES = {
     "dm 1": Scene("dm", 1),
     "dm 1, 100 classes": Scene("dm", 1, 100),
     "dc 1": Scene("dc", 1),
-    "dc 10": Scene("dc", 10),
-    "dsa 10": Scene("dsa", 10),
+    "dc 10": Scene("dc", 10, before=1),
+    "dsa 10": Scene("dsa", 10, before=1),
     "mtt 1": Scene("mtt", 1),
     "tesla 1": Scene("tesla", 1),
-    "idc 1": Scene("idc", 1, changed={"students": {"inner_loop": 5}}),
+    "idc 1": Scene("idc", 1, changed={"students": {"inner_loop": 5}}, before=1),
     "dcc 1": Scene("dcc", 1),
-    "cafe 1": Scene("cafe", 1),
-    "kfs 10": Scene("kfs", 10),
-    "haba 1": Scene("haba", 1, changed={"objective": {"steps": 10}}),
-    "dd 1": Scene("dd", 1),
-    "ld 1": Scene("ld", 1),
-    "frepo 1": Scene("frepo", 1),
+    "cafe 1": Scene("cafe", 1, before=1),
+    "kfs 10": Scene("kfs", 10, before=1),
+    "haba 1": Scene("haba", 1, changed={"objective": {"steps": 5}}),
+    "dd 1": Scene("dd", 1, changed={"objective": {"steps": 5}}),
+    "ld 1": Scene("ld", 1, before=1),
+    "frepo 1": Scene("frepo", 1, before=1),
     "rfad 1": Scene("rfad", 1, changed={"students": {"networks": 2}}),
 }
 TRAINING = {"lr": 0.01, "batch": 5, "augment": "color_crop_cutout_flip_scale_rotate"}
@@ -113,9 +114,10 @@ def expert(numbers: dict[str, Any], together: int, device: torch.device | str) -
 
 
 def iteration(scene: Scene) -> tuple[Counts, int]:
-    """What the second iteration of a method asks for."""
+    """What an iteration of a method asks for."""
     run = composed(scene, set_up())
-    run.advance()
+    for _ in range(scene.before):
+        run.advance()
     with counted() as counts:
         run.advance()
     return counts, 1
