@@ -110,9 +110,10 @@ class Unroll(Objective):
             steps = synthetic.divided(self.config.blocks or 1)
         else:
             steps = synthetic.balanced(rng("synthetic.balanced"), self.config.examples)
-        every, own = len(classes) == len(synthetic.sizes), synthetic.classes.cpu()
-        for rows in steps:
-            yield rows if every else rows[torch.isin(own[rows], classes)]
+        if len(classes) == len(synthetic.sizes):
+            return steps
+        own = torch.arange(len(synthetic.sizes)).repeat_interleave(torch.tensor(synthetic.sizes))
+        return (rows[torch.isin(own[rows], classes)] for rows in steps)
 
     def sample(self, real: Resident, classes: Tensor, rng: Streams) -> tuple[Tensor, Tensor]:
         """Real images (n, c, h, w) and their labels (n,)."""
