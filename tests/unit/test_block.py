@@ -78,9 +78,12 @@ def test_a_map_without_variance(image):
 
 def test_strides_do_not_matter():
     x, w, b = inputs((4, 3, 6, 6))
-    given = x.detach().transpose(2, 3)[::2].requires_grad_(), w.detach().expand(2, 3)[1].requires_grad_(), b
-    for mine, theirs in zip(derivatives(block, given, (0, 1, 2)), derivatives(layers, given, (0, 1, 2)), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-11)
+    last = x.detach().to(memory_format=torch.channels_last).requires_grad_()
+    for images in (x.detach().transpose(2, 3)[::2].requires_grad_(), last):
+        given = images, w.detach().expand(2, 3)[1].requires_grad_(), b
+        mine, theirs = (derivatives(function, given, (0, 1, 2)) for function in (block, layers))
+        for one, other in zip(mine, theirs, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
 
 
 def test_a_third_derivative_is_refused():
