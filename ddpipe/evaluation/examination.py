@@ -96,7 +96,7 @@ class Examination:
         each = training_bytes(self.network, single.loss, example, images)
         most = max(1, min(self.protocol.networks, int(SHARE * free) // each))
         trial = self.rule.brief(2 * TRIED)
-        if trial is None or most == 1:
+        if trial is None or most == 1 or self.compiled:  # compiling for every number would take minutes
             return most
         if images not in self.tried:  # the sets of a cell are alike
             size = fastest(lambda size: self.seconds(trial, data, size), most)

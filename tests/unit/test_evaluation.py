@@ -159,6 +159,8 @@ def test_on_an_accelerator_as_many_as_are_fastest_of_those_that_fit_are_trained_
     assert "of 1, 2, 4 and 5 networks at once, 2 take the least time each on CPU" in capsys.readouterr().err
     assert judge.at_once(run(), learnable(), room(judge, 1)) == 1, "memory that has become scarce counts"
     assert judge.at_once(run(3), learnable(), room(judge, 50)) == 3 and len(tried) == 12
+    judge.compiled, judge.tried = True, {}
+    assert judge.at_once(run(), learnable(), room(judge, 4)) == 4 and len(tried) == 12
 
 
 @pytest.mark.parametrize("rules", [
