@@ -56,7 +56,7 @@ class Examination:
         self.protocol, self.test, self.num_classes, self.compiled = protocol, test, num_classes, compiled
         self.rule, self.device = make(protocol, flip), test.labels.device
         self.network = networks.build(architecture, channels, resolution, num_classes, self.device)
-        self.tried: dict[tuple[int, int], int] = {}  # most networks, images in a step -> how many at once
+        self.tried: dict[int, int] = {}  # images in a step -> how many networks at once were fastest
         self.gather(1)
 
     def gather(self, size: int) -> None:
@@ -96,13 +96,13 @@ class Examination:
         each = training_bytes(self.network, single.loss, example, images)
         most = max(1, min(self.protocol.networks, int(SHARE * free) // each))
         trial = self.rule.brief(2 * TRIED)
-        if trial is None or most == 1:
+        if trial is None or most == 1 or self.compiled:  # compiling for every number would take minutes
             return most
-        if (most, images) not in self.tried:  # the sets of a cell are alike
+        if images not in self.tried:  # the sets of a cell are alike
             size = fastest(lambda size: self.seconds(trial, data, size), most)
             say(f"of {offered(most)} networks at once, {size} take the least time each on {describe(self.device)}")
-            self.tried[most, images] = size
-        return self.tried[most, images]
+            self.tried[images] = size
+        return min(self.tried[images], most)
 
     def seconds(self, trial: Rule, data: TrainingSet, size: int) -> float:
         """How long `size` networks take for the last steps of `trial`."""

@@ -27,6 +27,7 @@ ROOMS = (*PARTS, "augmentation", "distillation", "experts", "generators", "kerne
 OTHERS = (  # no mathematics, or, as the package of augmentations, told by settings
     *("ddpipe.augmentation", "ddpipe.distillation.checkpoints", "ddpipe.distillation.finite"),
     *("ddpipe.distillation.running", "ddpipe.experts.buffer", "ddpipe.experts.recording", "ddpipe.generators.stored"),
+    *("ddpipe.training.captured", "ddpipe.training.replayed"),
 )
 
 MODULES = {

@@ -380,7 +380,7 @@ def test_the_schedule_of_students_counts_the_passes_of_a_network(monkeypatch):
 
     pool, synthetic = trained(outer_loop=3, inner_loop=2, lr=0.1, schedule={"name": "cosine", "last": 0.5})
     rates, pass_over = [], module.pass_over
-    monkeypatch.setattr(module, "pass_over", lambda *a: (rates.append(a[1].lr), pass_over(*a))[1])
+    monkeypatch.setattr(module, "pass_over", lambda *a: (rates.append(a[0].optimizer.lr), pass_over(*a))[1])
     rng = Streams("students")
     for iteration in range(6):
         pool.next(synthetic, rng, iteration)

@@ -150,11 +150,17 @@ def test_on_an_accelerator_as_many_as_are_fastest_of_those_that_fit_are_trained_
         return 1.0 if size < 4 else 5.0
 
     monkeypatch.setattr(Examination, "seconds", seconds)
-    judge = examination(networks=5, batch=8)
-    counts = [judge.at_once(run(), learnable(), room(judge, n)) for n in (0, 1, 2, 3, 4, 50, 50)]
-    assert counts == [1, 1, 2, 3, 2, 2, 2] and tried == [1, 2, 1, 2, 3, 1, 2, 4, 1, 2, 4, 5], "each once"
+    counts = []
+    for networks_ in (0, 1, 2, 3, 4, 50):
+        judge = examination(networks=5, batch=8)
+        counts += [judge.at_once(run(), learnable(), room(judge, networks_)) for _ in range(2)]
+    assert counts == [1, 1, 1, 1, 2, 2, 3, 3, 2, 2, 2, 2]
+    assert tried == [1, 2, 1, 2, 3, 1, 2, 4, 1, 2, 4, 5], "once for sets of one size"
     assert "of 1, 2, 4 and 5 networks at once, 2 take the least time each on CPU" in capsys.readouterr().err
+    assert judge.at_once(run(), learnable(), room(judge, 1)) == 1, "memory that has become scarce counts"
     assert judge.at_once(run(3), learnable(), room(judge, 50)) == 3 and len(tried) == 12
+    judge.compiled, judge.tried = True, {}
+    assert judge.at_once(run(), learnable(), room(judge, 4)) == 4 and len(tried) == 12
 
 
 @pytest.mark.parametrize("rules", [
