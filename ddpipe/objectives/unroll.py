@@ -77,7 +77,7 @@ class Unroll(Objective):
         self.raw_momenta: Tensor | None = None  # logarithms of learned momenta
         if config.momenta == "log" and config.momentum:
             self.raw_momenta = torch.full((config.steps,), math.log(config.momentum), device=device, requires_grad=True)
-        self.passes = None if config.batch is None else Passes(real, config.batch)
+        self.passes = None if config.batch is None or real is None else Passes(real, config.batch)
         self.last: Gradient | None = None
 
     def losses(

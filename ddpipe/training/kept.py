@@ -25,14 +25,14 @@ class Saved:
     """Storages that a graph saved, and their bytes; those of `known` tensors do not count."""
 
     def __init__(self, known: Iterable[Tensor]):
-        self.counted = {tensor.untyped_storage().data_ptr() for tensor in known}
-        self.alive: list[Tensor] = []  # so that no two storages have one address
+        self.counted = {tensor.untyped_storage()._cdata for tensor in known}
+        self.alive: list[Tensor] = []  # so that no two storages have had one address
         self.bytes = 0
 
     def note(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self.counted:
-            self.counted.add(storage.data_ptr())
+        if storage._cdata not in self.counted:
+            self.counted.add(storage._cdata)
             self.alive.append(tensor.detach())
             self.bytes += storage.nbytes()
         return tensor.detach()  # itself it would never be freed: its graph would hold it, and it its graph
