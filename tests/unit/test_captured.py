@@ -6,16 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ddpipe import device, networks, settings
 from ddpipe.augmentation.siamese import Augment
-from ddpipe.distillation.finite import Watch
-from ddpipe.distillation.outer import Outer
 from ddpipe.evaluation.data import TrainingSet
 from ddpipe.evaluation.rule import make
 from ddpipe.experts.training import Cohort
-from ddpipe.objectives.loss import Loss
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings.students.pool import PoolStudents
 from ddpipe.settings.students.trained import TrainedStudents
@@ -25,10 +21,10 @@ from ddpipe.synthetic import Batch
 from ddpipe.synthetic.pixels import Pixels
 from ddpipe.training import captured, optimizers
 from ddpipe.training.captured import WARM, Captured, Recorder
-from ddpipe.training.optimizers import Moments, Sgd
+from ddpipe.training.optimizers import Sgd
 from ddpipe.training.replayed import Replayed
 from ddpipe.training.sweep import Gradient, sweep, walk
-from tests.emulated import REFUSED, Emulated, Uncaptured, storage
+from tests.emulated import Emulated, Uncaptured, storage
 
 N, CLASSES = 22, 3
 IMAGES = torch.randn(N, 1, 8, 8, generator=generator("captured"))
@@ -293,37 +289,3 @@ def test_a_step_on_a_cpu_is_the_step_itself():
     optimizer = Sgd(parameters, 0.5)
     made = captured.captured(lambda x: x, optimizer)
     assert made.how is None and optimizer.rate is None
-
-
-class Unread(TorchDispatchMode):
-    """Refuses to read a number from any tensor but `host`, which a device does not hold."""
-
-    def __init__(self, host: list[Tensor]):
-        super().__init__()
-        self.host = {storage(tensor) for tensor in host}
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func._schema.name.removeprefix("aten::")
-        assert name not in REFUSED or (name == "_local_scalar_dense" and storage(args[0]) in self.host), name
-        return func(*args, **(kwargs or {}))
-
-
-@pytest.mark.parametrize("clip", [None, {"norm": 1.0}, {"value": 0.1}])
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "lamb", "adabelief"])
-def test_an_outer_step_and_the_watch_over_it_do_not_wait_for_the_device(name, clip):
-    """Step size and count are on the host as they are, so that an iteration only queues kernels."""
-    learned = {"images": [torch.randn(4, 3, requires_grad=True)], "targets": [torch.randn(4, requires_grad=True)]}
-    own = {"momentum": 0.5} if name == "sgd" else {}
-    config = {
-        group: settings.Optimizer(optimizer=name, lr=0.1, weight_decay=0.1, clip=clip, **own) for group in learned
-    }
-    outer = Outer(learned, config, None if clip is None else settings.Clip(**clip))
-    watch, tensors = Watch(list(learned), torch.device("cpu")), [p for own in learned.values() for p in own]
-    loss = Loss(torch.zeros(()), tensors, [torch.ones_like(p) for p in tensors])
-    before = [p.detach().clone() for p in tensors]
-    with Unread([made.count for made in outer.optimizers.values() if isinstance(made, Moments)]):
-        for number in range(3):
-            outer.begin(number, 3)
-            outer.step(loss)
-            watch.note(number, list(learned.values()))
-    assert watch.earliest() is None and not any(torch.equal(p, b) for p, b in zip(tensors, before, strict=True))
