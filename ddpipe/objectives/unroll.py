@@ -66,9 +66,7 @@ class Unroll(Objective):
         varied: augments the real batch alone.
     """
 
-    def __init__(
-        self, config: record.Unroll, real: Resident | None, real_batch: int, varied: Policy, compiled: bool = False
-    ):
+    def __init__(self, config: record.Unroll, real: Resident, real_batch: int, varied: Policy, compiled: bool = False):
         self.config, self.real_batch, self.varied, self.compiled = config, real_batch, varied, compiled
         self.rate, raw = RATES[config.rates]
         device = "cpu" if real is None else real.labels.device
