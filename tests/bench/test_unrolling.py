@@ -1,8 +1,8 @@
 """Trajectory matching's three gradients, and RTP's: time and peak memory against the number of steps N.
 
 The exact sweep keeps graphs of steps in the memory that it is lent, and beyond grows with N by the weights of each step
-alone. It is no slower than the official computation, in its straight-line version: NOISE is what two runs of one program
-differ by on a busy machine. At 8x8 images a step takes 5 ms, and of that what Python adds is NARROW.
+alone. It is no slower than the official computation, in its straight-line version: NOISE is what two runs of a program
+differ by on a busy machine. At 8x8 images a step takes 5 ms, and NARROW is what Python adds to them.
 """
 
 import statistics
