@@ -27,6 +27,10 @@ class Replayed(Gradient):
     def __call__(self, theta: Tensor, batch: Batch) -> Tensor:
         return self.step(theta, *batch).clone()
 
+    def keeps(self, theta: Tensor, batches: Sequence[Batch]) -> int:
+        """None: to launch a step again costs less than hundreds of kernels by which a kept graph is gone through."""
+        return 0
+
     def pull_back(self, theta: Tensor, batch: Batch, along: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
         if tuple(wanted) not in self.backs:
             self.backs[tuple(wanted)] = Captured(partial(back, self.plain, tuple(wanted)), self.how)
