@@ -189,27 +189,19 @@ class GradientMatching(Objective):
         match = {"class": self.one_by_one, "joint": self.jointly, "both": self.together}[
             self.config.scope if warm else "class"
         ]
-        addresses = torch.arange(len(synthetic)).split(synthetic.sizes)
-
-        def loss(first: int, stop: int) -> Loss:
-            """Of the classes in these places: one, or all."""
-            shown = [self.shown(addresses[label], rng) for label in sorted(line.order[first:stop])]
-            whole = sum(map(len, shown)) == len(synthetic)
-            images, targets = synthetic.decode(None if whole else torch.cat(shown))
-            if stop - first == 1:
-                value, gradient = match(
-                    Side(network, matched, line, first, stop, images.detach(), targets), wanted[first:stop]
-                )
-                return Loss(value.detach(), images, gradient)
-            learned, answers = line.arranged(images.detach()), line.arranged(targets)
-            value, gradient = match(Side(network, matched, line, first, stop, learned, answers), wanted)
-            return Loss(value.detach(), images, line.returned(gradient))
-
-        classes = len(line.order)
+        shown = [self.shown(own, rng) for own in torch.arange(len(synthetic)).split(synthetic.sizes)]
         if self.config.sequential:
-            yield from (loss(place, place + 1) for place in map(line.order.index, range(classes)))
-        else:
-            yield loss(0, classes)
+            for label, own in enumerate(synthetic.ready(shown)):
+                place = line.order.index(label)
+                images, targets = synthetic.decode(own)
+                side = Side(network, matched, line, place, place + 1, images.detach(), targets)
+                value, gradient = match(side, wanted[place : place + 1])
+                yield Loss(value.detach(), images, gradient)
+            return
+        images, targets = synthetic.decode(None if sum(sizes) == len(synthetic) else torch.cat(shown))
+        learned, answers = line.arranged(images.detach()), line.arranged(targets)
+        value, gradient = match(Side(network, matched, line, 0, len(sizes), learned, answers), wanted)
+        yield Loss(value.detach(), images, line.returned(gradient))
 
     def shown(self, addresses: Tensor, rng: Streams) -> Tensor:
         """Those of a class's addresses (n,) that an iteration sees."""
