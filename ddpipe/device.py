@@ -34,7 +34,7 @@ def choose(run: settings.Run) -> torch.device:
         torch.backends.cudnn.allow_tf32 = False
         torch.use_deterministic_algorithms(True, warn_only=True)
         # else every new tensor is filled, a kernel each, in case somebody reads what nobody wrote
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return device
 
 
@@ -43,14 +43,14 @@ def lent(run: settings.Run) -> Iterator[torch.device]:
     """`choose` for a while, in a program of somebody else, who gets the settings of the process back."""
     threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
     strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     try:
         yield choose(run)
     finally:
         torch.set_num_threads(threads)
         torch.backends.cudnn.allow_tf32 = tf32
         torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])
-        torch.utils.deterministic.fill_uninitialized_memory = filled
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
 
 
 def keep_freed_memory() -> None:

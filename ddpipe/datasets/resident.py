@@ -36,10 +36,6 @@ class Resident:
         images = self.images.index_select(0, sent(index, self.images.device))
         return images if images.is_floating_point() else self.preprocessing.transform(images)
 
-    def answers(self, index: Tensor) -> Tensor:
-        """Labels (n,) of the rows `index` (n,)."""
-        return self.labels[sent(index, self.labels.device)]
-
     def sample_index(self, label: int, n: int, rng: torch.Generator) -> Tensor:
         """n random rows of class `label` without replacement, or all in random order if it has fewer; on the CPU."""
         rows = self.class_index[label]

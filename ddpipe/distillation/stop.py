@@ -15,6 +15,7 @@ from ddpipe import settings
 from ddpipe.datasets.resident import Resident
 from ddpipe.objectives import Objective
 from ddpipe.randomness import Streams
+from ddpipe.sending import sent
 from ddpipe.students import Students
 from ddpipe.synthetic import Synthetic
 
@@ -62,7 +63,7 @@ class Stop:
 
     def loss(self, synthetic: Synthetic) -> float:
         student = self.students.next(synthetic, Streams(*self.path, "stop"), 0)
-        labels = self.real.answers(self.rows)
+        labels = self.real.labels[sent(self.rows, self.real.labels.device)]
         return float(self.objective.validation(synthetic, student, self.real.batch(self.rows), labels))
 
     @torch.no_grad()

@@ -27,12 +27,12 @@ def cross(recursion: Recursion, real: Tensor, shown: Tensor, chunk: int | None =
         chunk: numbers of one covariance that are held at once; only memory and rounding depend on it. None: what is
             fast on the device.
     """
-    return Cross.apply(shown, real.detach(), recursion, chunk or FAST[shown.device.type == "cuda"])
+    return Cross.apply(shown, real.detach(), recursion, chunk or FAST[shown.device.type != "cpu"])
 
 
 def own(recursion: Recursion, shown: Tensor, chunk: int | None = None) -> Tensor:
     """(n, n): the kernel of images with themselves, its diagonal exact; arguments as of `cross`."""
-    return Own.apply(shown, recursion, chunk or FAST[shown.device.type == "cuda"])
+    return Own.apply(shown, recursion, chunk or FAST[shown.device.type != "cpu"])
 
 
 def sides(recursion: Recursion, images: Tensor, chunk: int) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from ddpipe.errors import UserError
 from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
 from ddpipe.randomness import Streams
+from ddpipe.sending import sent
 from ddpipe.settings.objectives import ridge as record
 from ddpipe.students.kernel import Kernel
 from ddpipe.students.student import Student
@@ -107,7 +108,7 @@ class RidgeRegression(Objective):
         else:
             parts = [torch.randperm(len(real.labels), generator=draw)[: config.batch] for _ in range(config.batches)]
         rows = torch.cat(parts)
-        return real.batch(rows), real.answers(rows)
+        return real.batch(rows), real.labels[sent(rows, real.labels.device)]
 
     @torch.no_grad()
     def validation(self, synthetic: Synthetic, student: Student, images: Tensor, labels: Tensor) -> Tensor:

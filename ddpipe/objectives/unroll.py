@@ -30,7 +30,7 @@ from ddpipe.networks import Classifier, carries_statistics
 from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
 from ddpipe.randomness import Streams
-from ddpipe.sending import sent_together
+from ddpipe.sending import sent, sent_together
 from ddpipe.settings.objectives import unroll as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Synthetic
@@ -66,9 +66,7 @@ class Unroll(Objective):
         varied: augments the real batch alone.
     """
 
-    def __init__(
-        self, config: record.Unroll, real: Resident | None, real_batch: int, varied: Policy, compiled: bool = False
-    ):
+    def __init__(self, config: record.Unroll, real: Resident, real_batch: int, varied: Policy, compiled: bool = False):
         self.config, self.real_batch, self.varied, self.compiled = config, real_batch, varied, compiled
         self.rate, raw = RATES[config.rates]
         device = "cpu" if real is None else real.labels.device
@@ -109,16 +107,17 @@ class Unroll(Objective):
             steps = synthetic.divided(self.config.blocks or 1)
         else:
             steps = synthetic.balanced(rng("synthetic.balanced"), self.config.examples)
-        every, own = len(classes) == len(synthetic.sizes), synthetic.classes.cpu()
-        for rows in steps:
-            yield rows if every else rows[torch.isin(own[rows], classes)]
+        if len(classes) == len(synthetic.sizes):
+            return steps
+        own = torch.arange(len(synthetic.sizes)).repeat_interleave(torch.tensor(synthetic.sizes))
+        return (rows[torch.isin(own[rows], classes)] for rows in steps)
 
     def sample(self, real: Resident, classes: Tensor, rng: Streams) -> tuple[Tensor, Tensor]:
         """Real images (n, c, h, w) and their labels (n,)."""
         if self.passes is not None:
             return self.passes.next(rng("real"))
         rows = torch.cat([real.sample_index(label, self.real_batch, rng("real")) for label in classes.tolist()])
-        return real.batch(rows), real.answers(rows)
+        return real.batch(rows), real.labels[sent(rows, real.labels.device)]
 
     def gradient(self, network: Classifier) -> Gradient:
         """Kept from one iteration to the next: what was compiled for this network shall serve again."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from ddpipe.datasets.resident import Resident
 from ddpipe.networks import Classifier
 from ddpipe.randomness import Streams
+from ddpipe.sending import sent
 from ddpipe.settings.students.trained import TrainedStudents
 from ddpipe.training.loop import accuracy
 
@@ -90,7 +91,7 @@ class Lifetime:
         """The share of these real images, not augmented, that the network gets right."""
         real = self.real
         assert real is not None
-        labels = real.answers(rows)
+        labels = real.labels[sent(rows, real.labels.device)]
         at_once = max(IMAGES, NUMBERS // real.images[0].numel())
         found = accuracy(network, lambda index: real.batch(rows[index]), labels, at_once)
         network.train()

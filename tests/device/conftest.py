@@ -1,5 +1,7 @@
 """The device of the guard, for the tests of this folder alone."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch.utils import backend_registration
@@ -10,7 +12,7 @@ from tests.contracts.compositions import ARCHITECTURE, BUFFERS, EXPERTS, SIDE, S
 
 
 @pytest.fixture(scope="session")
-def device() -> torch.device:
+def registered() -> torch.device:
     from tests.device import guard
 
     if not hasattr(backend_registration, guard.NEEDED):
@@ -18,9 +20,17 @@ def device() -> torch.device:
     return guard.set_up()
 
 
+@pytest.fixture
+def device(registered: torch.device) -> Iterator[torch.device]:
+    from tests.device import guard
+
+    with guard.at_work() as found:
+        yield found
+
+
 @pytest.fixture(scope="session")
-def buffers(device: torch.device, tmp_path_factory: pytest.TempPathFactory) -> None:
+def buffers(registered: torch.device, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Of the compositions, here and there."""
     folder = tmp_path_factory.mktemp("experts")
     written(folder, networks.build(ARCHITECTURE, 2, SIDE, len(SIZES)), EXPERTS, SNAPSHOTS)
-    BUFFERS["small"], BUFFERS["device"] = Buffer(folder), Buffer(folder, device)
+    BUFFERS["small"], BUFFERS["device"] = Buffer(folder), Buffer(folder, registered)

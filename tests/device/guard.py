@@ -209,25 +209,22 @@ def pin(tensor: Tensor, device: Any = None) -> Tensor:
     return copy
 
 
-class Place(torch._C._acc.DeviceGuard):
-    def type_(self) -> Any:
-        return torch._C._autograd.DeviceType.PrivateUse1
-
-
-class Module(backend_registration._DummyBackendModule):
-    """What torch asks the module of a device for."""
-
-    def get_amp_supported_dtype(self) -> list[torch.dtype]:
-        return [torch.bfloat16, torch.float16]
-
-
 LIBRARIES: list[torch.library.Library] = []
 
 
 def set_up() -> torch.device:
-    """The device, for the rest of this process."""
+    """The device, for the rest of this process, which no other tensor notices."""
     if not LIBRARIES:
-        backend_registration._setup_privateuseone_for_python_backend(GUARD, Module(), device_guard=Place())
+
+        class Place(torch._C._acc.DeviceGuard):
+            def type_(self) -> Any:
+                return torch._C._autograd.DeviceType.PrivateUse1
+
+        class Module(backend_registration._DummyBackendModule):
+            def get_amp_supported_dtype(self) -> list[torch.dtype]:
+                return [torch.bfloat16, torch.float16]
+
+        getattr(backend_registration, NEEDED)(GUARD, Module(), device_guard=Place())
         library = torch.library.Library("aten", "IMPL")
         library.impl("empty.memory_format", empty, "PrivateUse1")
         library.impl("empty_strided", empty_strided, "PrivateUse1")
@@ -237,8 +234,6 @@ def set_up() -> torch.device:
                 library.impl(name, autocast(name, dtype), "AutocastPrivateUse1")
         others = torch.library.Library("_", "IMPL")
         others.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
-        torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor makes its tensor on the CPU and copies it
-        torch.__future__.set_overwrite_module_params_on_conversion(True)  # else only the wrapper would be replaced
         LIBRARIES.extend((library, others))
     return torch.device(GUARD, 0)
 
@@ -261,6 +256,23 @@ def autocast(name: str, dtype: torch.dtype) -> Any:
             return operation(*args, **kwargs)
 
     return cast
+
+
+@contextlib.contextmanager
+def at_work() -> Iterator[torch.device]:
+    """The device, and what torch has to do otherwise for it as long as it is used."""
+    device = set_up()
+    lifted, overwritten = (
+        torch._C._only_lift_cpu_tensors(),
+        torch.__future__.get_overwrite_module_params_on_conversion(),
+    )
+    torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor makes its tensor on the CPU and copies it
+    torch.__future__.set_overwrite_module_params_on_conversion(True)  # else only the wrapper would be replaced
+    try:
+        yield device
+    finally:
+        torch._C._set_only_lift_cpu_tensors(lifted)
+        torch.__future__.set_overwrite_module_params_on_conversion(overwritten)
 
 
 def empty(size: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, **more: Any) -> Tensor:

@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 
 from tests.contracts.compositions import (
-    FIRST,
     OBJECTIVE,
     SETS,
     SOME,
@@ -15,17 +14,17 @@ from tests.contracts.compositions import (
     of,
     partner,
     run_of,
-    serves,
 )
 
+ADDRESSES = ("distribution-batch", "gradient-joint", "trajectory")  # what decodes rows, the whole, rows of every step
 pytestmark = pytest.mark.usefixtures("buffers")
 
 COMPOSED = [
     *((objective, pool, "pixels-real", "none") for objective, pool in SOME),
-    *((objective, partner(objective), *beside) for objective in FIRST.values() for beside in SETS[1:]),
     *((objective, partner(objective), "pixels-real", "none") for objective in OBJECTIVE),
-    *(("distribution", "fresh", start, "none") for start in SYNTHETIC),
-    *((objective, pool, "latents", "partners") for objective, pool in SOME if serves("partners", pool)),
+    *((objective, partner(objective), start, "none") for objective in ADDRESSES for start in SYNTHETIC),
+    *((objective, partner(objective), *beside) for objective in ADDRESSES for beside in SETS if beside[1] != "none"),
+    *((objective, "trained", "latents", "partners") for objective in ("gradient-ours", "reconstruction")),
 ]
 
 

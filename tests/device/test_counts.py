@@ -8,7 +8,30 @@ import pytest
 from tests.device.scenes import PASSES, SCENES, iteration, one_pass
 
 # operations, copies between host and device, and those among them for which the host waits: at the most
-LIMITS: dict[str, tuple[int, int, int]] = {}
+LIMITS: dict[str, tuple[int, int, int]] = {
+    "dm 1": (640, 15, 0),
+    "dm 1, 100 classes": (6000, 181, 0),
+    "dc 1": (4550, 11, 0),
+    "dc 10": (6550, 10, 0),
+    "dsa 10": (6950, 64, 0),
+    "mtt 1": (23600, 53, 0),
+    "tesla 1": (21700, 53, 0),
+    "idc 1": (4450, 38, 0),
+    "dcc 1": (4650, 15, 0),
+    "cafe 1": (2500, 139, 31),
+    "kfs 10": (240, 11, 0),
+    "haba 1": (2850, 28, 0),
+    "dd 1": (2400, 5, 0),
+    "ld 1": (500, 3, 1),
+    "frepo 1": (320, 2, 1),
+    "rfad 1": (230, 5, 1),
+    "expert": (230, 9, 1),
+    "expert, flat": (1400, 9, 1),
+    "experts, three": (520, 25, 1),
+    "evaluation": (230, 10, 1),
+    "evaluation, older": (470, 21, 1),
+    "evaluation, three": (540, 30, 3),
+}
 
 
 def test_the_table_is_of_these_scenes():

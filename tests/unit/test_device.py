@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 
-from ddpipe.device import choose
+from ddpipe.device import choose, lent
 from ddpipe.errors import UserError
 from ddpipe.settings import Run
 
@@ -20,3 +21,18 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch
     compiler.write_text("#!/bin/sh\n")
     compiler.chmod(0o755)
     assert choose(run).type == "cpu"
+
+
+def test_no_new_tensor_is_filled_and_a_lent_process_comes_back_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a device is: torch's deterministic mode would launch a kernel for every new tensor."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+    def state() -> tuple[object, ...]:
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        return deterministic, torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.allow_tf32
+
+    before = state()
+    with lent(Run(device="cuda")) as device:
+        assert device.type == "cuda" and state() == (True, False, False)
+    assert state() == before and before[1]

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 LONGEST = 300  # lines of a module
 FLOORS = (  # each imports from itself and from those above it in this list
     {"", "errors", "mappings"},  # "": the package itself, which imports `ddpipe.load` when it is asked for
-    {"settings", "files", "randomness", "progress", "memory", "device"},
+    {"settings", "files", "randomness", "progress", "memory", "device", "sending"},
     {"config", "rows"},
     {"pipeline", "command"},
     {"augmentation", "networks", "datasets"},
