@@ -35,25 +35,35 @@ pool_back = torch.ops.aten.avg_pool2d_backward.default
 ramp_back_ = torch.ops.aten.threshold_backward.grad_input
 norm_back = torch.ops.aten.native_group_norm_backward.default
 
-_twice: ContextVar[bool] = ContextVar("twice", default=False)
+SMALL = 2**16  # numbers of the first map: a CPU is through with fewer before Python has called for them
+
+_least: ContextVar[int | None] = ContextVar("least", default=None)
 
 
 @contextmanager
-def twice() -> Iterator[None]:
+def twice(always: bool = False) -> Iterator[None]:
     """Who goes on to differentiate a gradient calls the network in here: its blocks are then written out as below.
 
-    Elsewhere they are torch's layers: one derivative of these is quicker where maps are small, as it knows no Python.
+    Elsewhere they are torch's layers, whose first derivative knows no Python; and here for small maps on a CPU, where
+    fewer operations are no gain, unless `always`: that gradient has the bits of one that is not differentiated.
     """
-    before = _twice.set(True)
+    before = _least.set(0 if always else SMALL)
     try:
         yield
     finally:
-        _twice.reset(before)
+        _least.reset(before)
 
 
-def written_out(images: Tensor) -> bool:
-    """Not under torch.compile, which fuses by itself, nor under autocast, which chooses each layer's precision."""
-    return not torch.compiler.is_compiling() and _twice.get() and not torch.is_autocast_enabled(images.device.type)
+def written_out(images: Tensor, width: int) -> bool:
+    """Whether the blocks of a network with so many channels are.
+
+    Not under torch.compile, which fuses by itself, nor under autocast, which chooses each layer's precision.
+    """
+    if torch.compiler.is_compiling() or (least := _least.get()) is None:
+        return False
+    n, _, height, breadth = images.shape
+    large = images.device.type != "cpu" or n * width * height * breadth >= least
+    return large and not torch.is_autocast_enabled(images.device.type)
 
 
 def block(x: Tensor, w: Tensor, b: Tensor, eps: float) -> Tensor:

@@ -36,7 +36,7 @@ class ConvNet(Classifier):
     ):
         super().__init__()
         self.initialisation = initialisation
-        widths = [width] * depth if isinstance(width, int) else list(width)
+        self.widths = widths = [width] * depth if isinstance(width, int) else list(width)
         if first_padding is None:
             first_padding = 3 if resolution == 28 else 1
         side = (resolution + 2 * first_padding - 2) >> depth  # every pooling halves and rounds down
@@ -63,7 +63,7 @@ class ConvNet(Classifier):
 
     def embed(self, images: Tensor) -> Tensor:
         """As `features`; where a gradient will be differentiated, instance norm, ReLU and pooling are in one."""
-        if not written_out(images):
+        if not written_out(images, self.widths[0]):
             return self.features(images).flatten(1)
         layers = iter(self.features)
         for layer in layers:

@@ -9,14 +9,16 @@ from torch import Tensor
 from ddpipe.device import free_memory
 from ddpipe.memory import GIB, machine_memory
 
+LENT = 3 * GIB // 2  # fifty steps of the published CIFAR-10 network at one image a class
+
 
 def allowance(device: torch.device) -> int:
-    """Bytes for what could be computed again: a quarter of what is free on a device, a gigabyte on a CPU.
+    """Bytes for what could be computed again: a quarter of what is free on a device, LENT on a CPU.
 
-    A machine with less than eight lends an eighth: other stages run beside.
+    A small machine lends an eighth of its memory: other stages run beside.
     """
     free = free_memory(device)
-    return min(GIB, machine_memory() // 8) if free is None else free // 4
+    return min(LENT, machine_memory() // 8) if free is None else free // 4
 
 
 class Saved:

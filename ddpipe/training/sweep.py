@@ -78,7 +78,7 @@ class Gradient:
 
     def with_graph(self, theta: Tensor, batch: Batch) -> Tensor:
         """(P,) at `theta`, which must require a gradient; differentiable by whatever does."""
-        with twice():
+        with twice(always=True):
             loss = self.loss(theta, *batch)
         return torch.autograd.grad(loss, theta, create_graph=True)[0]
 

@@ -1,26 +1,30 @@
 """Trajectory matching's three gradients, and RTP's: time and peak memory against the number of steps N.
 
-The exact sweep's memory grows with N by the weights of each step alone, its time stays within half as much again of the
-full graph's at the published width.
+The exact sweep keeps graphs of steps in the memory that it is lent, and beyond grows with N by the weights of each step
+alone. It is no slower than the official computation, in its straight-line version: NOISE is what two runs of a program
+differ by on a busy machine. At 8x8 images a step takes 5 ms, and NARROW is what Python adds to them.
 """
 
 import statistics
 import subprocess
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from ddpipe.device import keep_freed_memory
+from ddpipe.training import kept
 from tests.bench import long_unroll
-from tests.bench.unrolling import gradient_of, scene
+from tests.bench.unrolling import gradient_of, official_of, scene
 
 pytestmark = [pytest.mark.bench]
 ROOT = Path(__file__).parents[2]
 STEPS = (10, 20, 50, 100)
 LONG = (20, 50, 150, 200)  # RTP's
 WIDTH, WEIGHTS = 128, 320_010
+NOISE, NARROW = 1.05, 1.1
+LENT = kept.LENT / 2**20  # MB for graphs of steps
 
 
 def say(request: pytest.FixtureRequest, line: str) -> None:
@@ -41,13 +45,27 @@ def ratio(mine, reference, turns: int) -> tuple[float, float]:
     return statistics.median(a for a, _ in times[1:]), statistics.median(a / b for a, b in times[1:])
 
 
+@pytest.mark.parametrize(("width", "steps", "turns"), [(16, 10, 40), (16, 50, 10), (WIDTH, 10, 5), (WIDTH, 50, 2)])
+def test_time_against_the_official_computation(request, width, steps, turns):
+    keep_freed_memory()  # as the pipeline does; for both
+    ours, official = official_of(steps, width)
+    for mine, theirs in zip(ours(), official(), strict=True):
+        assert (mine - theirs).norm() <= 0.05 * theirs.norm(), "ten steps amplify rounding"
+    seconds, times = ratio(ours, official, turns)
+    say(
+        request,
+        f"\nwidth {width}, N {steps}, exact: {1000 * seconds:.0f} ms, {times:.2f} of the official computation's",
+    )
+    assert times <= (NOISE if width == WIDTH else NARROW)
+
+
 @pytest.mark.parametrize(("width", "turns"), [(16, 40), (WIDTH, 5)])
 @pytest.mark.parametrize("how", ["exact", "truncated"])
 def test_time_against_the_full_graph(request, width, turns, how):
     mine, reference = (gradient_of(scene(kind, 10, width), width) for kind in (how, "full"))
     seconds, times = ratio(mine, reference, turns)
     say(request, f"\nwidth {width}, N 10, {how}: {1000 * seconds:.0f} ms, {times:.2f} of the full graph's time")
-    assert width < WIDTH or times <= 1.5
+    assert width < WIDTH or times <= 1.1
 
 
 def test_compiled_steps_are_faster_than_the_full_graph(request):
@@ -70,9 +88,11 @@ def test_memory_is_flat_in_the_number_of_steps(request):
             seconds, peaks[how, steps] = map(float, out.split())
             say(request, f"\nwidth {WIDTH}, N {steps}, {how}: {seconds:.1f} s, {peaks[how, steps]:.0f} MB")
     a_step = 4 * (WEIGHTS + 10 * 3 * 32 * 32) / 2**20  # MB: its weights, and its images' gradient
+    for steps in STEPS:
+        assert peaks["exact", steps] <= peaks["full", steps] + 50
     grown = peaks["exact", STEPS[-1]] - peaks["exact", STEPS[0]]
-    assert grown <= 1.5 * a_step * (STEPS[-1] - STEPS[0]) + 50
-    assert peaks["full", 50] > 3 * peaks["exact", 50]
+    assert grown <= LENT + 1.5 * a_step * (STEPS[-1] - STEPS[0]) + 50
+    assert peaks["full", STEPS[-1]] > 1.5 * peaks["exact", STEPS[-1]]
 
 
 def test_time_of_an_unroll_with_momentum_against_the_full_graph(request):
@@ -94,7 +114,6 @@ def test_memory_of_a_long_unroll_grows_by_the_weights_of_its_steps(request):
             f"\nRTP, width {WIDTH}, T {steps}, 2 images a step, {how}: {seconds:.1f} s, {peaks[how, steps]:.0f} MB",
         )
     a_step = 4 * WEIGHTS / 2**20  # MB
-    for fewer, more in pairwise(LONG):
-        grown = peaks["exact", more] - peaks["exact", fewer]
-        assert grown <= 1.1 * a_step * (more - fewer) + 30
-    assert peaks["full", 20] > peaks["exact", 20] + 100, "activations of two images and twenty steps"
+    for steps in LONG:
+        assert peaks["exact", steps] <= LENT + 1.1 * a_step * steps + 300
+    assert peaks["full", 20] > peaks["exact", 20]

@@ -1,5 +1,7 @@
 """The ConvNet's written-out block beside torch's layers: values, two derivatives, several at once."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,6 +10,7 @@ from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.func import functional_call, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ddpipe.networks import block as written
 from ddpipe.networks.block import block, twice, written_out
 from ddpipe.networks.convnet import ConvNet
 from ddpipe.objectives.gradient import network_gradient
@@ -20,6 +23,11 @@ SHAPES = [(3, 4, 6, 8), (2, 3, 7, 5), (1, 2, 7, 7), (1, 1, 2, 2), (5, 16, 3, 3)]
 NETWORKS = [(1, 28, 3, 3), (1, 28, 1, 3), (3, 32, 4, 3), (1, 8, 5, 2), (3, 15, 2, 3)]  # c, side, n, depth
 VIEWS = {"view", "_unsafe_view", "expand", "transpose", "t", "detach", "alias", "slice", "select", "split"}
 VIEWS |= {"split_with_sizes", "unsqueeze", "squeeze", "as_strided", "_reshape_alias"}
+
+
+@pytest.fixture(autouse=True)
+def no_map_is_small(monkeypatch):
+    monkeypatch.setattr(written, "SMALL", 0)
 
 
 class Counted(TorchDispatchMode):
@@ -78,9 +86,12 @@ def test_a_map_without_variance(image):
 
 def test_strides_do_not_matter():
     x, w, b = inputs((4, 3, 6, 6))
-    given = x.detach().transpose(2, 3)[::2].requires_grad_(), w.detach().expand(2, 3)[1].requires_grad_(), b
-    for mine, theirs in zip(derivatives(block, given, (0, 1, 2)), derivatives(layers, given, (0, 1, 2)), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-11)
+    last = x.detach().to(memory_format=torch.channels_last).requires_grad_()
+    for images in (x.detach().transpose(2, 3)[::2].requires_grad_(), last):
+        given = images, w.detach().expand(2, 3)[1].requires_grad_(), b
+        mine, theirs = (derivatives(function, given, (0, 1, 2)) for function in (block, layers))
+        for one, other in zip(mine, theirs, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
 
 
 def test_a_third_derivative_is_refused():
@@ -179,14 +190,19 @@ def test_every_class_at_once_is_every_class_alone():
         torch.testing.assert_close(together[number], own[number], rtol=1e-9, atol=1e-14)
 
 
-def test_where_it_is_written_out():
-    image = torch.zeros(1, 1, 8, 8)
-    assert not written_out(image)
+def test_where_it_is_written_out(monkeypatch):
+    image = torch.zeros(2, 1, 8, 8)
+    monkeypatch.setattr(written, "SMALL", 2 * 3 * 8 * 8 + 1)
+    assert not written_out(image, 4)
     with twice():
-        assert written_out(image)
+        assert written_out(image, 4) and not written_out(image, 3)
+        assert written_out(SimpleNamespace(shape=image.shape, device=torch.device("cuda")), 3)
         with torch.autocast("cpu", torch.bfloat16):
-            assert not written_out(image)
-    assert not written_out(image)
+            assert not written_out(image, 4)
+        with twice(always=True):
+            assert written_out(image, 3)
+        assert not written_out(image, 3)
+    assert not written_out(image, 4)
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
