@@ -20,8 +20,8 @@ from torch import Tensor
 from ddpipe.augmentation import Policy
 from ddpipe.context import Context
 from ddpipe.datasets.resident import Resident
-from ddpipe.networks import Classifier, has_batch_norm
-from ddpipe.objectives.lineup import Lineup, joined
+from ddpipe.networks import Classifier
+from ddpipe.objectives.lineup import Lineup, joined, sharing
 from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
 from ddpipe.randomness import Streams
@@ -56,12 +56,12 @@ class DistributionMatching(Objective):
         if self.batch is not None:
             sizes = [min(self.batch, size) for size in sizes]
             index = next(synthetic.balanced(rng("synthetic.batches"), self.batch))
-        together = None if has_batch_norm(network) else max(1, self.chunk // (self.real_batch + max(sizes)))
         images = synthetic.decode(index).images  # (V, c, h, w), class by class
         draws = [augment.draw(rng("augment"), 1, *images.shape[-2:]) for _ in sizes]
         rows = [real.sample_index(label, self.real_batch, rng("real")) for label in range(len(sizes))]
         line = Lineup(augment, draws, rows, sizes, real)
         shown = line.arranged(images.detach())
+        together = sharing(network, self.real_batch + max(sizes), images, self.chunk)
         gradients: list[Tensor] = []
         distances: list[Tensor] = []
         for first, stop in line.parts(together):

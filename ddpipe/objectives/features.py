@@ -28,9 +28,9 @@ from torch import Tensor
 from ddpipe.augmentation import Policy
 from ddpipe.context import Context
 from ddpipe.datasets.resident import Resident
-from ddpipe.networks import Classifier, has_batch_norm
+from ddpipe.networks import Classifier
 from ddpipe.objectives.distribution import class_means, embedded_means, mean_distance
-from ddpipe.objectives.lineup import Lineup, joined
+from ddpipe.objectives.lineup import Lineup, joined, sharing
 from ddpipe.objectives.loss import Loss
 from ddpipe.objectives.objective import Objective
 from ddpipe.randomness import Streams
@@ -73,20 +73,17 @@ class FeatureAlignment(Objective):
         def mine(leaf: Tensor, first: int, stop: int) -> list[Tensor]:
             return layer_means(network, line.changed(leaf, first, stop), line.sizes[first:stop])[0]
 
-        shown, parts = line.arranged(images.detach()), line.parts(self.together(network, max(sizes)))
+        shown = line.arranged(images.detach())
+        parts = line.parts(sharing(network, max(sizes), images, self.config.chunk))
         leaves = [shown[line.span(*part)].requires_grad_() for part in parts]
         held = mine(leaves[0], *parts[0]) if len(parts) == 1 else None
         with torch.no_grad():
-            centres = (
-                held[-1]
-                if held
-                else torch.cat(
-                    [
-                        embedded_means(network, line.changed(leaf, *part), line.sizes[slice(*part)])
-                        for leaf, part in zip(leaves, parts, strict=True)
-                    ]
-                )
-            )
+            if held is None:
+                found = [
+                    embedded_means(network, line.changed(leaf, *part), line.sizes[slice(*part)])
+                    for leaf, part in zip(leaves, parts, strict=True)
+                ]
+            centres = held[-1] if held else torch.cat(found)
         centres = centres.detach().requires_grad_()
         value = self.config.discrimination * discrimination(centres, embedded, line.answers)
         (along,) = torch.autograd.grad(value, centres)  # (K, F)
@@ -98,15 +95,11 @@ class FeatureAlignment(Objective):
             value = value + apart
         yield Loss(value.detach(), images, line.returned(joined(gradients)))
 
-    def together(self, network: Classifier, images: int) -> int | None:
-        """Classes that go through the network in one batch, of so many images each; None: all."""
-        return None if has_batch_norm(network) else max(1, self.config.chunk // images)
-
     @torch.no_grad()
     def real_side(self, network: Classifier, line: Lineup) -> tuple[list[Tensor], Tensor]:
         """(K, F) means in every map, place by place; all embeddings (N, F)."""
         means, embedded = [], []
-        for first, stop in line.parts(self.together(network, self.real_batch)):
+        for first, stop in line.parts(sharing(network, self.real_batch, line.data.images, self.config.chunk)):
             own, features = layer_means(network, line.real_images(first, stop), line.real[first:stop])
             means.append(own)
             embedded.append(features)

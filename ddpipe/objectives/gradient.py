@@ -11,9 +11,10 @@ DCC (Lee et al., ICML 2022; Eq. 25) compares the means over the classes of both 
 IDC (Kim et al., ICML 2022) compares convolutions alone and takes a step after every class, "sequential": momentum moves
 all images each time, so a class's are not where they were when the iteration began.
 
-Differs from the official codes in three ways that leave the gradient as it is: all real gradients come first, because
-going to and fro between large real and small synthetic batches costs some percent; distances of one class each are
-differentiated class by class, because they share nothing but the network; one-dimensional weights, which some metrics
+Differs from the official codes in four ways that leave the gradient as it is: all real gradients come first, because
+going to and fro between large real and small synthetic batches costs some percent; classes whose images are few are
+differentiated at once, each by weights of its own (lineup.py says how many); distances of one class each are
+differentiated part by part, because classes share nothing but the network; one-dimensional weights, which some metrics
 skip, are not differentiated at all. Where classes meet, a set too large for one graph is gone through twice: with v the
 distance's derivative by a class's gradient g, the images' is that of <g, v>, which needs the graph of that class alone.
 DCC's mean is that of whole batches of classes, as many as a graph may hold.
@@ -189,27 +190,19 @@ class GradientMatching(Objective):
         match = {"class": self.one_by_one, "joint": self.jointly, "both": self.together}[
             self.config.scope if warm else "class"
         ]
-        addresses = torch.arange(len(synthetic)).split(synthetic.sizes)
-
-        def loss(first: int, stop: int) -> Loss:
-            """Of the classes in these places: one, or all."""
-            shown = [self.shown(addresses[label], rng) for label in sorted(line.order[first:stop])]
-            whole = sum(map(len, shown)) == len(synthetic)
-            images, targets = synthetic.decode(None if whole else torch.cat(shown))
-            if stop - first == 1:
-                value, gradient = match(
-                    Side(network, matched, line, first, stop, images.detach(), targets), wanted[first:stop]
-                )
-                return Loss(value.detach(), images, gradient)
-            learned, answers = line.arranged(images.detach()), line.arranged(targets)
-            value, gradient = match(Side(network, matched, line, first, stop, learned, answers), wanted)
-            return Loss(value.detach(), images, line.returned(gradient))
-
-        classes = len(line.order)
+        shown = [self.shown(own, rng) for own in torch.arange(len(synthetic)).split(synthetic.sizes)]
         if self.config.sequential:
-            yield from (loss(place, place + 1) for place in map(line.order.index, range(classes)))
-        else:
-            yield loss(0, classes)
+            for label, own in enumerate(synthetic.ready(shown)):
+                place = line.order.index(label)
+                images, targets = synthetic.decode(own)
+                side = Side(network, matched, line, place, place + 1, images.detach(), targets)
+                value, gradient = match(side, wanted[place : place + 1])
+                yield Loss(value.detach(), images, gradient)
+            return
+        images, targets = synthetic.decode(None if sum(sizes) == len(synthetic) else torch.cat(shown))
+        learned, answers = line.arranged(images.detach()), line.arranged(targets)
+        value, gradient = match(Side(network, matched, line, 0, len(sizes), learned, answers), wanted)
+        yield Loss(value.detach(), images, line.returned(gradient))
 
     def shown(self, addresses: Tensor, rng: Streams) -> Tensor:
         """Those of a class's addresses (n,) that an iteration sees."""
@@ -239,7 +232,7 @@ class GradientMatching(Objective):
         mine = [side.mean(leaf, *places, graph=held) for leaf, places in zip(leaves, parts, strict=True)]
         if held:
             value = gradient_distance(mine[0], theirs, self.metric)
-            return value, *torch.autograd.grad(value, leaves)
+            return value, torch.autograd.grad(value, leaves)[0]
         shares = [(stop - first) / len(side.sizes) for first, stop in parts]
         weighed = [[share * g for g in gradient] for share, gradient in zip(shares, mine, strict=True)]
         mean = [torch.stack(each).sum(0).requires_grad_() for each in zip(*weighed, strict=True)]

@@ -13,16 +13,22 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ddpipe.augmentation import Policy
+from ddpipe.augmentation.composed import ComposedAugment
 from ddpipe.augmentation.older import OlderAugment
-from ddpipe.augmentation.siamese import Draw
+from ddpipe.augmentation.siamese import Augment, Draw
 from ddpipe.datasets.resident import Resident
 from ddpipe.networks import has_batch_norm
 from ddpipe.sending import sent, sent_together
 
-# Numbers in the largest map of all images of the classes that are differentiated by stacked weights at once.
-CARD = 2**26  # on an accelerator: so many keep it busy, and their graphs take a few GiB
-HOST = 2**20  # on a CPU, whose caches end there,
+# Numbers in the largest map of all images of the classes that go through a network at once.
+PLAIN = 2**28  # on an accelerator where classes share one batch: a GiB a map, of which real images hold two at a time
+CARD = 2**26  # and where each has weights of its own to differentiate by: so many keep it busy, graphs take a few GiB
+HOST = 2**20  # the same on a CPU, whose caches end there,
 ALONE = 2**16  # and this for one class: above it a class alone keeps a CPU busy, and grouped convolutions are slower
+
+# Operations whose Siamese values are read as numbers, with neither a copy nor a kernel: of so few classes each is
+# quicker by itself.
+READ, FEW = frozenset({"color", "crop", "cutout", "flip"}), 2
 
 
 def on_host(tensor: Tensor) -> bool:
@@ -30,20 +36,35 @@ def on_host(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu"
 
 
-def company(network: nn.Module, n: int, like: Tensor, twice: bool) -> int:
-    """How many classes of `n` images (c, h, w) as of `like` (V, c, h, w) had better be differentiated at once.
+def largest_map(network: nn.Module, like: Tensor) -> int:
+    """Numbers in the largest map of an image as of `like` (V, c, h, w), at most: as if it were as wide as the widest
+    convolution and as large as the image."""
+    channels = max((p.shape[0] for p in network.parameters() if p.dim() == 4), default=1)
+    return channels * like.shape[-2] * like.shape[-1]
 
-    By sizes and the kind of device alone, so that the same settings give the same bits. The largest map is taken to be
-    as wide as the widest convolution and as large as the images. A CPU gains only where gradients are differentiated
-    `twice`. Batch norm is left to one class at a time.
+
+def company(network: nn.Module, n: int, like: Tensor, twice: bool) -> int:
+    """How many classes of `n` images as of `like` (V, c, h, w) had better be differentiated by weights of their own at
+    once.
+
+    By sizes and the kind of device alone, so that the same settings give the same bits. A CPU gains only where
+    gradients are differentiated `twice`. Batch norm is left to one class at a time.
     """
     if has_batch_norm(network):
         return 1
-    channels = max((p.shape[0] for p in network.parameters() if p.dim() == 4), default=1)
-    numbers = n * channels * like.shape[-2] * like.shape[-1]
+    numbers = n * largest_map(network, like)
     if on_host(like):
         return HOST // numbers if twice and numbers <= ALONE else 1
     return max(1, CARD // numbers)
+
+
+def sharing(network: nn.Module, n: int, like: Tensor, chunk: int) -> int | None:
+    """How many classes of `n` images as of `like` (V, c, h, w) share a batch: of `chunk` images, and of no fewer than
+    keep an accelerator busy. None: all, as batch norm would give a class away."""
+    if has_batch_norm(network):
+        return None
+    busy = 0 if on_host(like) else PLAIN // largest_map(network, like)
+    return max(1, max(chunk, busy) // n)
 
 
 class Lineup:
@@ -115,6 +136,10 @@ class Lineup:
         alike = runs([(n, draw.operation) for n, draw in zip(sizes, draws, strict=True)])
         blocks = []
         for (at, stop), own in zip(alike, images.split([sum(sizes[slice(*part)]) for part in alike]), strict=True):
+            if stop - at <= FEW and draws[at].operation in READ and isinstance(self.augment, Augment | ComposedAugment):
+                pairs = zip(own.split(sizes[at]), draws[at:stop], strict=True)
+                blocks += [self.augment(block, draw) for block, draw in pairs]
+                continue
             rows = self.parameters[: len(draws[at].parameters), first + at : first + stop]
             every = rows[:, :, None].expand(-1, -1, sizes[at]).flatten(1)  # a column an image
             blocks.append(self.augment(own, Draw(draws[at].operation, every)))

@@ -43,6 +43,8 @@ ALL_CLASS = {  # what has a term in which a hundred classes meet
     "cafe-100-classes": Scene("cafe", 20, **LOOPS, **HUNDRED),
 }
 
+MANY = {"dc-100-classes": Scene("dc", 1, num_classes=100, per_class=20, real_batch=16)}  # a step of them
+
 PROGRAMS = {"cafe": features, "idc": idc, "kfs": kfs}  # those of the others are alike
 
 

@@ -16,10 +16,11 @@ import torch.nn.functional as F
 
 from ddpipe import networks, settings
 from ddpipe.augmentation.siamese import Augment
+from ddpipe.objectives import lineup
 from ddpipe.randomness import generator
 from ddpipe.synthetic import Batch
 from ddpipe.training.loop import passes, train
-from tests.bench.scenes import ALL_CLASS, SCENES, composed, straight
+from tests.bench.scenes import ALL_CLASS, MANY, SCENES, composed, straight
 from tests.bench.turns import compare
 from tests.reference.program import STRATEGY, Scene, one_pass
 
@@ -37,6 +38,25 @@ def test_time_of_an_outer_step(benchmark, table, name):
     mine, plain, ratio = compare(benchmark, run.advance, lambda: next(updates))
     table.append((f"{name}: outer step", mine * 1000, plain * 1000, "ms", ratio))
     assert ratio <= LIMIT
+
+
+BY_CLASS = ["dc-1", "dc-10", "dsa-1", "dsa-10", "jiang-1", "jiang-10", "dc-28x28-1", "jiang-28x28-1", "dc-100-classes"]
+
+
+@pytest.mark.parametrize("name", BY_CLASS)
+def test_time_of_classes_one_by_one(benchmark, table, monkeypatch, name):
+    """The other way through the classes, which a CPU leaves where it is the slower one."""
+    scene = (SCENES | MANY)[name]
+    run, updates = composed(scene, iterations=100_000), composed(scene, iterations=100_000)
+
+    def one_by_one() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(lineup, "ALONE", 0)
+            updates.advance()
+
+    mine, loop, ratio = compare(benchmark, run.advance, one_by_one)
+    table.append((f"{name}: at once, one by one", mine * 1000, loop * 1000, "ms", ratio))
+    assert ratio <= 0.95
 
 
 @pytest.mark.parametrize("ipc", [1, 10])

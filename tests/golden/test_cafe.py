@@ -55,8 +55,8 @@ def loss_of(golden, dtype, chunk=512, **weights) -> tuple[Loss, Pixels]:
 def test_distances_in_every_map_and_logits(golden, dtype):
     network, real, synthetic = scene(golden, dtype)
     with torch.no_grad():
-        theirs, embedded = layer_means(network, real)
-        mine, _ = layer_means(network, synthetic.images.split(golden.config["ipc"]))
+        theirs, embedded = layer_means(network, torch.cat(list(real)), [len(own) for own in real])
+        mine, _ = layer_means(network, synthetic.images, synthetic.sizes)
     shapes = [int(shape.clamp(min=1).prod()) for shape in golden["feature_shapes"].flip(0)]  # f1 ... f4, f5 flattened
     assert [layer.shape[1] for layer in mine] == shapes[:-1] and shapes[-1] == shapes[-2]
     apart = torch.stack([mean_distance(a, b).sum() for a, b in zip(mine, theirs, strict=True)])

@@ -1,15 +1,11 @@
 """All classes at once, on stacked weights and side by side, give what a loop over classes gives."""
 
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from ddpipe import augmentation, networks, settings
 from ddpipe.datasets.preprocessing import fit
@@ -107,6 +103,7 @@ def at_once(card: int = 2**26) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lineup, "on_host", lambda tensor: False)
         patch.setattr(lineup, "CARD", card)
+        patch.setattr(lineup, "PLAIN", 0)  # as many as a chunk says
         yield
 
 
@@ -212,81 +209,3 @@ def test_how_many_classes_at_once_follows_from_sizes():
     assert lineup.company(network, 10**9, there, twice=False) == 1
     batch = networks.build(settings.ConvNet(kind="convnet", depth=2, width=16, norm="batch"), 1, 8, 10)
     assert lineup.company(batch, 1, there, twice=True) == 1
-
-
-# --- what an accelerator has to do ------------------------------------------------------------------------------------
-
-
-class Operations(TorchDispatchMode):
-    """Counts the operations on an accelerator, for which the device "meta" stands in: all but views; and the copies to
-    it. It holds no numbers, so that to wait for one is an error."""
-
-    VIEWS = re.compile(
-        "view|_unsafe_view|_reshape_alias|as_strided|expand|permute|transpose|t|detach|alias|slice|select|split"
-        "|split_with_sizes|unsqueeze|squeeze|unbind"
-    )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.counts: Counter[str] = Counter()
-        self.copies = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__
-        given, made = ([x for x in tree_leaves(each) if isinstance(x, Tensor)] for each in ((args, kwargs), result))
-        if not self.VIEWS.fullmatch(name) and any(x.device.type == "meta" for x in given + made):
-            self.counts[name] += 1
-            self.copies += any(x.device.type == "cpu" and x.dim() > 0 for x in given)
-        return result
-
-
-def operations(
-    monkeypatch: pytest.MonkeyPatch, numbers: dict, strategy: str, ipc: int, classes: int
-) -> tuple[int, int]:
-    """Operations and copies of one iteration at 28x28 in three blocks of width 16, with 64 real images a class."""
-    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *device: False)  # which knows no such device
-    side, amount = 28, 64
-    raw = torch.zeros(classes * amount, 1, side, side, dtype=torch.uint8)
-    shown = torch.randint(256, (4, 1, side, side), generator=generator("shown")).to(torch.uint8)
-    fitted = fit(shown, settings.Dataset(source="digits"))
-    real = Resident(raw, torch.arange(classes).repeat(amount), fitted, "meta")
-    network = networks.build(settings.ConvNet(kind="convnet", depth=3, width=16), 1, side, classes, "meta")
-    labels = torch.arange(classes).repeat_interleave(ipc)
-    synthetic = Pixels(torch.empty(len(labels), 1, side, side, device="meta"), labels, classes)
-    matched = objective(numbers, real)
-    matched.real_batch = amount  # type: ignore[attr-defined]
-    augment = augmentation.make(strategy)
-    with Operations() as found:
-        for loss in matched.losses(synthetic, Student(network), real, augment, Streams("operations")):
-            loss.gradients([synthetic.images])
-    return sum(found.counts.values()), found.copies
-
-
-@pytest.mark.parametrize(
-    ("numbers", "strategy", "ipc", "few", "many"),
-    [  # operations of 10 and of 100 classes, at most
-        (OTHERS["dm"] | {"chunk": 20000}, SIAMESE, 1, 130, 160),
-        (OTHERS["dm"] | {"chunk": 20000}, SIAMESE, 10, 130, 160),
-        (OTHERS["cafe"] | {"chunk": 20000}, SIAMESE, 10, 250, 300),
-        (GRADIENT["class"], "none", 1, 340, 420),
-        (GRADIENT["class"], "none", 2, 360, 450),
-        (GRADIENT["class"], SIAMESE, 2, 500, 620),
-        (GRADIENT["joint"], SIAMESE, 2, 460, 580),
-        (GRADIENT["both"] | {"metric": "magnitude"}, SIAMESE, 2, 720, 860),
-    ],
-    ids=["dm-1", "dm-10", "cafe-10", "dc-1", "dc-2", "dsa-2", "dcc-2", "jiang-2"],
-)
-def test_operations_do_not_grow_with_classes(monkeypatch, numbers, strategy, ipc, few, many):
-    """Of a hundred classes there are more operations of the augmentation, and two parts on the real side."""
-    for classes, most in ((10, few), (100, many)):
-        count, copies = operations(monkeypatch, numbers, strategy, ipc, classes)
-        assert count <= most
-        assert copies == 2  # where things lie; draws
-
-
-def test_smaller_parts_are_more_operations(monkeypatch):
-    whole, _ = operations(monkeypatch, GRADIENT["class"], "none", 2, 20)
-    monkeypatch.setattr(lineup, "CARD", 2**20)  # one real batch of 64; 41 classes of 2
-    parts, _ = operations(monkeypatch, GRADIENT["class"], "none", 2, 20)
-    assert parts > 2 * whole

@@ -14,7 +14,9 @@ class DistributionMatching(Objective):
 
     name: Literal["distribution"]
     batch: PositiveInt | None = None  # random examples of each class an iteration; left out: all
-    chunk: PositiveInt = 512  # images of both sides at once; only memory depends on it (batch-norm networks take all)
+    # images of both sides at once; only memory depends on it: an accelerator takes more where it has little to do with
+    # them (lineup.py), batch-norm networks take all
+    chunk: PositiveInt = 512
 
     def lighter(self, shown: int) -> dict[str, Any]:
         return halved(chunk=self.chunk)
