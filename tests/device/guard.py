@@ -224,6 +224,12 @@ def set_up() -> torch.device:
             def get_amp_supported_dtype(self) -> list[torch.dtype]:
                 return [torch.bfloat16, torch.float16]
 
+            def get_rng_state(self, device: Any = 0) -> Tensor:  # fork_rng asks, whatever it is called for
+                return torch.empty(0, dtype=torch.uint8)
+
+            def set_rng_state(self, state: Tensor, device: Any = 0) -> None:
+                pass
+
         getattr(backend_registration, NEEDED)(GUARD, Module(), device_guard=Place())
         library = torch.library.Library("aten", "IMPL")
         library.impl("empty.memory_format", empty, "PrivateUse1")
