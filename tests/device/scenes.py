@@ -113,14 +113,15 @@ def expert(numbers: dict[str, Any], together: int, device: torch.device | str) -
     return Cohort(chosen, network, real_batches(real, 10), len(real.labels), False, streams)
 
 
-def iteration(scene: Scene) -> tuple[Counts, int]:
-    """What an iteration of a method asks for."""
+def iteration(scene: Scene, times: int = 1) -> tuple[Counts, int]:
+    """What so many iterations of a method ask for, after the first ones of it."""
     run = composed(scene, set_up())
     for _ in range(scene.before):
         run.advance()
     with counted() as counts:
-        run.advance()
-    return counts, 1
+        for _ in range(times):
+            run.advance()
+    return counts, times
 
 
 def one_pass(kind: str, numbers: dict[str, Any], together: int) -> tuple[Counts, int]:
