@@ -9,14 +9,14 @@ from tests.device.scenes import PASSES, SCENES, iteration, one_pass
 
 # operations, copies between host and device, and those among them for which the host waits: at the most
 LIMITS: dict[str, tuple[int, int, int]] = {
-    "dm 1": (640, 15, 0),
-    "dm 1, 100 classes": (6000, 181, 0),
-    "dc 1": (4550, 11, 0),
-    "dc 10": (6550, 10, 0),
-    "dsa 10": (6950, 64, 0),
+    "dm 1": (200, 3, 0),
+    "dm 1, 100 classes": (240, 3, 0),
+    "dc 1": (400, 3, 0),
+    "dc 10": (2450, 2, 0),
+    "dsa 10": (2900, 56, 0),
     "mtt 1": (23600, 53, 0),
     "tesla 1": (21700, 53, 0),
-    "idc 1": (4450, 38, 0),
+    "idc 1": (2350, 21, 0),
     "dcc 1": (4650, 15, 0),
     "cafe 1": (2500, 139, 31),
     "kfs 10": (240, 11, 0),
