@@ -42,10 +42,13 @@ class Over(BaseException):
 class Report:
     """What was found, told as it is found and kept in OUT/check.json."""
 
-    def __init__(self, out: Path, seconds: float, where: torch.device):
-        self.out, self.end, self.where = out, time.monotonic() + seconds, where
+    def __init__(self, out: Path, seconds: float, where: torch.device, threads: int):
+        self.out, self.end, self.where, self.threads = out, time.monotonic() + seconds, where, threads
         self.began = time.monotonic()
         self.found: dict[str, Any] = {"lines": [], "errors": {}}
+
+    def settings(self, graphs: bool) -> settings.Run:
+        return settings.Run(device=self.where.type, threads=self.threads, graphs=graphs)  # type: ignore[arg-type]
 
     def left(self) -> float:
         return self.end - time.monotonic()
@@ -201,27 +204,31 @@ def stage(report: Report, root: Path, name: str, key: str, kill: str = "") -> No
 
 
 def methods(report: Report, world: "scenes.World") -> None:
-    """Milliseconds and memory of an iteration of published cells."""
+    """Milliseconds and memory of an iteration of published cells, their steps captured and not."""
     for name, advance in world.published(report.where):
         if report.left() < 60 and not world.tiny:
             report.say("methods: cut short")
             return
         with report.guarded(f"method {name}"):
-            run = advance()
-            ms = report.timed(run, 0.1 if world.tiny else 1.0)
-            mb = report.peak(run)
-            report.note("methods", name, {"ms": ms, "mb": mb})
-            report.say(f"{name}: {ms:.1f} ms an iteration, {mb:.0f} MiB")
+            found = []
+            for graphs in (True, False):
+                device.choose(report.settings(graphs))
+                run = advance()
+                found += [report.timed(run, 0.1 if world.tiny else 0.7), report.peak(run)]
+            report.note("methods", name, dict(zip(("ms", "mb", "plain ms", "plain mb"), found, strict=True)))
+            report.say("{}: {:.1f} ms an iteration, {:.0f} MiB; not captured {:.1f} ms, {:.0f} MiB".format(name, *found))
+    device.choose(report.settings(True))
 
 
 def many_experts(report: Report, world: "scenes.World") -> None:
-    """Milliseconds of a step and a network, of so many experts at once."""
+    """Milliseconds of a step and a network, of so many experts at once, in each precision."""
     for size in (1, 2) if world.tiny else (1, 4, 16):
-        with report.guarded(f"{size} experts"):
-            run, steps = world.wide_cohort(report.where, size)
-            ms = report.timed(run.advance, 0.1 if world.tiny else 1.0) / steps / size
-            report.note("many experts", str(size), ms)
-            report.say(f"{size} experts at once: {ms:.2f} ms a step and network of width {world.width}")
+        for precision in ("float32", "tf32", "bfloat16"):
+            with report.guarded(f"{size} experts, {precision}"):
+                run, steps = world.wide_cohort(report.where, size, precision)
+                ms = report.timed(run.advance, 0.1 if world.tiny else 0.7) / steps / size
+                report.note("many experts", f"{size}-{precision}", ms)
+                report.say(f"{size} experts, {precision}: {ms:.2f} ms a step and network of width {world.width}")
 
 
 def many_networks(report: Report, world: "scenes.World") -> None:
@@ -247,8 +254,10 @@ def main() -> None:
     asked.add_argument("--only", default=",".join(section.__name__ for section in SECTIONS))
     asked.add_argument("--tiny", action="store_true")
     given = asked.parse_args()
-    where = device.choose(settings.Run(device=given.device, threads=1 if given.tiny else min(8, os.cpu_count() or 1)))
-    report = Report(given.out, given.seconds, where)
+    threads = 1 if given.tiny else min(8, os.cpu_count() or 1)
+    report = Report(
+        given.out, given.seconds, device.choose(settings.Run(device=given.device, threads=threads)), threads
+    )
 
     def over(number: int, frame: object) -> None:
         raise Over

@@ -31,6 +31,7 @@ EXPERTS: dict[str, dict[str, Any]] = {
     "augmented": {},
     "flat": {"flat": {"rho": 0.05, "alpha": 0.5}},
     "bfloat16": {"precision": "bfloat16"},
+    "tf32": {"precision": "tf32"},
     "mixed": {"cutmix": 0.5},
 }
 BATCH = NARROW.model_copy(update={"norm": "batch"})
@@ -152,11 +153,11 @@ class World:
             given = context(real, ipc, network, streams, data.flip, found.real_batch, buffer, self.network)
             return compose(found, given)
 
-    def wide_cohort(self, where: torch.device, size: int) -> tuple[Cohort, int]:
+    def wide_cohort(self, where: torch.device, size: int, precision: str) -> tuple[Cohort, int]:
         """Networks on their way, and the steps of a pass."""
         steps, batch = (2, 8) if self.tiny else (10, 256)
         few = invented(1, 28, steps * batch)
-        return cohort(few, where, size, {"batch": batch}, self.network), steps
+        return cohort(few, where, size, {"batch": batch, "precision": precision}, self.network), steps
 
     def wide_evaluation(self, where: torch.device, ipc: int, size: int) -> tuple[Callable[[], object], int]:
         """Networks trained and tested on 1,000 images, and the passes of each."""
