@@ -216,7 +216,8 @@ def methods(report: Report, world: "scenes.World") -> None:
                 run = advance()
                 found += [report.timed(run, 0.1 if world.tiny else 0.7), report.peak(run)]
             report.note("methods", name, dict(zip(("ms", "mb", "plain ms", "plain mb"), found, strict=True)))
-            report.say("{}: {:.1f} ms an iteration, {:.0f} MiB; not captured {:.1f} ms, {:.0f} MiB".format(name, *found))
+            told = "{}: {:.1f} ms an iteration, {:.0f} MiB; not captured {:.1f} ms, {:.0f} MiB"
+            report.say(told.format(name, *found))
     device.choose(report.settings(True))
 
 
