@@ -63,10 +63,12 @@ class Gradient:
         self.counts = [p.numel() for p in named.values()]
 
     def logits(self, theta: Tensor, images: Tensor) -> Tensor:
-        """theta (P,), images (n, c, h, w) -> (n, K)."""
+        """theta (P,), images (n, c, h, w) -> (n, K). Statistics that norms keep of a batch do not move: some steps are
+        computed twice, and which ones memory decides."""
         parts = theta.split(self.counts)
         weights = {name: part.view(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
-        return functional_call(self.network, weights, (images,))
+        lent = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        return functional_call(self.network, (weights, lent), (images,))
 
     def loss(self, theta: Tensor, images: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(self.logits(theta, images), targets)

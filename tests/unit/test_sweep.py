@@ -220,3 +220,16 @@ def test_compiled_steps_give_the_same_gradients(momentum, truncated):
     for name, parts in eager.items():
         for mine, theirs in zip(compiled[name], parts, strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("lent", [None, 0])
+def test_statistics_of_norms_stay_what_they_are(lent):
+    """They belong to whoever trained the network; a walk takes some steps twice, and which ones memory decides."""
+    settled = settings.ConvNet(kind="convnet", depth=1, width=4, norm="batch")
+    made = networks.create(settled, 1, 8, CLASSES, generator("network")).to(torch.float64)
+    before = {name: buffer.clone() for name, buffer in made.named_buffers()}
+    _, batches, _ = scene()
+    start = flat(made)
+    taken = walk(Gradient(made, lent), start, batches, torch.tensor(0.1, requires_grad=True))
+    sweep(taken, {STEPS: torch.ones_like(start)})
+    assert before and all(torch.equal(buffer, before[name]) for name, buffer in made.named_buffers())
