@@ -28,7 +28,7 @@ test: setup ## the default tests
 	python -m pytest
 
 slow: setup ## the long tests as well
-	python -m pytest -m "not gpu and not bench"
+	python -m pytest -m "not gpu and not bench and not device"
 
 check: setup ## style, types, every row of the grid
 	ruff format --check .

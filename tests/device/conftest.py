@@ -1,6 +1,7 @@
 """The device of the guard, for the tests of this folder alone."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,14 @@ from torch.utils import backend_registration
 from ddpipe import networks
 from ddpipe.experts.buffer import Buffer
 from tests.contracts.compositions import ARCHITECTURE, BUFFERS, EXPERTS, SIDE, SIZES, SNAPSHOTS, written
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of this folder go by a mark: torch takes no new device once it has differentiated something."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("device")
 
 
 @pytest.fixture(scope="session")
