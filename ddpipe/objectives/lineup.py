@@ -13,9 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ddpipe.augmentation import Policy
-from ddpipe.augmentation.composed import ComposedAugment
-from ddpipe.augmentation.older import OlderAugment
-from ddpipe.augmentation.siamese import Augment, Draw
+from ddpipe.augmentation.siamese import Draw
 from ddpipe.datasets.resident import Resident
 from ddpipe.networks import has_batch_norm
 from ddpipe.sending import sent, sent_together
@@ -81,7 +79,7 @@ class Lineup:
     ):
         self.augment, self.data = augment, real
         self.order = list(range(len(draws)))
-        self.beside = not on_host(real.images) and not isinstance(augment, OlderAugment)  # which knows its whole batch
+        self.beside = not on_host(real.images)
         if self.beside:
             self.order.sort(key=lambda label: (sizes[label], len(rows[label]), draws[label].operation))
         self.moved = self.order != sorted(self.order)
@@ -136,7 +134,7 @@ class Lineup:
         alike = runs([(n, draw.operation) for n, draw in zip(sizes, draws, strict=True)])
         blocks = []
         for (at, stop), own in zip(alike, images.split([sum(sizes[slice(*part)]) for part in alike]), strict=True):
-            if stop - at <= FEW and draws[at].operation in READ and isinstance(self.augment, Augment | ComposedAugment):
+            if stop - at <= FEW and draws[at].operation in READ:
                 pairs = zip(own.split(sizes[at]), draws[at:stop], strict=True)
                 blocks += [self.augment(block, draw) for block, draw in pairs]
                 continue
