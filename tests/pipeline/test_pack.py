@@ -72,9 +72,9 @@ def digests(root: Path) -> dict[str, str]:
 
 def test_what_is_stopped_goes_on_in_the_next_pack(grown: Project, tmp_path: Path) -> None:
     with grown.recipe("dm") as recipe:
-        recipe["dm"]["cells"]["digits-10"] |= {"iterations": 3000}
+        recipe["dm"]["cells"]["digits-10"] |= {"iterations": 30000}
     grown.call("ddpipe", "pack", "dm-digits-10", "--out", str(tmp_path / "one"))
-    code, log = node(tmp_path / "one", "--seconds", "20", "--out", "home")
+    code, log = node(tmp_path / "one", "--seconds", "45", "--out", "home")
     assert code == 0 and "stopped: 1 (distill@dm-digits-10)" in log and "not begun: 1" in log, log
     assert grown.call("ddpipe", "unpack", str(tmp_path / "home")) == "to be gone on with: distill@dm-digits-10\n"
     found = grown.call("ddpipe", "plan", "distill@dm-digits-10")
@@ -83,11 +83,11 @@ def test_what_is_stopped_goes_on_in_the_next_pack(grown: Project, tmp_path: Path
         recipe["dm"]["cells"]["digits-10"] |= {"iterations": 5}
     sentence = grown.call("ddpipe", "unpack", str(tmp_path / "home"))
     assert sentence.startswith("not taken: distill@dm-digits-10: made with other settings or code than there are now")
-    assert "settings.iterations: 3000 -> 5" in sentence
+    assert "settings.iterations: 30000 -> 5" in sentence
     with grown.recipe("dm") as recipe:
-        recipe["dm"]["cells"]["digits-10"] |= {"iterations": 3000}
+        recipe["dm"]["cells"]["digits-10"] |= {"iterations": 30000}
     grown.call("ddpipe", "pack", "distill@dm-digits-10", "--out", str(tmp_path / "two"))
-    code, log = node(tmp_path / "two", "--seconds", "25", "--out", "home")
+    code, log = node(tmp_path / "two", "--seconds", "45", "--out", "home")
     assert "resuming at iteration" in log
 
 
