@@ -9,6 +9,7 @@ import io
 import subprocess
 import sys
 import tarfile
+import zlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,8 +43,12 @@ def unpack(config: Config, folder: Path) -> str:
                 continue
             with lock.writing(owner(stage)):
                 if state == "finished":
+                    lost = [path for path in stage["writes"] if not is_ledger(path) and not (root / path).exists()]
+                    if lost:
+                        refused.append(f"{stage['name']}: {lost[0]} did not come back; run it again there, or here")
+                        continue
                     for path in stage["writes"]:
-                        place_(root / path, config.root / path)
+                        place_(root, config.root, path)
                     taken.append(stage["name"])
                 elif (root / stage["keeps"]).exists():
                     keep_(root / stage["keeps"], config.root / stage["keeps"])
@@ -61,21 +66,37 @@ def manifest(folder: Path) -> dict[str, Any]:
     said = read_json(folder / "home.json", "bring the whole folder that run.py wrote")
     if not isinstance(said, dict) or not {"stages", "states", "files", "resolved"} <= said.keys():
         raise UserError(f"{folder / 'home.json'} is not what run.py writes; bring the folder that it named")
+    for path in (path for stage in said["stages"] for path in (*stage["writes"], stage["keeps"])):
+        if not inside(path):
+            raise UserError(f"{folder / 'home.json'}: names {path[:100]!r}, which no stage writes; do not take it")
     return said
 
 
 def extract(folder: Path, files: dict[str, str], root: Path) -> None:
     """The files of the archive below `root`, every one held against its digest."""
     parts = sorted(folder.glob("home.[0-9][0-9]"))
+    found = set()
     try:
         with tarfile.open(fileobj=io.BytesIO(b"".join(part.read_bytes() for part in parts))) as archive:
-            archive.extractall(root, filter="data")
-        found = {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()}
-    except (tarfile.TarError, EOFError, OSError) as error:
+            for member in archive:
+                content = archive.extractfile(member) if member.name in files else None
+                if content is None or not inside(member.name):
+                    raise UserError(
+                        f"{folder}: holds {member.name[:100]!r}, which run.py packs for nobody; do not take it"
+                    )
+                data = content.read()
+                if hashlib.sha256(data).hexdigest() == files[member.name]:
+                    write_bytes(root / member.name, data)
+                    found.add(member.name)
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise UserError(f"{folder}: home.00 and what follows it are damaged or not all here ({error})") from error
-    for name, digest in files.items():
-        if name not in found or hashlib.sha256(found[name].read_bytes()).hexdigest() != digest:
-            raise UserError(f"{folder}: {name} is not as run.py packed it; bring the whole folder again")
+    for name in files.keys() - found:
+        raise UserError(f"{folder}: {name} is not as run.py packed it; bring the whole folder again")
+
+
+def inside(path: str) -> bool:
+    """Whether a path from another machine names something that stages write in a project."""
+    return path.startswith("data/") and ".." not in Path(path).parts
 
 
 def differs(config: Config, stage: dict[str, Any], said: dict[str, Any], now: dict[str, Any]) -> str:
@@ -95,18 +116,21 @@ def owner(stage: dict[str, Any]) -> str:
     return "@".join(Path(stage["keeps"]).relative_to(lock.CHECKPOINTS).parts)
 
 
-def place_(new: Path, path: Path) -> None:
-    """Put a file, a folder or a ledger where it belongs; a ledger keeps what it knew."""
-    if not new.exists():
-        return
-    if path.parent.name == costs.FOLDER.name:
+def is_ledger(path: str) -> bool:
+    return Path(path).parent == costs.FOLDER
+
+
+def place_(root: Path, project: Path, path: str) -> None:
+    """Put a file, a folder or a ledger where it belongs; a ledger keeps what it knew, and there may be none."""
+    new = root / path
+    if is_ledger(path):
         for seal, cost in costs.ledger(new).items():
-            costs.note(path.stem, seal, cost.model_dump(mode="json", exclude_unset=True))
+            costs.note(new.stem, seal, cost.model_dump(mode="json", exclude_unset=True))
     elif new.is_dir():
-        copied(new, path)
+        copied(new, project / path)
     else:
-        delete(path)
-        write_bytes(path, new.read_bytes())
+        delete(project / path)
+        write_bytes(project / path, new.read_bytes())
 
 
 def copied(new: Path, path: Path) -> None:

@@ -32,7 +32,10 @@ def unpack(pack: Path, place: Path) -> dict:
     mark = place / ".pack"
     if not mark.exists() or mark.read_text() != told["name"]:
         with tarfile.open(pack / "project.tar.xz") as archive:
-            archive.extractall(place, filter="data")
+            if hasattr(tarfile, "data_filter"):
+                archive.extractall(place, filter="data")
+            else:  # Python before 3.11.4
+                archive.extractall(place)
         mark.write_text(told["name"])
     return told
 

@@ -104,6 +104,15 @@ def test_what_a_pack_refuses(grown: Project, tmp_path: Path) -> None:
     grown.call("ddpipe", "pack", "distill@random-digits-1", "--out", str(tmp_path / "pack"))
     node(tmp_path / "pack", "--seconds", "300", "--out", "home")
     before = digests(grown.root)
+    told = json.loads((tmp_path / "home/home.json").read_text())
+    told["stages"][0]["writes"] = ["data/../../elsewhere"]
+    hostile = tmp_path / "hostile"
+    shutil.copytree(tmp_path / "home", hostile)
+    (hostile / "home.json").write_text(json.dumps(told))
+    assert "names 'data/../../elsewhere', which no stage writes" in refused(grown, "unpack", str(hostile))
+    told["stages"][0]["writes"] = ["data/distilled/random-digits-2"]
+    (hostile / "home.json").write_text(json.dumps(told))
+    assert "random-digits-2 did not come back" in grown.call("ddpipe", "unpack", str(hostile))
     part = tmp_path / "home/home.00"
     part.write_bytes(part.read_bytes()[:-100])
     assert "damaged or not all here" in refused(grown, "unpack", str(tmp_path / "home"))
