@@ -17,9 +17,8 @@ import ddpipe
 from ddpipe import settings
 from ddpipe.errors import UserError
 
-graphs = (
-    True  # whether steps of training may be captured on a CUDA device; a setting of the process, as `choose` makes it
-)
+# Whether steps of training may be captured on a CUDA device; a setting of the process, as `choose` makes it.
+graphs = True
 
 
 def choose(run: settings.Run) -> torch.device:
