@@ -134,7 +134,7 @@ class SecondSlopes(Function):
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> Any:
-        raise NotImplementedError("a block of the ConvNet has two derivatives; call it outside of `twice` for a third")
+        raise RuntimeError("a block of the ConvNet has two derivatives; call it outside of `twice` for a third")
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
