@@ -27,16 +27,22 @@ def scene(how: str, steps: int, width: int, compiled: bool = False) -> Trajector
     return objective
 
 
-def gradient_of(objective: TrajectoryMatching, width: int):
-    """A function without arguments that computes the loss and all its gradients once."""
+def student(width: int, rng: torch.Generator) -> tuple[networks.Classifier, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A network of digits' size or CIFAR-10's, its weights, where it shall arrive, and images to learn."""
     side, channels, depth = (8, 1, 2) if width < 32 else (32, 3, 3)
-    rng = generator("unrolling")
     network = networks.create(
         settings.ConvNet(kind="convnet", depth=depth, width=width), channels, side, IMAGES, generator("network")
     )
     start = torch.cat([p.detach().flatten() for p in network.parameters()])
     target = start + 0.01 * torch.randn(len(start), generator=rng)
     images = torch.randn(IMAGES, channels, side, side, generator=rng, requires_grad=True)
+    return network, start, target, images
+
+
+def gradient_of(objective: TrajectoryMatching, width: int):
+    """A function without arguments that computes the loss and all its gradients once."""
+    rng = generator("unrolling")
+    network, start, target, images = student(width, rng)
     batches = [Batch(images * 1.0, torch.eye(IMAGES)) for _ in range(objective.config.steps)]
     gradient = objective.gradient(network)
 
@@ -48,14 +54,8 @@ def gradient_of(objective: TrajectoryMatching, width: int):
 
 def official_of(steps: int, width: int):
     """Two functions, ours and the official computation's straight-line version, for loss and gradients by the set."""
-    side, channels, depth = (8, 1, 2) if width < 32 else (32, 3, 3)
     rng = generator("unrolling")
-    network = networks.create(
-        settings.ConvNet(kind="convnet", depth=depth, width=width), channels, side, IMAGES, generator("network")
-    )
-    start = torch.cat([p.detach().flatten() for p in network.parameters()])
-    target = start + 0.01 * torch.randn(len(start), generator=rng)
-    images = torch.randn(IMAGES, channels, side, side, generator=rng, requires_grad=True)
+    network, start, target, images = student(width, rng)
     labels, rows = torch.arange(IMAGES), [torch.randperm(IMAGES, generator=rng) for _ in range(steps)]
     objective, hot = scene("exact", steps, width), torch.eye(IMAGES)
     gradient, lr = objective.gradient(network), objective.lr.detach()
