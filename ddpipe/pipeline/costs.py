@@ -13,6 +13,7 @@ from ddpipe.pipeline import descriptions
 from ddpipe.pipeline.descriptions import Cost
 
 FOLDER = Path("data/costs")
+MEND = "put it back (git keeps it), or delete it: reports then show no seconds"
 
 
 def place(name: str) -> Path:
@@ -29,8 +30,7 @@ def ledger(path: Path) -> dict[str, Cost]:
     """
     if not path.exists():
         return {}
-    advice = f"{artifacts.mend(path)}, or delete it: reports then show no seconds"
-    return descriptions.read(path, descriptions.Costs, advice).costs
+    return descriptions.read(path, descriptions.Costs, MEND).costs
 
 
 def of(root: Path, name: str, seal: str) -> Cost | None:

@@ -8,11 +8,13 @@ import pandas as pd
 
 from ddpipe.config import Config, ResultKey, results_of
 from ddpipe.errors import UserError
+from ddpipe.mappings import leaves
 from ddpipe.pipeline import costs, results
 from ddpipe.pipeline.descriptions import Cost, Result
 from ddpipe.report import published
 from ddpipe.report.matching import survey_network
 from ddpipe.settings.reading import did_you_mean
+from ddpipe.states import State
 
 NAN = math.nan
 COST = ("distill_seconds", "iterations", "seconds_per_iteration", "experts_seconds")
@@ -26,11 +28,13 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
     (the evaluation that the grid names, not a further one), `distilled` (something of the set is learned), `mean std`
     (percent, population) over `n` = `sets` x `networks` accuracies, `floats` (stored in a set), `worth` (images a class
     that they are worth), `published_mean published_std doubtful source_mean source_std note`, `difference` = mean -
-    published_mean, `as_published` (no overrides, no combination), `survey_network` (the survey's name of the network
-    where its tables print this evaluation, else ""), `device versions`, `distill_seconds` and `iterations` (of all
-    sets), `seconds_per_iteration`, `experts` (the buffer, or generator, whose networks it used, "" for none) and
-    `experts_seconds` (of the whole of it, which may serve several cells), `capped` (of the loops that a rule may end,
-    how many their number did, in words), `eval_seconds`, `peak_memory_mb` (the larger of both stages).
+    published_mean, `state` (a states.State, "" without a result), `why` (in words, what keeps it from being as
+    published: "iterations 300 of 20,000, width 16 of 128"; "" where it is), `survey_method` and `survey_network` (the
+    printed cell for which it stands in the survey's tables, in whatever state; "" where it stands for none), `device
+    versions`, `distill_seconds` and `iterations` (of all sets), `seconds_per_iteration`, `experts` (the buffer, or
+    generator, whose networks it used, "" for none) and `experts_seconds` (of the whole of it, which may serve several
+    cells), `capped` (of the loops that a rule may end, how many their number did, in words), `eval_seconds`,
+    `peak_memory_mb` (the larger of both stages).
     Methods come in the order of params.yaml, IPC ascending.
 
     Raises:
@@ -97,8 +101,11 @@ def _row(
     }
     measured = _measured(config, results.read(config, key))
     overrides = measured.pop("overrides", config.overrides(key.cell))
-    found |= measured | {"as_published": not overrides and base is None}
+    found |= measured
+    found["state"] = "" if math.isnan(found["mean"]) else State.REDUCED if overrides or base else State.PUBLISHED
+    found["why"] = ", ".join(f"{'.'.join(path)} {value}" for path, value in leaves(overrides))
     found["survey_network"] = survey_network(config, key)
+    found["survey_method"] = row.recipe if found["survey_network"] else ""
     cited = survey.get((row.method, row.dataset, str(row.ipc), found["survey_network"]), published.NOTHING)
     return found | {
         "published_mean": cited.mean,

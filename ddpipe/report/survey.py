@@ -8,12 +8,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pandas as pd
 
 from ddpipe.report.frame import NAN
 from ddpipe.report.published import Published
+from ddpipe.states import State
 
 TITLES = {
     "1": "Six datasets, each method's ConvNet",
@@ -32,8 +32,9 @@ DATASETS = {
 }
 NETWORKS = {"convnet": "ConvNet", "resnet18": "RN-18", "resnet152": "RN-152", "resnet10": "RN-10"}
 NETWORKS |= {"densenet121": "DN-121"}
-MISSING, ALTERED, MEASURED = "missing", "not as published", "measured"
+MISSING = "missing"
 AGREES, ABOVE, BELOW = "agrees", "above", "below"
+COMPARABLE = (State.PUBLISHED, State.UNVERIFIED)  # what a verdict is given on
 POINT = 1.0  # a difference of one percentage point is never held against a cell
 NO_TARGET = ("1", "6", "9", "10")  # objections that the printed number belongs to another row
 BASELINE = "-"  # the scheme of Random, Herding and Whole, which no rule calls best
@@ -52,6 +53,21 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What was measured in place of a printed value: as published if there is such a result, else the best stand-in."""
+
+    evaluation: str  # cell, network and protocol, as its file in data/results is called
+    mean: float
+    std: float  # NaN of a single accuracy
+    n: int
+    state: State
+    why: str  # what keeps it from being as published, in words
+    verdict: str = ""  # AGREES, ABOVE or BELOW; "" where it is not comparable or there is nothing to compare with
+    difference: float = NAN  # measured less reference, in points
+    error: float = NAN  # standard error of the difference
+
+
+@dataclass(frozen=True)
 class Cell:
     """One printed cell. All accuracies are rounded as they are shown, so whatever is judged can be checked by eye."""
 
@@ -59,23 +75,15 @@ class Cell:
     ipc: str
     network: str
     published: Published
-    state: str  # "" (not in the grid), MISSING, ALTERED, MEASURED (nothing to compare with) or a verdict
-    evaluation: str = ""  # cell, network and protocol of the measured value, as its file in data/results is called
-    mean: float = NAN
-    std: float = NAN
-    n: int = 0
+    gridded: bool  # the grid has a row for it, measured or not
+    measured: Measured | None = None
     best_published: bool = False
     best_measured: bool = False
 
     @property
-    def reference(self) -> tuple[float, float]:
-        """Mean and std to compare with: the authors' own where the survey's are doubtful and theirs are known."""
-        return reference(self.published)
-
-    @property
-    def difference(self) -> float:
-        """Measured less reference, in points; NaN where one of them is missing."""
-        return round(self.mean - self.reference[0], 1)
+    def missing(self) -> bool:
+        """In the grid and printed, but without any result."""
+        return self.gridded and self.measured is None and not math.isnan(self.published.mean)
 
 
 @dataclass(frozen=True)
@@ -114,8 +122,17 @@ class Table:
         return self.number == "1"
 
     def states(self) -> Counter[str]:
-        """How many cells with a printed value are in which state."""
-        return Counter(c.state for line in self.lines for c in line.cells if not math.isnan(c.published.mean))
+        """How many cells with a printed value are in which state: of State, MISSING, or "" (not in the grid)."""
+        printed = [c for line in self.lines for c in line.cells if not math.isnan(c.published.mean)]
+        return Counter(c.measured.state if c.measured else MISSING if c.missing else "" for c in printed)
+
+    def verdicts(self) -> Counter[str]:
+        """How many measured cells with a printed value agree with it, or not; "" where nothing is said."""
+        printed = [c for line in self.lines for c in line.cells if not math.isnan(c.published.mean)]
+        return Counter(c.measured.verdict for c in printed if c.measured)
+
+
+RANK = {state: i for i, state in enumerate(State)}
 
 
 def reference(published: Published) -> tuple[float, float]:
@@ -135,24 +152,26 @@ def tolerance(one: float, other: float) -> float:
     return max(2 * pooled, POINT)
 
 
-def verdict(mean: float, std: float, published: Published) -> str:
-    """AGREES, ABOVE or BELOW; MEASURED where there is nothing to compare with. All numbers as printed."""
+def judged(measured: Measured, published: Published) -> Measured:
+    """`measured` with its verdict; without one where there is nothing to compare with. All numbers as printed."""
     against, spread = reference(published)
-    if math.isnan(against):
-        return MEASURED
-    difference = round(mean - against, 1)
-    if abs(difference) <= tolerance(std, spread):
-        return AGREES
-    return ABOVE if difference > 0 else BELOW
+    if math.isnan(against) or measured.state not in COMPARABLE:
+        return measured
+    difference = round(measured.mean - against, 1)
+    verdict = AGREES if abs(difference) <= tolerance(measured.std, spread) else ABOVE if difference > 0 else BELOW
+    return replace(measured, verdict=verdict, difference=difference)
 
 
 def tables(survey: pd.DataFrame, frames: Mapping[str, pd.DataFrame]) -> list[Table]:
     """The tables of `survey` (published.read) filled with what `frames` (dataset -> frame.collect) measured."""
-    measured: dict[tuple[str, str, str, str], tuple[pd.Series, pd.DataFrame]] = {}
+    found_at: dict[tuple[str, str, str, str], Measured] = {}
+    gridded: set[tuple[str, str, str, str]] = set()
     for dataset, frame in frames.items():
         for _, row in frame[frame["survey_network"] != ""].iterrows():
-            measured.setdefault((row["method"], dataset, row["ipc"], row["survey_network"]), (row, frame))
-    gridded = {key[0] for key in measured}
+            key = (row["survey_method"], dataset, row["ipc"], row["survey_network"])
+            gridded.add(key)
+            if row["state"] and (key not in found_at or RANK[row["state"]] < RANK[found_at[key].state]):
+                found_at[key] = _measured(row)
     found = []
     for number, rows in survey.groupby("table", sort=True):
         cells: dict[str, dict[tuple[str, str, str], Cell]] = {}
@@ -160,8 +179,10 @@ def tables(survey: pd.DataFrame, frames: Mapping[str, pd.DataFrame]) -> list[Tab
         for row in rows.to_dict("records"):
             where = (row["dataset"], row["ipc"], row["network"])
             facts.setdefault(row["method"], (row["label"], row["scheme"], row["factorized"] == "yes"))
-            own = measured.get((row["method"], *where))
-            cells.setdefault(row["method"], {})[where] = _cell(row, own, row["method"] in gridded)
+            published = Published(*(row[f] for f in ("mean", "std", "doubtful", "source_mean", "source_std", "note")))
+            key = (row["method"], *where)
+            own = judged(found_at[key], published) if key in found_at else None
+            cells.setdefault(row["method"], {})[where] = Cell(*where, published, key in gridded, own)
         columns = _columns(rows)
         lines = [Line(method, *facts[method], _entries(columns, of_method)) for method, of_method in cells.items()]
         found.append(_with_best(Table(str(number), columns, tuple(lines))))
@@ -196,21 +217,10 @@ def _entries(
     return tuple(entries)
 
 
-def _cell(row: Mapping[Any, Any], own: tuple[pd.Series, pd.DataFrame] | None, gridded: bool) -> Cell:
-    """The printed `row` and the evaluation of the grid that repeats it; `gridded`: the grid has the method."""
-    published = Published(*(row[f] for f in ("mean", "std", "doubtful", "source_mean", "source_std", "note")))
-    where = (row["dataset"], row["ipc"], row["network"])
-    if own is None:
-        return Cell(*where, published, MISSING if gridded and not math.isnan(published.mean) else "")
-    result, frame = own
-    if math.isnan(result["mean"]):
-        same = frame[(frame["cell"] == result["cell"]) & (frame["network"] == result["network"])]
-        return Cell(*where, published, ALTERED if same["mean"].notna().any() else MISSING)
-    if not result["as_published"]:
-        return Cell(*where, published, ALTERED)
-    mean, std = round(result["mean"], 1), round(result["std"], 1)
-    evaluation = f"{result['cell']}.{result['network']}.{result['protocol']}"
-    return Cell(*where, published, verdict(mean, std, published), evaluation, mean, std, int(result["n"]))
+def _measured(row: pd.Series) -> Measured:
+    evaluation = f"{row['cell']}.{row['network']}.{row['protocol']}"
+    numbers = round(row["mean"], 1), round(row["std"], 1), int(row["n"])
+    return Measured(evaluation, *numbers, State(row["state"]), row["why"])
 
 
 def _with_best(table: Table) -> Table:
@@ -231,11 +241,16 @@ def _with_best(table: Table) -> Table:
         return replace(
             cell,
             best_published=_among(places, cell.published.mean, [rival.published.mean for _, rival in rivals]),
-            best_measured=_among(places, cell.mean, [rival.mean for _, rival in rivals]),
+            best_measured=_among(places, _mean(cell), [_mean(rival) for _, rival in rivals]),
         )
 
     lines = [replace(line, entries=tuple((marked(line, c), span) for c, span in line.entries)) for line in table.lines]
     return replace(table, lines=tuple(lines))
+
+
+def _mean(cell: Cell) -> float:
+    """What was measured as published."""
+    return cell.measured.mean if cell.measured and cell.measured.state == State.PUBLISHED else NAN
 
 
 def _among(places: int, value: float, values: Iterable[float]) -> bool:

@@ -94,7 +94,7 @@ def _cell(cell: Cell) -> str:
         parts.append(f"<span class=printed>authors {source}</span>")
     if own := survey_text.measured(cell):
         shown = f"<strong>{own}</strong>" if cell.best_measured else own
-        parts.append(f"<span{'' if cell.n else ' class=missing'}>{shown}</span>")
-    if verdict := survey_text.judged(cell):
-        parts.append(f"<span class={cell.state}>{verdict}</span>")
+        parts.append(f"<span{'' if cell.measured else ' class=missing'}>{shown}</span>")
+    if cell.measured and (verdict := survey_text.judged(cell)):
+        parts.append(f"<span class={cell.measured.verdict}>{verdict}</span>")
     return "".join(parts)

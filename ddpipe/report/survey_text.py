@@ -11,11 +11,9 @@ import pandas as pd
 from ddpipe.report.survey import (
     ABOVE,
     AGREES,
-    ALTERED,
     BELOW,
     DATASETS,
     FACTORISED,
-    MEASURED,
     MISSING,
     NETWORKS,
     NO_TARGET,
@@ -25,6 +23,7 @@ from ddpipe.report.survey import (
     Table,
 )
 from ddpipe.report.tables import BOLD, DOUBTFUL, md, percent, pipes, tex
+from ddpipe.states import State
 
 MARKS = {AGREES: "=", ABOVE: "▲", BELOW: "▼"}
 SPECIAL = "CIFAR-100 at IPC 50, where the survey prints no bold FTD and TESLA"
@@ -46,24 +45,28 @@ def authors(cell: Cell) -> str:
 
 
 def measured(cell: Cell) -> str:
-    """The measured value, or why there is none; "" for a method or cell that the grid has not."""
-    return percent(cell.mean, cell.std) or cell.state
+    """The measured value, or that there is none; "" for a method or cell that the grid has not."""
+    if cell.measured is None:
+        return MISSING if cell.missing else ""
+    value = percent(cell.measured.mean, cell.measured.std)
+    return value if cell.measured.state == State.PUBLISHED else f"{cell.measured.state.shape} {value}"
 
 
 def judged(cell: Cell) -> str:
     """Difference and verdict: "= -0.4 agrees"; "" without a published value to compare with."""
-    return f"{MARKS[cell.state]} {cell.difference:+.1f} {cell.state}" if cell.state in MARKS else ""
+    own = cell.measured
+    return f"{MARKS[own.verdict]} {own.difference:+.1f} {own.verdict}" if own and own.verdict else ""
 
 
 def summary(tables: Sequence[Table]) -> str:
     """How far the tables are filled, in one sentence."""
     states = Counter(state for table in tables for state in table.states().elements())
-    done = sum(states[state] for state in (*MARKS, MEASURED))
-    words = [f"{states[AGREES]} agree, {states[ABOVE]} above, {states[BELOW]} below"] if done else []
-    words += [f"{states[MEASURED]} without a target"] if states[MEASURED] else []
-    words += [f"{states[state]} {state}" for state in (ALTERED, MISSING) if states[state]]
+    verdicts = Counter(verdict for table in tables for verdict in table.verdicts().elements())
+    words = [f"{states[state]} {state}" for state in (*State, MISSING) if states[state]]
     words += [f"{states['']} not in the grid"] if states[""] else []
-    return f"{done} of {states.total()} printed cells measured: {'; '.join(words)}."
+    said = [f"{verdicts[verdict]} {verdict}" for verdict in MARKS if verdicts[verdict]]
+    judged = f" ({', '.join(said)})" if said else ""
+    return f"{states.total()} printed cells: {', '.join(words)}{judged}."
 
 
 def legend(table: Table) -> list[str]:
@@ -82,9 +85,8 @@ def legend(table: Table) -> list[str]:
     notes = [
         "Accuracy in percent on the test set, mean ± population standard deviation. First what the survey prints (– "
         "nothing), then, where that is doubtful and known, what the method's authors report.",
-        f"Measured: the recipe without overrides, {measure}. {MISSING}: in the grid, without a result yet. {ALTERED}: "
-        "only a run with overrides or under another protocol exists; it stands in the report of its dataset. Nothing: "
-        "the grid has no such cell.",
+        f"Measured: the recipe without overrides, {measure}. {MISSING}: in the grid, without a result yet. "
+        "Nothing: the grid has no such cell.",
         "Verdict, with d = measured - reference, numbers as shown; reference is the authors' value where it is given, "
         f"else the survey's. {MARKS[AGREES]} {AGREES}: |d| is at most the larger of {POINT:g} point and two pooled "
         f"standard deviations (2 sqrt((s1² + s2²) / 2); an unknown s is left out); {MARKS[ABOVE]} {ABOVE} and "
@@ -194,7 +196,7 @@ def markdown(table: Table) -> str:
 
 CSV: tuple[str, ...] = ("table", "method", "label", "scheme", "factorized", "dataset", "ipc", "network")
 CSV += ("published_mean", "published_std", "published_best", "doubtful", "source_mean", "source_std")
-CSV += ("evaluation", "measured_mean", "measured_std", "n", "measured_best", "difference", "verdict")
+CSV += ("evaluation", "measured_mean", "measured_std", "n", "measured_best", "difference", "verdict", "state")
 
 
 def comma_separated(table: Table) -> str:
@@ -211,8 +213,10 @@ def comma_separated(table: Table) -> str:
                 _number(print_.source_mean),
                 _number(print_.source_std),
             ]
-            row += [cell.evaluation, _number(cell.mean), _number(cell.std), str(cell.n) if cell.n else ""]
-            rows.append([*row, _flag(cell.best_measured), _number(cell.difference), cell.state])
+            own = cell.measured
+            row += [own.evaluation, _number(own.mean), _number(own.std), str(own.n)] if own else [""] * 4
+            row += [_flag(cell.best_measured), _number(own.difference) if own else ""]
+            rows.append([*row, own.verdict if own else "", own.state if own else MISSING if cell.missing else ""])
     return pd.DataFrame(rows, columns=list(CSV)).to_csv(index=False, lineterminator="\n")
 
 

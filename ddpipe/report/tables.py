@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ddpipe.report.frame import ipc_order
+from ddpipe.states import State
 
 LONG = {
     "label": "Method",
@@ -97,7 +98,7 @@ def _entry(row: pd.Series, best: float | None) -> Entry:
     return Entry(
         measured or "missing",
         winner,
-        not row["as_published"],
+        row["state"] not in ("", State.PUBLISHED),
         percent(row["published_mean"], row["published_std"]),
         row["doubtful"],
         percent(row["source_mean"], row["source_std"]),
@@ -126,7 +127,7 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
         )
     if frame["mean"].isna().any():
         notes.append("missing: a cell of the grid without a result yet.")
-    if not frame["as_published"].all():
+    if not frame["state"].isin(["", State.PUBLISHED]).all():
         notes.append(f"{ALTERED} not as published: a combination of its own, or run with overrides from params.yaml.")
     capped = frame[(frame["capped"] != "") & frame["main"]]
     if len(capped):

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LONGEST = 300  # lines of a module
 FLOORS = (  # each imports from itself and from those above it in this list
-    {"", "errors", "mappings"},  # "": the package itself, which imports `ddpipe.load` when it is asked for
+    {"", "errors", "mappings", "states"},  # "": the package itself, which imports `ddpipe.load` when it is asked for
     {"settings", "files", "randomness", "progress", "memory", "device", "sending"},
     {"config", "rows"},
     {"pipeline", "command"},
