@@ -72,18 +72,32 @@ def evaluate(
             architecture, rules, home.test(device), len(chosen.classes), prepared.flip, run.compile
         )
         check(examination, data.hints, data.size, "protocol", where)
-        size = examination.at_once(run, data, free_memory(device))
         names = (about.seed, "evaluate", about.cell, architecture_name, rules_name, home.number)
-        scores: list[Score] = []
-        while len(scores) < count:
-            group = [Streams(*names, student) for student in range(len(scores), min(len(scores) + size, count))]
-            try:
-                scores += examination.scores(data, group)
-            except (UserError, RuntimeError, MemoryError) as error:
-                if told := explanation(error, examination, "protocol", where, data, len(group)):
-                    raise UserError(told.removesuffix(f", {KEPT}")) from error
-                raise
+        scores = scored(examination, data, run, names, count, where)
     return summary(scores, chosen.classes)
+
+
+def scored(
+    examination: Examination,
+    data: TrainingSet,
+    run: settings.Run,
+    names: tuple[str | int, ...],
+    count: int,
+    where: str,
+) -> list[Score]:
+    """Scores of `count` networks on the set `where`, as many at once as `run` says; `names` are those of their random
+    numbers, before that of each network."""
+    scores: list[Score] = []
+    size = examination.at_once(run, data, free_memory(examination.device))
+    while len(scores) < count:
+        group = [Streams(*names, student) for student in range(len(scores), min(len(scores) + size, count))]
+        try:
+            scores += examination.scores(data, group)
+        except (UserError, RuntimeError, MemoryError) as error:
+            if told := explanation(error, examination, "protocol", where, data, len(group)):
+                raise UserError(told.removesuffix(f", {KEPT}")) from error
+            raise
+    return scores
 
 
 def summary(scores: list[Score], classes: tuple[str, ...]) -> Accuracies:

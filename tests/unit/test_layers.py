@@ -25,7 +25,7 @@ FLOORS = (  # each imports from itself and from those above it in this list
     {"distillation", "evaluation"},
     {"distilled"},
     {"planning", "checks", "report"},
-    {"packing"},
+    {"packing", "judging"},
     {"cli"},
 )
 MODULES = {
