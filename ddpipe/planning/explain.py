@@ -1,5 +1,6 @@
 """What `ddpipe methods` and `ddpipe explain` print: composed from params.yaml and the recipes alone, without torch."""
 
+import re
 from collections import Counter
 
 from ddpipe import settings
@@ -8,6 +9,7 @@ from ddpipe.errors import UserError
 from ddpipe.mappings import leaves, merge
 from ddpipe.pipeline import results as measured
 from ddpipe.planning.shapes import data_of
+from ddpipe.planning.terminal import WIDTH, table, wrapped
 from ddpipe.settings.names import TRAINED
 from ddpipe.settings.part import Synthetic, program
 from ddpipe.settings.protocol import told
@@ -15,22 +17,22 @@ from ddpipe.settings.reading import validate
 
 
 def methods(config: Config) -> str:
-    """A table of the methods of params.yaml, one line each."""
+    """A table of the methods of params.yaml: parts, protocol, rows, and the paper or what params.yaml changes."""
     cells = Counter(row.method for row in config.rows.values())
-    lines = [("METHOD", "OBJECTIVE", "SYNTHETIC", "STUDENTS", "PROTOCOL", "CELLS", "IN params.yaml", "PAPER")]
+    lines = []
     for method, change in config.params.methods.items():
         recipe = config.recipe(config.base(method))
         parts = validate(settings.Cell, merge(recipe.parts, config.changes(method)), f"params.yaml:methods.{method}")
-        lines.append(
-            (method, *parts.composition(), recipe.protocol, str(cells[method]), flow(change), short(recipe.paper))
-        )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        source = flow(change) if change else short(recipe.paper)
+        lines.append((method, *parts.composition(), recipe.protocol, str(cells[method]), source))
+    heading = ("METHOD", "OBJECTIVE", "LEARNED", "STUDENTS", "PROTOCOL", "ROWS", "SOURCE")
+    return "\n".join(table(lines, heading))
 
 
 def short(paper: str) -> str:
-    """The first sentence of a citation, so that a line of the table stays one line."""
-    return paper if len(paper) <= 80 else paper[:77].rsplit(" ", 1)[0] + " ..."
+    """The first author and the year of a citation; all of it where it names no year."""
+    year = re.search(r"\b(?:19|20)\d\d\b(?!\.)", paper)  # a point behind it: a number of arXiv
+    return f"{re.split(', | and ', paper)[0]} {year[0]}" if year else paper
 
 
 def flow(change: dict) -> str:
@@ -73,7 +75,10 @@ def cell(config: Config, name: str) -> str:
         *([("unverified", doubts)] if (doubts := unverified(recipe, row)) else []),
         ("notes", list(recipe.notes) or ["none"]),
     ]
-    return "\n".join(line for head, lines in blocks for line in (head, *(f"  {line}" for line in lines), ""))[:-1]
+    text = []
+    for head, lines in blocks:
+        text += [*wrapped(head, 0), *(part for line in lines for part in wrapped(line)), ""]
+    return "\n".join(text)[:-1]
 
 
 def beside_the_set(config: Config, row: settings.Row, resolved: settings.Cell) -> list[str]:
@@ -119,10 +124,9 @@ def protocol_numbers(config: Config, name: str, dataset: str) -> list[str]:
 
 
 def numbers(values: dict, origins: dict[tuple[str, ...], str]) -> list[str]:
-    """One line a number: name, value, and the file that states it; "default": its class does."""
+    """Of each number its name, its value, and the file that states it; "default": its class does."""
     lines = [(f"{'.'.join(path)} = {value}", origins.get(path, "default")) for path, value in leaves(values)]
-    width = max(len(text) for text, _ in lines)
-    return [f"{text.ljust(width)}  {source}" for text, source in lines]
+    return table(lines, width=WIDTH - 2)
 
 
 def mathematics(resolved: settings.Cell) -> list[str]:

@@ -1,14 +1,15 @@
 """The plan for people: what happens to which stages and why, and what that costs."""
 
-import textwrap
 from collections.abc import Iterable
 
 from ddpipe.config import Config
 from ddpipe.planning.estimate import STAGES, Estimate
 from ddpipe.planning.steps import AFTER, MEANING, RUNS, UP_TO_DATE, Step, checkpoints, resume_point
+from ddpipe.planning.terminal import WIDTH, table, wrapped
 
 GROUPS = ["resolve", *STAGES, "report", "page"]
 EXPENSIVE = 5  # stages that are named
+ABREAST = 5  # datasets in one table
 
 
 def states(config: Config, steps: list[Step], names: bool = True) -> str:
@@ -22,17 +23,15 @@ def states(config: Config, steps: list[Step], names: bool = True) -> str:
             continue
         cells = sum(step.group == "distill" for step in chosen)
         count = f"{len(chosen)} stages" if len(chosen) > 1 else "1 stage"
-        lines.append(
-            f"{state} ({meaning}): {count}, {cells} of them distil" if cells else f"{state} ({meaning}): {count}"
-        )
+        lines += wrapped(f"{state} ({meaning}): {count}{f', {cells} of them distil' if cells else ''}", 0)
         alike: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
         for step in chosen if names and state != UP_TO_DATE else ():
             resume = resume_point(checkpoints(config, step)) if state in (RUNS, AFTER) else ""
             alike.setdefault((step.group, step.reasons, resume), []).append(step.name)
         for (_, reasons, resume), stages in alike.items():
             checkpoint = (f"checkpoint: {resume}, used if its inputs are the same",) if resume else ()
-            lines += ["  " + line for line in textwrap.wrap(" ".join(stages), 116, break_on_hyphens=False)]
-            lines += [f"      {'; '.join((*reasons, *checkpoint))}"] if (*reasons, *checkpoint) else []
+            lines += wrapped(" ".join(stages))
+            lines += wrapped("; ".join((*reasons, *checkpoint)), 6) if (*reasons, *checkpoint) else []
     return "\n".join(lines)
 
 
@@ -67,21 +66,22 @@ def line(name: str, stages: str, time: str, size: str) -> str:
 
 
 def by_method(config: Config, found: list[Estimate]) -> list[str]:
-    """Device time of cells by method and dataset, in the order of params.yaml."""
+    """Device time of cells by method and dataset, in the order of params.yaml: some datasets a table, then all."""
     mine = [e for e in found if e.demand.method]
     datasets = [name for name in config.params.datasets if any(e.demand.dataset == name for e in mine)]
-    lines = [["", *datasets, "total"]]
-    for method in config.params.methods:
-        own = [e for e in mine if e.demand.method == method]
-        if own:
-            lines.append([method, *(seconds_of(e for e in own if e.demand.dataset == d) for d in datasets)])
-            lines[-1].append(seconds_of(own))
-    lines.append(["total", *(seconds_of(e for e in mine if e.demand.dataset == d) for d in datasets), seconds_of(mine)])
-    widths = [max(map(len, column)) + 2 for column in zip(*lines, strict=True)]
-    return [
-        "  " + first.ljust(widths[0]) + "".join(text.rjust(w) for text, w in zip(rest, widths[1:], strict=True))
-        for first, *rest in lines
-    ]
+    methods = [name for name in config.params.methods if any(e.demand.method == name for e in mine)]
+    lines = []
+    for first in range(0, len(datasets), ABREAST):
+        shown = datasets[first : first + ABREAST]
+        last = first + ABREAST >= len(datasets)
+        rows = []
+        for name in (*methods, "total"):
+            own = [e for e in mine if name in (e.demand.method, "total")]
+            times = [seconds_of(e for e in own if e.demand.dataset == dataset) for dataset in shown]
+            rows.append([name, *times, *([seconds_of(own)] if last else [])])
+        heading = ["", *shown, *(["total"] if last else [])]
+        lines += [f"  {text}" for text in table(rows, heading, right=len(heading) - 1, width=WIDTH - 2)]
+    return lines
 
 
 def seconds_of(found: Iterable[Estimate]) -> str:
@@ -104,7 +104,3 @@ def amount(size: float) -> str:
             return f"{size:.{0 if unit == 'B' or size >= 10 else 1}f} {unit}"
         size /= 1000
     return f"{size:.{0 if size >= 10 else 1}f} GB"
-
-
-def wrapped(text: str) -> list[str]:
-    return ["  " + line for line in textwrap.wrap(text, 116, break_on_hyphens=False, subsequent_indent="  ")]

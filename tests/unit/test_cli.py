@@ -22,20 +22,32 @@ def test_methods(project: Project, capsys: Output) -> None:
     project.set("params.yaml", "methods.dm", {"iterations": 5, "outer": {"images": {"lr": 2.0}}})
     project.set("params.yaml", "methods.dm-short", {"base": "dm"})
     assert project.run("methods") == 0
-    head, *lines = (line.split("  ") for line in capsys.readouterr().out.splitlines())
-    rows = {line[0]: [word.strip() for word in line if word] for line in lines}
-    assert [word.strip() for word in head if word][:3] == ["METHOD", "OBJECTIVE", "SYNTHETIC"]
-    assert rows["dm"][1:] == [
-        *("distribution", "pixels", "fresh", "quick", "1", "iterations: 5, outer.images.lr: 2.0", "A paper")
-    ]
-    assert rows["dc"][1:] == ["gradient", "pixels", "trained", "quick", "1", "as published", "A paper"]
-    assert rows["herding"][1:4] == ["herding (selection)", "real images", "-"]
-    assert rows["dm-short"][5:7] == ["0", "base: dm"]
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["METHOD", "OBJECTIVE", "LEARNED", "STUDENTS", "PROTOCOL", "ROWS", "SOURCE"]
+    start = head.index("SOURCE")
+    rows, last = {}, ""
+    for line in lines:  # what goes on below belongs to the line above
+        last = line.split()[0] if line[0] != " " else last
+        rows.setdefault(last, [line[:start].split(), []])[1].append(line[start:].strip())
+    told = {name: (words[1:], " ".join(filter(None, end))) for name, (words, end) in rows.items()}
+    assert told["dm"] == (["distribution", "pixels", "fresh", "quick", "1"], "iterations: 5, outer.images.lr: 2.0")
+    assert told["dc"] == (["gradient", "pixels", "trained", "quick", "1"], "A paper")
+    assert told["herding"][0] == ["herding", "(selection)", "real", "images", "-", "quick", "1"]
+    assert told["dm-short"] == (["distribution", "pixels", "fresh", "quick", "0"], "base: dm")
 
 
-def test_a_long_citation_is_cut_at_a_word() -> None:
+def test_a_citation_is_its_first_author_and_its_year() -> None:
     assert short("A paper") == "A paper"
-    assert short("word " * 40) == "word " * 15 + "..."
+    assert short("Zhao, Mopuri and Bilen, Dataset Condensation, ICLR 2021 (arXiv 2006.05929)") == "Zhao 2021"
+    assert short("Lee and Hwang, Sharing, arXiv 2208.10494, 2022") == "Lee 2022"
+
+
+def test_what_is_printed_fits_a_terminal(project: Project, capsys: Output) -> None:
+    project.set("params.yaml", "methods.dm", {"iterations": 5, "outer": {"images": {"lr": 2.0}}})
+    project.set("ddpipe/methods/dm.yaml", "dm.notes", ["words " * 60])
+    for words in (("methods",), ("explain", "dm-tiny-1")):
+        assert project.run(*words) == 0
+        assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
 
 
 def test_explain(project: Project, capsys: Output) -> None:
