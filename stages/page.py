@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ddpipe.config import load
 from ddpipe.files.artifacts import new_folder, write_text
-from ddpipe.report import published, survey, survey_text
+from ddpipe.report import published, reproducibility, survey, survey_text
 from ddpipe.report.frame import collect_all
 from ddpipe.report.page import render
 from stages import claim, run_command, settled
@@ -17,10 +17,12 @@ def page() -> None:
     data/results; datasets without a result are named as not run yet.
 
     Writes the survey's Tables 1-4, measured beside published, into the page
-    and as reports/survey/table1.md, .csv and .tex to table4.
+    and as reports/survey/table1.md, .csv and .tex to table4; and
+    REPRODUCIBILITY.md, what stands behind each method.
     """
     config, index, folder_of_tables = load(), Path("reports/index.html"), Path("reports/survey")
-    claim("page", [index, folder_of_tables])
+    audit = Path("REPRODUCIBILITY.md")
+    claim("page", [index, folder_of_tables, audit])
     settled(config)
     frames = collect_all(config)
     tables = survey.tables(published.read(config.root / "data" / "published"), frames)
@@ -30,6 +32,7 @@ def page() -> None:
             write_text(folder / f"table{table.number}.md", survey_text.markdown(table))
             write_text(folder / f"table{table.number}.csv", survey_text.comma_separated(table))
             write_text(folder / f"table{table.number}.tex", survey_text.latex(table))
+    write_text(audit, reproducibility.document(config, frames, tables))
     write_text(index, html)
     print("the report: reports/index.html; the survey's tables: reports/survey")
 

@@ -37,6 +37,7 @@ class Recipe(Settings):
     code: str | None = None  # the official repository
     protocol: str  # the authors' evaluation protocol: published values are compared with results under it
     also: tuple[Name, ...] = ()  # further protocols of theirs, where cells have protocols of their own
+    golden: tuple[str, ...] = ()  # cases of tests/golden: the official code's numbers, which the core equals
     tables: dict[int, str] = {}  # protocol of the survey's tables that others than the authors measured (3, 4)
     notes: tuple[str, ...] = ()  # choices where paper, survey and code disagree
     unverified: dict[str, str] = {}  # cells whose numbers nobody published: what they were taken from

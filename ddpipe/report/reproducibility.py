@@ -1,0 +1,77 @@
+"""REPRODUCIBILITY.md: a row a method - golden cases, real data, states of its printed cells, disagreements."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from ddpipe.config import Config
+from ddpipe.report.frame import labels
+from ddpipe.report.survey import MISSING, Table
+from ddpipe.report.tables import md, pipes
+from ddpipe.states import State
+
+HEAD = """# Reproducibility
+
+What stands behind each method; written by `ddpipe run --single-item page`, never by hand.
+
+- **Golden cases**: computations of the official code on small data, which the core of the method equals
+  (`python -m pytest tests/golden`). A dash: there is no official code, or it could not be run.
+- **Real data**: data sets on which the pipeline ran the method, with the best state of its results there.
+- **Printed cells**: those of the survey's Tables 1-4, by what was measured in their place.
+- **Notes**: where paper, code and survey disagree, and what was chosen; below the table."""
+
+
+def document(config: Config, frames: Mapping[str, pd.DataFrame], tables: Sequence[Table]) -> str:
+    """Markdown.
+
+    Args:
+        frames: dataset -> frame.collect of it.
+        tables: the survey's, filled from `frames`.
+    """
+    names, printed = labels(config), states(tables)
+    rows, notes = [], []
+    for method, recipe in config.recipes.items():
+        label = names.get(method, method)
+        said = [*recipe.notes, *(f"{cell}: {text}" for cell, text in recipe.unverified.items())]
+        rows.append(
+            [
+                label,
+                ", ".join(recipe.golden) or "-",
+                measured(method, frames) or "-",
+                told(printed.get(method, Counter())) or "-",
+            ]
+            + [f"{len(recipe.notes)}, {len(recipe.unverified)} unverified"]
+        )
+        notes += [f"## {md(label)}", md(recipe.paper) + ".", "\n".join(f"- {md(note)}" for note in said) or "- none"]
+    shapes = f"Shapes: {', '.join(f'{state.shape} {state}' for state in State)}."
+    head = ["Method", "Golden cases", "Real data", "Printed cells", "Notes"]
+    return "\n\n".join([HEAD, shapes, pipes(head, rows, len(head)), "# Notes", *notes]) + "\n"
+
+
+def states(tables: Sequence[Table]) -> dict[str, Counter[str]]:
+    """Method -> how many of its printed cells are in which state; "" outside the grid."""
+    found: dict[str, Counter[str]] = {}
+    for table in tables:
+        for line in table.lines:
+            cells = [cell for cell in line.cells if not math.isnan(cell.published.mean)]
+            said = (c.measured.state if c.measured else MISSING if c.missing else "" for c in cells)
+            found.setdefault(line.method, Counter()).update(said)
+    return found
+
+
+def told(counts: Counter[str]) -> str:
+    """Counts in words, the best state first."""
+    words = [f"{counts[state]} {state}" for state in (*State, MISSING) if counts[state]]
+    return ", ".join(words + ([f"{counts['']} not in the grid"] if counts[""] else []))
+
+
+def measured(method: str, frames: Mapping[str, pd.DataFrame]) -> str:
+    """The data sets with results of `method`, and the shape of the best state among them."""
+    found = []
+    for dataset, frame in frames.items():
+        reached = set(frame.loc[frame["recipe"] == method, "state"]) - {""}
+        if reached:
+            found.append(f"{next(state for state in State if state in reached).shape} {dataset}")
+    return ", ".join(found)
