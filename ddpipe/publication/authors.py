@@ -1,7 +1,7 @@
 """The published block that an evaluation is held against: the recipe's numbers, and the frozen copy of all it names."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -29,9 +29,9 @@ class Authors:
 
     def __init__(self, config: Config) -> None:
         self.config, self.known = config, frozen(config.root)
-        self.rows: dict[tuple[str, str, int | str], settings.Row] = {}
+        self.rows: defaultdict[str, list[settings.Row]] = defaultdict(list)  # published ones, by their method
         for row in published_rows(config, self.known):
-            self.rows.setdefault((row.method, row.dataset, row.ipc), row)
+            self.rows[row.method].append(row)
         self._composed: dict[tuple[str, str, int | str], settings.Cell] = {}
         self._protocols: dict[tuple[str, str], settings.Protocol] = {}
 
@@ -44,13 +44,10 @@ class Authors:
 
         None where the recipe has no published row at all.
         """
-        own = [other for other in self.rows.values() if other.method == self.method(row)]
-        own = own or [other for other in self.rows.values() if other.recipe == row.recipe]
-        for near in (lambda other: (other.dataset, other.ipc) == (row.dataset, row.ipc), self._nearest(row, own)):
-            if alike := list(filter(near, own)):
-                usual = Counter((other.student, other.network) for other in alike).most_common(1)[0][0]
-                return next(other for other in alike if (other.student, other.network) == usual)
-        return None
+        own = self.rows[self.method(row)] or self.rows[row.recipe]
+        alike = [other for other in own if same(other, row)] or list(filter(self._nearest(row, own), own))
+        usual = Counter((other.student, other.network) for other in alike).most_common(1)
+        return next((other for other in alike if (other.student, other.network) == usual[0][0]), None)
 
     def _nearest(self, row: settings.Row, own: list[settings.Row]) -> Callable[[settings.Row], bool]:
         """Whether a row is of the dataset, or, where none is, of images whose size is nearest."""
@@ -74,19 +71,18 @@ class Authors:
     def entry(self, row: settings.Row, model: settings.Row | None) -> str:
         """The recipe's cell with the published numbers for a row."""
         recipe = self.config.recipe(row.recipe)
-        exact = model is not None and (model.dataset, model.ipc) == (row.dataset, row.ipc)
-        if model is not None and (exact or self.known.variant(model)):
+        if model is not None and (same(model, row) or self.known.variant(model)):
             return model.cell
         cells = (f"{row.dataset}-{row.ipc}", row.dataset) if row.dataset in self.known.survey else ()
         return next((cell for cell in cells if cell in recipe.cells), "default")
 
-    def target(self, key: ResultKey) -> Target:
-        """What was published for an evaluation of the grid."""
+    def target(self, key: ResultKey, tested: settings.Network) -> Target:
+        """What was published for an evaluation of the grid, on a network like `tested` where a table prints one."""
         row = self.config.row(key.cell)
         recipe, model = self.config.recipe(row.recipe), self.model(row)
         entry, like = self.entry(row, model), model or row
         network, protocol = self._network(like.network), self._protocol(key, row, model)
-        if found := table_of(self.config.network(key.network)):
+        if found := table_of(tested):
             table, network = found
             protocol = recipe.tables.get(table, recipe.protocol)
         generators = self.known.generators.get(like.generator or "")
@@ -104,7 +100,7 @@ class Authors:
 
     def _protocol(self, key: ResultKey, row: settings.Row, model: settings.Row | None) -> str:
         recipe = self.config.recipe(row.recipe)
-        if model is not None and ((model.dataset, model.ipc) == (row.dataset, row.ipc) or self.known.variant(model)):
+        if model is not None and (same(model, row) or self.known.variant(model)):
             return model.protocol
         return key.protocol if key.protocol in recipe.also else recipe.protocol
 
@@ -134,10 +130,15 @@ class Authors:
             yield f"nobody published anything for {row.dataset}"
         elif entry in recipe.unverified:
             yield recipe.unverified[entry]
-        elif model is None or (model.dataset, model.ipc) != (row.dataset, row.ipc):
+        elif model is None or not same(model, row):
             yield f"nobody published numbers for {row.dataset} with IPC {row.ipc}; these are of {entry}"
         if (taken := recipe.taken(entry, row.ipc)) not in (None, row.ipc):
             yield f"the numbers are those of IPC {taken}"
+
+
+def same(one: settings.Row, other: settings.Row) -> bool:
+    """Whether two rows are of one dataset and IPC."""
+    return (one.dataset, one.ipc) == (other.dataset, other.ipc)
 
 
 def shape(data: settings.Dataset) -> Shape | None:

@@ -50,8 +50,8 @@ class Publication:
         Raises:
             UserError: the settings of the cell, or of its recipe, do not go together.
         """
-        target = self.authors.target(key)
         own, sure = ran(self.config, key, result) if result else (desk(self.config, key), True)
+        target = self.authors.target(key, own.network)
         found = list(differences(own, target, key, self._shape(own.data, key), self._published(key, target)))
         unsure = [] if sure else [UNSURE]
         state = state_of(found, [*unsure, *target.doubts])
