@@ -1,7 +1,7 @@
 """The survey's Tables 1-4 as data: every printed cell, what this project measured in its place, and a verdict.
 
-A measured value enters only as published: the recipe without overrides, on the network and under the protocol of the
-table (ddpipe/report/matching.py). Everything else stays in the report of its dataset.
+A measured value enters in the state that its settings have (ddpipe/publication), for the cell of its method, network
+and protocol: the best state first. Own combinations stay in the reports of their datasets.
 """
 
 import math
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from ddpipe.report.frame import NAN
+from ddpipe.report.frame import COMPARABLE, NAN
 from ddpipe.report.published import Published
 from ddpipe.states import State
 
@@ -34,7 +34,6 @@ NETWORKS = {"convnet": "ConvNet", "resnet18": "RN-18", "resnet152": "RN-152", "r
 NETWORKS |= {"densenet121": "DN-121"}
 MISSING = "missing"
 AGREES, ABOVE, BELOW = "agrees", "above", "below"
-COMPARABLE = (State.PUBLISHED, State.UNVERIFIED)  # what a verdict is given on
 POINT = 1.0  # a difference of one percentage point is never held against a cell
 NO_TARGET = ("1", "6", "9", "10")  # objections that the printed number belongs to another row
 BASELINE = "-"  # the scheme of Random, Herding and Whole, which no rule calls best
@@ -164,14 +163,16 @@ def judged(measured: Measured, published: Published) -> Measured:
 
 def tables(survey: pd.DataFrame, frames: Mapping[str, pd.DataFrame]) -> list[Table]:
     """The tables of `survey` (published.read) filled with what `frames` (dataset -> frame.collect) measured."""
-    found_at: dict[tuple[str, str, str, str], Measured] = {}
+    found_at: dict[tuple[str, str, str, str], tuple[tuple[int, int], Measured]] = {}
     gridded: set[tuple[str, str, str, str]] = set()
     for dataset, frame in frames.items():
         for _, row in frame[frame["survey_network"] != ""].iterrows():
             key = (row["survey_method"], dataset, row["ipc"], row["survey_network"])
             gridded.add(key)
-            if row["state"] and (key not in found_at or RANK[row["state"]] < RANK[found_at[key].state]):
-                found_at[key] = _measured(row)
+            if row["state"]:  # the best state, then the one that is most like the published
+                rank = RANK[row["state"]], row["differences"]
+                if key not in found_at or rank < found_at[key][0]:
+                    found_at[key] = rank, _measured(row)
     found = []
     for number, rows in survey.groupby("table", sort=True):
         cells: dict[str, dict[tuple[str, str, str], Cell]] = {}
@@ -181,7 +182,7 @@ def tables(survey: pd.DataFrame, frames: Mapping[str, pd.DataFrame]) -> list[Tab
             facts.setdefault(row["method"], (row["label"], row["scheme"], row["factorized"] == "yes"))
             published = Published(*(row[f] for f in ("mean", "std", "doubtful", "source_mean", "source_std", "note")))
             key = (row["method"], *where)
-            own = judged(found_at[key], published) if key in found_at else None
+            own = judged(found_at[key][1], published) if key in found_at else None
             cells.setdefault(row["method"], {})[where] = Cell(*where, published, key in gridded, own)
         columns = _columns(rows)
         lines = [Line(method, *facts[method], _entries(columns, of_method)) for method, of_method in cells.items()]
