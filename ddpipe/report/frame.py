@@ -23,37 +23,23 @@ COST = ("distill_seconds", "iterations", "seconds_per_iteration", "experts_secon
 def collect(config: Config, dataset: str) -> pd.DataFrame:
     """The measured and the published accuracies of `dataset`; a missing result is a row of NaN.
 
-    <<<<<<< HEAD
-        Columns: `cell method recipe label ipc network protocol` (identity; `recipe` is the published method behind it,
-        `label` the method and the variant, `ipc` is text, "all" for the whole data set), `main` (the evaluation that the
-        grid names, not a further one), `distilled` (something of the set is learned), `mean std` (percent, population) over
-        `n` = `sets` x `networks` accuracies, `floats` (stored in a set), `worth` (images a class that they are worth),
-        `published_mean published_std doubtful source_mean source_std note`, `difference` = mean - published_mean, `state`
-        (a states.State, "" without a result), `why` (in words, what keeps it from being as published: "iterations 300 of
-        20,000, width 16 of 128"; "" where it is), `survey_method` and `survey_network` (the printed cell for which it
-        stands in the survey's tables, in whatever state; "" where it stands for none), `device versions`, `distill_seconds`
-        and `iterations` (of all sets), `seconds_per_iteration`, `experts` (the buffer, or generator, whose networks it
-        used, "" for none) and `experts_seconds` (of the whole of it, which may serve several cells), `capped` (of the loops
-        that a rule may end, how many their number did, in words), `eval_seconds`, `peak_memory_mb` (the larger of both
-        stages).
-    =======
-        Columns: `cell method label ipc network protocol` (identity; `label` is the method and the variant, `ipc` is text,
-        "all" for the whole data set), `main` (the evaluation that the grid names, not a further one), `distilled`
-        (something of the set is learned), `mean std` (percent, population) over `n` = `sets` x `networks` accuracies,
-        `floats` (stored in a set), `worth` (images a class that they are worth), `published_mean published_std doubtful
-        source_mean source_std note` (of the printed cell for which it stands), `difference` = mean - published_mean where
-        the state is one of COMPARABLE, `state` (a states.State, "" without a result), `why` (in words, what keeps it from
-        being as published: "iterations 300 of 20,000, width 16 of 128"; "" where it is), `differences` (how many such
-        reasons there are), `survey_method` and `survey_network` (the printed cell for which it stands in the survey's
-        tables, in whatever state; "" where it stands for none), `device versions`, `distill_seconds` and `iterations` (of
-        all sets), `seconds_per_iteration`, `experts` (the buffer, or generator, whose networks it used, "" for none) and
-        `experts_seconds` (of the whole of it, which may serve several cells), `capped` (of the loops that a rule may end,
-        how many their number did, in words), `eval_seconds`, `peak_memory_mb` (the larger of both stages).
-    >>>>>>> h-states
-        Methods come in the order of params.yaml, IPC ascending.
+    Columns: `cell method recipe label ipc network protocol` (identity; `recipe` is the published method behind it,
+    `label` the method and the variant, `ipc` is text, "all" for the whole data set), `main` (the evaluation that the
+    grid names, not a further one), `distilled` (something of the set is learned), `mean std` (percent, population) over
+    `n` = `sets` x `networks` accuracies, `floats` (stored in a set), `worth` (images a class that they are worth),
+    `published_mean published_std doubtful source_mean source_std note` (of the printed cell for which it stands),
+    `difference` = mean - published_mean where the state is one of COMPARABLE, `state` (a states.State, "" without a
+    result), `why` (in words, what keeps it from being as published: "iterations 300 of 20,000, width 16 of 128"; ""
+    where it is), `differences` (how many such reasons there are), `survey_method` and `survey_network` (the printed
+    cell for which it stands in the survey's tables, in whatever state; "" where it stands for none), `device versions`,
+    `distill_seconds` and `iterations` (of all sets), `seconds_per_iteration`, `experts` (the buffer, or generator,
+    whose networks it used, "" for none) and `experts_seconds` (of the whole of it, which may serve several cells),
+    `capped` (of the loops that a rule may end, how many their number did, in words), `eval_seconds`, `peak_memory_mb`
+    (the larger of both stages).
+    Methods come in the order of params.yaml, IPC ascending.
 
-        Raises:
-            UserError: no cell shows `dataset`, or a result is damaged.
+    Raises:
+        UserError: no cell shows `dataset`, or a result is damaged.
     """
     keys = results_of(config, dataset)
     if not keys:

@@ -4,10 +4,10 @@ import math
 from pathlib import Path
 
 import pytest
+from ddpipe.report.matching import survey_network
 
 from ddpipe import config
 from ddpipe.report import published, survey
-from ddpipe.report.matching import survey_network
 from ddpipe.report.published import Published
 from tests.tracked import TRACKED
 from tests.unit.survey_project import FILLED, ROOT, cells, filled, make, put
