@@ -1,15 +1,13 @@
-"""Where the numbers are computed, and what it cost."""
+"""Where the numbers are computed."""
 
 import contextlib
 import ctypes
+import functools
 import os
 import platform
-import resource
 import shutil
-import sys
-import time
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import torch
 
@@ -81,6 +79,22 @@ def describe(device: torch.device) -> str:
     return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
 
 
+def hardware(device: torch.device) -> str:
+    """The model of the GPU, or of the CPU as far as the system tells it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+
+
+@functools.cache
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2] for line in lines if line.startswith("model name")]
+    named = " ".join(models[0].split()) if models else platform.processor()
+    return named or platform.machine() or "CPU"
+
+
 def versions() -> dict[str, str]:
     return {"ddpipe": ddpipe.__version__, "torch": torch.__version__, "python": platform.python_version()}
 
@@ -91,31 +105,3 @@ def free_memory(device: torch.device) -> int | None:
         return None
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch keeps what it freed
     return torch.cuda.mem_get_info(device)[0] + unused
-
-
-class Meter:
-    """Seconds since its making, beside those of earlier processes, and the peak memory of this process."""
-
-    def __init__(self, device: torch.device, earlier: float = 0.0):
-        self.device, self.earlier, self.began = device, earlier, time.monotonic()
-
-    def seconds(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return self.earlier + time.monotonic() - self.began
-
-    def peak_memory_mb(self) -> float:
-        """Of the device's own memory; on a CPU of the whole process."""
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device) / 2**20
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-    def record(self) -> dict[str, Any]:
-        return {
-            "seconds": round(self.seconds(), 3),
-            "peak_memory_mb": round(self.peak_memory_mb(), 1),
-            "device": describe(self.device),
-            "threads": torch.get_num_threads(),
-            "versions": versions(),
-        }

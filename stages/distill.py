@@ -14,7 +14,7 @@ from ddpipe.checks.classes import beyond
 from ddpipe.context import Context
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
-from ddpipe.device import Meter, choose, keep_freed_memory
+from ddpipe.device import choose, keep_freed_memory
 from ddpipe.distillation import loop
 from ddpipe.distillation.checkpoints import Checkpoints
 from ddpipe.distillation.loop import compose
@@ -23,10 +23,11 @@ from ddpipe.distilled import sets
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.experts.buffer import Buffer
 from ddpipe.experts.training import features, restore_
-from ddpipe.files import hints
+from ddpipe.files import commits, hints
 from ddpipe.files.artifacts import digest, new_folder
 from ddpipe.generators import stored
 from ddpipe.memory import images_at_once
+from ddpipe.meter import Meter, total
 from ddpipe.pipeline import costs, resolved
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams, generator
@@ -54,7 +55,7 @@ def main(
     trained = [f"{kind}@{upstream}"] if kind in TRAINED else []
     claim(f"distill@{cell}", [output, costs.place(cell)], ["resolve", f"prepare@{row.data}", *trained])
     costs.ledger(costs.place(cell))  # a damaged one is refused before the work
-    device = choose(params.run)
+    commit, device = commits.at(project.root), choose(params.run)
     keep_freed_memory()
     prepared = Prepared.of(project, row.data)
     for sentence in beyond(project, row.data, {cell: row}):
@@ -129,10 +130,11 @@ def main(
         info["targets"] = settings.scale
     with new_folder(output) as folder:
         seal = sets.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
-    spent = total([meta["cost"] for _, meta in pieces])
+    spent = of_all_sets([meta["cost"] for _, meta in pieces])
     if earlier:
-        spent[kind] = {TRAINED[kind]: upstream, "seconds": earlier.seconds}
-    costs.note(cell, seal, spent)
+        share = settings.sets / len(buffer) if settings.kind == "selection" and buffer else 1.0
+        spent[kind] = {TRAINED[kind]: upstream} | costs.part(earlier, share)
+    costs.note(cell, seal, spent, commit)
 
 
 def smaller(row: Row, settings: Cell, shape: Shape) -> str:
@@ -207,18 +209,11 @@ def budget(floats: int, prepared: Prepared, row: Row, settings: Distillation | S
     return stored
 
 
-def total(each: list[dict[str, Any]]) -> dict[str, Any]:
+def of_all_sets(each: list[dict[str, Any]]) -> dict[str, Any]:
     """The cost of all sets together."""
-    seconds, iterations = sum(c["seconds"] for c in each), sum(c["iterations"] for c in each)
-    return each[-1] | {
-        "seconds": round(seconds, 3),
-        "iterations": iterations,
-        "seconds_per_iteration": seconds / iterations if iterations else None,
-        "peak_memory_mb": max(c["peak_memory_mb"] for c in each),
-        "resumed_at": [at for c in each for at in c["resumed_at"]],
-        "sets": len(each),
-        "device": ", ".join(sorted({c["device"] for c in each})),
-    }
+    spent, iterations = total(each), sum(cost["iterations"] for cost in each)
+    each_one = spent["seconds"] / iterations if iterations else None
+    return spent | {"iterations": iterations, "seconds_per_iteration": each_one, "sets": len(each)}
 
 
 if __name__ == "__main__":

@@ -14,15 +14,16 @@ from ddpipe.checks.training import unfit
 from ddpipe.config import Config
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
-from ddpipe.device import Meter, choose, free_memory, keep_freed_memory
+from ddpipe.device import choose, free_memory, keep_freed_memory
 from ddpipe.distillation.checkpoints import Checkpoints
 from ddpipe.distilled.loaded import DistilledSet, load
 from ddpipe.distilled.sets import Distilled
 from ddpipe.errors import UserError
 from ddpipe.evaluation import Examination, TrainingSet, balanced, class_means, mean_and_std
 from ddpipe.evaluation.trouble import check, explanation
-from ddpipe.files import hints
+from ddpipe.files import commits, hints
 from ddpipe.files.artifacts import digest, write_bytes, write_sealed
+from ddpipe.meter import Meter, shared, total
 from ddpipe.pipeline import costs, resolved, results
 from ddpipe.pipeline.descriptions import Result, set_file
 from ddpipe.progress import Progress, say
@@ -58,7 +59,7 @@ def main(
     claim(f"evaluate@{name}", [*outputs, costs.place(name)], reads)
     resolved.check(project, f"evaluate/{name}", numbers)
     costs.ledger(costs.place(name))  # a damaged one is refused before the work
-    device = choose(params.run)
+    commit, device = commits.at(project.root), choose(params.run)
     keep_freed_memory()
     prepared, found = Prepared.of(project, row.data), Distilled.open(Path("data/distilled") / cell)
     check_cell(found, project, cell)
@@ -91,8 +92,7 @@ def main(
             if told:
                 raise UserError(told) from error
             raise
-        cost = meter.record()
-        cost |= {"seconds": round(cost["seconds"] / len(group), 3), "together": len(group)}
+        cost = shared(meter.record(), len(group))
         return [score._asdict() | {"cost": cost, "group": group} for score in scores]
 
     kept = [[store.read(str(student)) for student in range(rules.networks)] for store in stores]
@@ -144,6 +144,7 @@ def main(
     result |= {"overrides": project.overrides(cell), "base": params.methods[row.method].get("base")}
     result |= {"ran": desk(project, result_key).told()}
     result |= {"protocol_digest": digest_of(rules), "seed": params.seed, "fingerprints": digests}
+    result |= {"digest": digest({"distilled": found.about.numbers(), "evaluated": numbers})}
     if counted_loops := project.resolved(cell).capped:
         every = [hints.of(found.tensors(number)) for number in range(found.about.sets)]
         result["capped"] = {
@@ -158,7 +159,7 @@ def main(
         spent = total([piece["cost"] for row in pieces for piece in row])
         distilling = costs.of(project.root, cell, found.about.seal)  # null where it is not at hand
         spent["distillation"] = distilling and distilling.model_dump(mode="json", exclude_unset=True)
-        costs.note(name, seal, spent)
+        costs.note(name, seal, spent, commit)
 
 
 def measured(project: Config, key: config.ResultKey, digests: list[str], networks: int) -> Result | None:
@@ -168,13 +169,6 @@ def measured(project: Config, key: config.ResultKey, digests: list[str], network
     except UserError:  # damaged, or of another evaluation
         return None
     return found if found and (list(found.fingerprints), found.networks) == (digests, networks) else None
-
-
-def total(each: list[dict[str, Any]]) -> dict[str, Any]:
-    """The cost of all networks together."""
-    seconds = sum(cost["seconds"] for cost in each)
-    spent = {"seconds": round(seconds, 3), "seconds_per_network": round(seconds / len(each), 4)}
-    return each[-1] | spent | {"peak_memory_mb": max(cost["peak_memory_mb"] for cost in each)}
 
 
 def check_cell(found: Distilled, project: Config, cell: str) -> None:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
@@ -15,14 +15,16 @@ from ddpipe import config, networks
 from ddpipe.checks.batches import lone
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
-from ddpipe.device import Meter, choose, describe, keep_freed_memory
+from ddpipe.device import choose, describe, keep_freed_memory
 from ddpipe.distillation.checkpoints import Checkpoints
 from ddpipe.distillation.running import run_to_end
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.experts.buffer import Snapshots, Stored, holds, write_about
 from ddpipe.experts.recording import Recording, snapshots_after
 from ddpipe.experts.training import Cohort, real_batches
+from ddpipe.files import commits
 from ddpipe.files.artifacts import digest, new_folder
+from ddpipe.meter import Meter, shared, total
 from ddpipe.pipeline import costs, resolved
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams
@@ -55,7 +57,7 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     output, ledger = Path("data/experts") / buffer, f"experts.{buffer}"
     claim(f"experts@{buffer}", [output, costs.place(ledger)], ["resolve", f"prepare@{settings.data}"])
     costs.ledger(costs.place(ledger))  # a damaged one is refused before the work
-    name, device = f"experts@{buffer}", choose(params.run)
+    name, commit, device = f"experts@{buffer}", commits.at(project.root), choose(params.run)
     keep_freed_memory()
     prepared = Prepared.of(project, settings.data)
     architecture = project.network(settings.network)
@@ -110,7 +112,7 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
         for number in range(settings.networks):
             link(array(store, number), folder / f"{number}.safetensors")
         seal = write_about(folder, about | inputs, stored)
-    costs.note(ledger, seal, total_cost([piece["cost"] for piece in pieces]))
+    costs.note(ledger, seal, total([piece["cost"] for piece in pieces]) | {"networks": len(pieces)}, commit)
 
 
 @contextlib.contextmanager
@@ -200,20 +202,10 @@ def train(
         name = f"{progress.description} network {', '.join(map(str, group))}"
         cost = run_to_end(Recording(cohort, group, files), store, PARTIAL, name, run, device, progress, counted)
     del cost["resumed_at"]  # passes of a group, not of a network
-    cost |= {"seconds": round(cost["seconds"] / len(group), 3), "together": len(group)}
+    cost = shared(cost, len(group))
     for number, file in zip(group, files, strict=True):
         store.write(str(number), {}, cost=cost, group=group, digests=file.digests)
     store.remove(PARTIAL)
-
-
-def total_cost(each: list[dict[str, Any]]) -> dict[str, Any]:
-    """The cost of all networks together, whenever they were trained."""
-    return each[-1] | {
-        "networks": len(each),
-        "seconds": round(sum(cost["seconds"] for cost in each), 3),
-        "peak_memory_mb": max(cost["peak_memory_mb"] for cost in each),
-        "device": ", ".join(sorted({cost["device"] for cost in each})),
-    }
 
 
 def array(store: Checkpoints, number: int) -> Path:

@@ -19,10 +19,12 @@ from ddpipe.distillation.running import Running, run_to_end
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.experts.buffer import Buffer
 from ddpipe.experts.training import restore_
+from ddpipe.files import commits
 from ddpipe.files.artifacts import digest, new_folder
 from ddpipe.generators import stored
 from ddpipe.generators.inversion import Inversion
 from ddpipe.generators.training import Adversaries, plain
+from ddpipe.meter import total
 from ddpipe.pipeline import costs, resolved
 from ddpipe.progress import Progress
 from ddpipe.randomness import Streams
@@ -49,7 +51,7 @@ def main(generator: Annotated[str, typer.Argument(help="a key of `generators:` i
     name, output, ledger = f"generators@{key}", Path("data/generators") / key, f"generators.{key}"
     claim(name, [output, costs.place(ledger)], ["resolve", f"prepare@{chosen.data}", f"experts@{chosen.buffer}"])
     costs.ledger(costs.place(ledger))  # a damaged one is refused before the work
-    device = choose(params.run)
+    commit, device = commits.at(project.root), choose(params.run)
     keep_freed_memory()
     prepared = Prepared.of(project, chosen.data)
     stated = resolved.of_generators(project, key)
@@ -91,7 +93,10 @@ def main(generator: Annotated[str, typer.Argument(help="a key of `generators:` i
     about |= {"data_checksum": prepared.checksum, "experts": buffer.about["seal"]}
     with new_folder(output) as new:
         seal = stored.write(new, about, weights, found)
-    costs.note(ledger, seal, total(work.costs))
+    spent = total(work.costs)
+    if seen := costs.of(project.root, f"experts.{chosen.buffer}", buffer.about["seal"]):
+        spent["experts"] = {"buffer": chosen.buffer} | costs.part(seen, 1 / len(buffer))  # the first of them alone
+    costs.note(ledger, seal, spent, commit)
 
 
 @dataclass
@@ -134,16 +139,6 @@ def explained(where: str, key: str, batch: int) -> Iterator[None]:
             raise
         told = f"set it to {max(2, batch // 2)}" if batch > 2 else "set width to a smaller number"
         raise UserError(f"{where}.{key}: out of memory with {batch} images at once; {told}") from error
-
-
-def total(each: list[dict[str, Any]]) -> dict[str, Any]:
-    """The cost of all pieces together, whenever they were made."""
-    return each[-1] | {
-        "seconds": round(sum(cost["seconds"] for cost in each), 3),
-        "peak_memory_mb": max(cost["peak_memory_mb"] for cost in each),
-        "resumed_at": [at for cost in each for at in cost["resumed_at"]],
-        "device": ", ".join(sorted({cost["device"] for cost in each})),
-    }
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ddpipe.device import Meter, describe
+from ddpipe.device import describe
 from ddpipe.distillation.checkpoints import Checkpoints
+from ddpipe.meter import Meter, total
 from ddpipe.progress import Progress, say
 from ddpipe.settings import Run
 
@@ -65,18 +66,22 @@ def run_to_end(
         name: of the run, in the log.
         progress: goes on by `counts` with every iteration.
     """
-    every, device_name = math.ceil(how.checkpoint_every / run.steps), describe(device)
-    earlier: dict[str, Any] = {"seconds": 0.0, "resumed_at": [], "device": device_name}
+    every = math.ceil(how.checkpoint_every / run.steps)
+    earlier: list[dict[str, Any]] = []
     if (found := store.read(piece)) is not None:
         state, meta = found
         run.load_state_dict(state)
-        earlier |= meta["cost"]
+        earlier = [meta["cost"]]
         say(f"{name}: resuming at {run.unit} {run.iteration} of {run.iterations}")
-        if earlier["device"] != device_name:
-            say(f"{name}: begun on {earlier['device']}; going on here, the bits differ from those of an unbroken run")
-    resumed = [*earlier["resumed_at"], *([run.iteration] if run.iteration else [])]
+        if (begun := meta["cost"]["device"]) != describe(device):
+            say(f"{name}: begun on {begun}; going on here, the bits differ from those of an unbroken run")
+    resumed = [at for cost in earlier for at in cost["resumed_at"]] + ([run.iteration] if run.iteration else [])
     progress.skip(counts * run.iteration)
-    meter = Meter(device, earlier["seconds"])
+    meter = Meter(device)
+
+    def cost() -> dict[str, Any]:
+        return total([*earlier, meter.record()]) | {"resumed_at": resumed}
+
     saved = looked = time.monotonic()
     while run.iteration < run.iterations:
         run.advance()
@@ -86,8 +91,7 @@ def run_to_end(
             run.check_finite()
             looked = now
         if save:
-            cost = meter.record() | {"resumed_at": resumed}
-            store.write(piece, run.state_dict(), **run.about(), cost=cost)
+            store.write(piece, run.state_dict(), **run.about(), cost=cost())
             saved = time.monotonic()
         progress.advance(steps=counts)
-    return meter.record() | {"resumed_at": resumed}
+    return cost()

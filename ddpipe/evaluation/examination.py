@@ -12,10 +12,11 @@ from torch import Tensor
 
 from ddpipe import networks, settings
 from ddpipe.datasets.resident import Resident
-from ddpipe.device import Meter, describe
+from ddpipe.device import describe
 from ddpipe.evaluation.data import TrainingSet
 from ddpipe.evaluation.memory import training_bytes
 from ddpipe.evaluation.rule import Rule, make
+from ddpipe.meter import Meter
 from ddpipe.networks import Classifier
 from ddpipe.progress import say
 from ddpipe.randomness import Streams

@@ -19,6 +19,7 @@ from typing import Any
 
 from ddpipe.config import Config
 from ddpipe.errors import UserError
+from ddpipe.files import commits
 from ddpipe.files.artifacts import TEMPORARY, as_json, new_folder
 from ddpipe.pipeline import costs, resolved
 from ddpipe.pipeline.graph import opened, targets_of
@@ -128,6 +129,7 @@ def pack(config: Config, targets: Sequence[str], out: Path, python: str = "", mo
         with tarfile.open(folder / "project.tar.xz", "w:xz") as archive:
             for file in sorted(files(config.root, chosen)):
                 archive.add(file.resolve(), str(file.relative_to(config.root)), recursive=False)
+            add(archive, str(commits.FILE), (commits.at(config.root) or "").encode())
             for key, numbers_of in said.items():
                 add(archive, f"{resolved.FOLDER}/{key}.json", as_json(numbers_of).encode())
         if python:

@@ -5,14 +5,16 @@ that everybody's report shows them. An entry is found by the seal of the output 
 same bytes made again, on whichever machine, leave it as it is, and with it the reports that show it.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ddpipe.files import artifacts
 from ddpipe.pipeline import descriptions
-from ddpipe.pipeline.descriptions import Cost
+from ddpipe.pipeline.descriptions import Cost, Spent
 
 FOLDER = Path("data/costs")
+APART = " / "  # between the names of hardware of which each did a part
 MEND = "put it back (git keeps it), or delete it: reports then show no seconds"
 
 
@@ -38,9 +40,20 @@ def of(root: Path, name: str, seal: str) -> Cost | None:
     return ledger(root / place(name)).get(seal)
 
 
-def note(name: str, seal: str, cost: dict[str, Any]) -> None:
-    """Note what the output with this seal cost, unless that is known."""
-    known = ledger(place(name))
+def joined(names: Iterable[str]) -> str:
+    """Each name once, in the order in which they come."""
+    return APART.join(dict.fromkeys(part for name in names for part in name.split(APART) if part))
+
+
+def part(cost: Cost, share: float) -> dict[str, Any]:
+    """What an entry says of experts or a generator that its work used, of which it used this share of the networks."""
+    kept = {*Spent.model_fields}
+    return cost.model_dump(mode="json", exclude_unset=True, include=kept) | ({"share": share} if share < 1 else {})
+
+
+def note(name: str, seal: str, cost: dict[str, Any], commit: str | None = None) -> None:
+    """Note what the output with this seal cost, and at which commit it was made, unless that is known."""
+    known, cost = ledger(place(name)), cost | ({"commit": commit} if commit else {})
     if seal not in known:
         entries = {key: entry.model_dump(mode="json", exclude_unset=True) for key, entry in known.items()}
         artifacts.write_sealed(place(name), {"costs": entries | {seal: cost}})

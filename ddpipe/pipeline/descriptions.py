@@ -129,6 +129,11 @@ class Distilled(Settings):
             raise ValueError(f"files must be preprocessing.safetensors and those of sets 0 to {self.sets - 1}")
         return self
 
+    def numbers(self) -> dict[str, Any]:
+        """What it was made from, but for the data themselves: the row and its settings, resolved."""
+        row = {"cell", "method", "recipe", "dataset", "data", "ipc", "network", "seed"}
+        return self.model_dump(mode="json", include=row | {"settings"})
+
 
 def set_file(number: int) -> str:
     """Where set `number` lies in the folder of its cell."""
@@ -141,27 +146,46 @@ class Kept(Settings):
     model_config = ConfigDict(extra="allow")
 
 
-class ExpertsCost(Kept):
+class Spent(Kept):
+    """Wall seconds, and as far as they are known those of processors, children included, and of a GPU (meter.py).
+
+    They are sums over networks, sets and sittings. Early entries know wall seconds alone.
+    """
+
+    seconds: Amount
+    processor_seconds: Amount | None = None
+    device_seconds: Amount | None = None  # where there was a GPU
+    hardware: str = ""  # the model of the GPU, or else of the CPU
+    experts: "ExpertsCost | None" = None  # whose networks the work used
+    generators: "GeneratorsCost | None" = None  # by which its sets were decoded
+
+
+class ExpertsCost(Spent):
+    """Of all its networks; `share` of them were used."""
+
     buffer: Key
-    seconds: Amount
+    share: Annotated[float, Field(gt=0, le=1, strict=True)] = 1.0
 
 
-class GeneratorsCost(Kept):
+class GeneratorsCost(Spent):
     generator: Key
-    seconds: Amount
 
 
-class Cost(Kept):
-    """What a cell's sets, a buffer or an evaluation cost."""
+class Cost(Spent):
+    """What a cell's sets, a buffer, a generator or an evaluation cost.
 
-    seconds: Amount
+    load: the machine's, the mean over the work: processes that ran or waited for a processor.
+    commit: at which the project stood, "+" behind it where code or numbers had changed; None where git knows none.
+    """
+
     peak_memory_mb: Amount = 0.0
+    load: Amount | None = None
     iterations: Natural | None = None
     seconds_per_iteration: Amount | None = None
     device: str = ""
+    threads: PositiveInt | None = None
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40,64}\+?$")] | None = None
     versions: dict[str, str] = {}
-    experts: ExpertsCost | None = None  # whose networks a cell's sets used
-    generators: GeneratorsCost | None = None  # by which they were decoded
     distillation: "Cost | None" = None  # of the sets that an evaluation measured
 
 
@@ -180,6 +204,7 @@ class Result(Kept):
     per_class: of the test images of each class, in their order, the mean over networks; None where there are none.
     balanced: the mean of these. Early results have neither.
     ran: all settings behind it, resolved (ddpipe/publication/block.py); early results do not say.
+    digest: of the numbers that the sets and the networks were made with; early results have none.
     capped: name -> how many of how many in the making of all sets were ended by the number of their loop, not by the
         rule that may end it before.
     """
@@ -204,6 +229,7 @@ class Result(Kept):
     capped: dict[str, tuple[Natural, Natural]] = {}
     files: dict[str, Sha256] = {}
     fingerprints: tuple[Sha256, ...] = ()
+    digest: Sha256 | None = None
     seal: Sha256 | None = None
 
     @model_validator(mode="after")

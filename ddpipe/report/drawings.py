@@ -1,11 +1,13 @@
 """Which figures a dataset has, with their file names and words; one that would show nothing is left out."""
 
+import re
 from dataclasses import dataclass
 
 import pandas as pd
 
 from ddpipe.report import figures
 from ddpipe.report.figures import Style
+from ddpipe.report.spent import kind, left_out
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,14 @@ def draw(dataset: str, frame: pd.DataFrame, losses: pd.DataFrame, look: dict[str
                 "Accuracy of the same sets on other networks, each with its protocol; bars are one standard deviation.",
             )
         )
-    if len(costly := figures.costly(frame)):
+    for hardware, costly in figures.costly(frame).groupby("spent_on", sort=False):
         found.append(
             Drawing(
-                "accuracy_vs_seconds",
+                f"accuracy_vs_seconds_{slug(str(hardware))}",
                 figures.accuracy_vs_seconds(costly, look, dpi),
-                f"Scatter chart of test accuracy on {dataset} against seconds of distillation and its experts",
-                "Accuracy against the device-seconds of distillation and of the experts it used; a point per cell.",
+                f"Scatter chart of test accuracy on {dataset} against {kind(costly)} of distillation and its experts",
+                f"Accuracy against the {kind(costly)} of distillation and of the experts it used, on {hardware}; a "
+                f"point per cell. {left_out(frame)}".rstrip(),
             )
         )
     if len(losses):
@@ -56,3 +59,8 @@ def draw(dataset: str, frame: pd.DataFrame, losses: pd.DataFrame, look: dict[str
             )
         )
     return found
+
+
+def slug(words: str) -> str:
+    """As a part of a file's name."""
+    return re.sub("[^a-z0-9]+", "_", words.lower()).strip("_")

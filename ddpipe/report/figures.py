@@ -10,6 +10,7 @@ import pandas as pd
 
 from ddpipe.config import Config
 from ddpipe.report.frame import ipc_order, labels
+from ddpipe.report.spent import kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,16 +138,15 @@ def cross_architecture(shown: pd.DataFrame, look: dict[str, Style], dpi: int) ->
 
 
 def costly(frame: pd.DataFrame) -> pd.DataFrame:
-    """The measured distilled cells on their own network whose time is known: `seconds`, experts included."""
-    known = frame[frame["main"] & frame["distilled"] & (frame["distill_seconds"] > 0) & frame["mean"].notna()]
-    return known.assign(seconds=known["distill_seconds"] + known["experts_seconds"].fillna(0))
+    """The measured distilled cells on their own network of which is known what they cost on one device."""
+    return frame[frame["main"] & frame["distilled"] & (frame["spent"] > 0) & frame["mean"].notna()]
 
 
 def accuracy_vs_seconds(shown: pd.DataFrame, look: dict[str, Style], dpi: int) -> bytes:
-    """Accuracy against the device-seconds of a cell's sets and experts: a point per distilled cell, its IPC beside it.
+    """Accuracy against the seconds that a cell's sets and experts cost: a point per distilled cell, its IPC beside it.
 
     Args:
-        shown: not empty; rows of `costly`.
+        shown: not empty; rows of `costly`, all `spent_on` one device.
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -154,9 +154,9 @@ def accuracy_vs_seconds(shown: pd.DataFrame, look: dict[str, Style], dpi: int) -
     looks = lines(shown, look)
     for label, group in shown.groupby("label", sort=False):
         style = looks[label]
-        axes.errorbar(group["seconds"], group["mean"], group["std"], label=label, linestyle="none", **_ink(style))
+        axes.errorbar(group["spent"], group["mean"], group["std"], label=label, linestyle="none", **_ink(style))
         for _, row in group.iterrows():
-            place = (row["seconds"], row["mean"])
+            place = (row["spent"], row["mean"])
             note = axes.annotate(row["ipc"], place, xytext=(6, 4), textcoords="offset points", fontsize=8, color=GREY)
             note.set_in_layout(False)  # hundreds of them: measuring each takes longer than drawing it
     axes.set_xscale("log")
@@ -164,7 +164,7 @@ def accuracy_vs_seconds(shown: pd.DataFrame, look: dict[str, Style], dpi: int) -
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("device-seconds of distillation and its experts (at the points: images per class)")
+    axes.set_xlabel(f"{kind(shown)} of distillation and its experts (at the points: images per class)")
     axes.set_ylabel("test accuracy, %")
     _legend(axes)
     return _png(figure)

@@ -9,15 +9,21 @@ import pandas as pd
 from ddpipe.config import Config, ResultKey, results_of
 from ddpipe.errors import UserError
 from ddpipe.pipeline import costs, results
+from ddpipe.pipeline.costs import joined
 from ddpipe.pipeline.descriptions import Cost, Result
 from ddpipe.publication.telling import Publication
 from ddpipe.report import published
+from ddpipe.report.spent import spent
 from ddpipe.settings.reading import did_you_mean
 from ddpipe.states import State
 
 NAN = math.nan
 COMPARABLE = (State.PUBLISHED, State.UNVERIFIED)  # with a published accuracy
-COST = ("distill_seconds", "iterations", "seconds_per_iteration", "experts_seconds")
+COST = (
+    *("distill_seconds", "iterations", "seconds_per_iteration", "experts_seconds"),
+    *("processor_seconds", "device_seconds", "load", "spent", "eval_spent"),
+)
+WORDS = ("device", "versions", "experts", "capped", "spent_on", "eval_spent_on", "hardware", "commit", "digest")
 
 
 def collect(config: Config, dataset: str) -> pd.DataFrame:
@@ -36,6 +42,11 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
     whose networks it used, "" for none) and `experts_seconds` (of the whole of it, which may serve several cells),
     `capped` (of the loops that a rule may end, how many their number did, in words), `eval_seconds`, `peak_memory_mb`
     (the larger of both stages).
+    The seconds up to here are those of a clock, of a machine that may have been busy. `processor_seconds`,
+    `device_seconds` (on a GPU alone) and `load` are those of the sets, `spent` on the hardware `spent_on` the seconds
+    of the sets and of the experts they used, `eval_spent` and `eval_spent_on` those of the evaluation (see spent.py);
+    NaN where only the clock's are known, as of early results. `hardware` (models, threads of a CPU) and `commit` (12
+    digits, "+" behind a changed one) are those of both stages, `digest` is that of the resolved settings ("" unknown).
     Methods come in the order of params.yaml, IPC ascending.
 
     Raises:
@@ -127,11 +138,12 @@ def _measured(config: Config, result: Result | None) -> dict[str, Any]:
     """The measured columns of one result; NaN without one."""
     columns = ("mean", "std", "n", "sets", "networks", "floats", "worth", *COST, "eval_seconds", "peak_memory_mb")
     if result is None:
-        return dict.fromkeys(columns, NAN) | {"device": "", "versions": "", "experts": "", "capped": ""}
+        return dict.fromkeys(columns, NAN) | dict.fromkeys(WORDS, "")
     unknown = Cost.model_construct(seconds=NAN, peak_memory_mb=NAN)
     name = f"{result.cell}.{result.network}.{result.protocol}"
-    spent = (result.seal and costs.of(config.root, name, result.seal)) or unknown
-    cost = spent.distillation or unknown
+    judging = (result.seal and costs.of(config.root, name, result.seal)) or unknown
+    cost = judging.distillation or unknown
+    of_sets, of_networks = spent(cost), spent(judging)
     return {
         "mean": result.mean,
         "std": result.std if result.n > 1 else NAN,  # one accuracy has no spread to speak of
@@ -145,10 +157,20 @@ def _measured(config: Config, result: Result | None) -> dict[str, Any]:
         "seconds_per_iteration": _number(cost.seconds_per_iteration),
         **_upstream(cost),
         "capped": ", ".join(f"{part} of {whole} {name}" for name, (part, whole) in result.capped.items()),
-        "eval_seconds": spent.seconds,
-        "peak_memory_mb": np.fmax(spent.peak_memory_mb, cost.peak_memory_mb),  # of those that are known
-        "device": " / ".join(dict.fromkeys(filter(None, (cost.device, spent.device)))),
-        "versions": ", ".join(f"{name} {version}" for name, version in sorted(spent.versions.items())),
+        "eval_seconds": judging.seconds,
+        "peak_memory_mb": np.fmax(judging.peak_memory_mb, cost.peak_memory_mb),  # of those that are known
+        "device": joined(stage.device for stage in (cost, judging)),
+        "versions": ", ".join(f"{name} {version}" for name, version in sorted(judging.versions.items())),
+        "processor_seconds": _number(cost.processor_seconds),
+        "device_seconds": _number(cost.device_seconds),
+        "load": _number(cost.load),
+        "spent": of_sets.seconds,
+        "spent_on": of_sets.on,
+        "eval_spent": of_networks.seconds,
+        "eval_spent_on": of_networks.on,
+        "hardware": joined(map(_hardware, (cost, judging))),
+        "commit": joined(_short(stage.commit or "") for stage in (cost, judging)),
+        "digest": result.digest or "",
     }
 
 
@@ -159,6 +181,17 @@ def _upstream(cost: Cost) -> dict[str, Any]:
     if cost.generators:
         return {"experts": f"generators.{cost.generators.generator}", "experts_seconds": cost.generators.seconds}
     return {"experts": "", "experts_seconds": NAN}
+
+
+def _hardware(cost: Cost) -> str:
+    """Its model, and of a CPU the threads that were used."""
+    if not cost.hardware or cost.threads is None or cost.device_seconds is not None:
+        return cost.hardware
+    return f"{cost.hardware}, {cost.threads} thread{'s' if cost.threads > 1 else ''}"
+
+
+def _short(commit: str) -> str:
+    return commit[:12] + commit[40:].lstrip("0123456789abcdef")
 
 
 def _number(value: float | None) -> float:

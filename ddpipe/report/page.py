@@ -12,6 +12,7 @@ from ddpipe.report import figures, survey_page, survey_text, tables
 from ddpipe.report.drawings import draw
 from ddpipe.report.frame import ipc_order, losses
 from ddpipe.report.pictures import stored
+from ddpipe.report.spent import left_out, totals
 from ddpipe.report.survey import Table
 from ddpipe.report.tables import Entry
 
@@ -198,13 +199,8 @@ def _figure(png: bytes, alternative: str, caption: str) -> str:
 def _provenance(frame: pd.DataFrame) -> str:
     devices = ", ".join(dict.fromkeys(filter(None, frame["device"])))
     versions = "; ".join(dict.fromkeys(filter(None, frame["versions"])))
-    per_cell = frame.drop_duplicates("cell")["distill_seconds"].sum()  # further evaluations repeat their cell's cost
-    facts = {
-        "Device": devices,
-        "Versions": versions,
-        "Distillation": f"{per_cell:,.0f} s in total",
-        "Experts": f"{frame.drop_duplicates('experts')['experts_seconds'].sum():,.0f} s in total",
-        "Evaluation": f"{frame['eval_seconds'].sum():,.0f} s in total",
-    }
-    items = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
+    facts = {"Device": devices, "Versions": versions, "Commits": ", ".join(filter(None, frame["commit"].unique()))}
+    facts |= {f"Sets and evaluations on {on}": f"{seconds:,.0f} s" for on, seconds in totals(frame).items()}
+    facts["Without seconds"] = left_out(frame)
+    items = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts.items() if value)
     return f"<h3>Where the numbers come from</h3><dl>{items}</dl>"

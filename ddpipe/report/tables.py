@@ -24,14 +24,17 @@ LONG = {
     "published_mean": "Published %",
     "difference": "Difference",
     "iterations": "Iterations, all sets",
-    "seconds_per_iteration": "s / iteration",
-    "distill_seconds": "Distillation s",
-    "experts_seconds": "Experts s",
-    "eval_seconds": "Evaluation s",
+    "spent": "Spent s",
+    "spent_on": "Spent on",
+    "load": "Load",
+    "seconds_per_iteration": "Wall s / iteration",
+    "distill_seconds": "Distillation wall s",
+    "experts_seconds": "Experts wall s",
+    "eval_seconds": "Evaluation wall s",
     "peak_memory_mb": "Memory MB",
 }
 DECIMALS = {"mean": 1, "std": 1, "published_mean": 1, "difference": 1, "seconds_per_iteration": 4, "worth": 2}
-DECIMALS |= {"distill_seconds": 1, "experts_seconds": 1, "eval_seconds": 1}
+DECIMALS |= {"spent": 1, "load": 1, "distill_seconds": 1, "experts_seconds": 1, "eval_seconds": 1}
 ALTERED, DOUBTFUL = "†", "‡"
 
 

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from ddpipe import config, device, settings
 from ddpipe.files.artifacts import read_tensors
+from ddpipe.meter import Meter
 from tests.gpu import scenes
 
 ROUNDING = 2e-3  # relative, of what two iterations of float32 on two devices may differ by
@@ -79,7 +80,7 @@ class Report:
         call()
         taken: list[float] = []
         while len(taken) < 2 or sum(taken) < 1000 * most and len(taken) < 100:
-            meter = device.Meter(self.where)
+            meter = Meter(self.where)
             call()
             taken.append(1000 * meter.seconds())
         return statistics.median(taken)

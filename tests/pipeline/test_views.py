@@ -45,7 +45,7 @@ def test_plots_need_no_network(project: Project) -> None:
     page = (project.root / "plots/index.html").read_text()
     assert "http" not in page and "<script" not in page
     shown = re.findall(r'src="([^"]+)"', page)
-    assert len(shown) == 3 and all((project.root / "plots" / path).is_file() for path in shown)
+    assert len(shown) == 2 and all((project.root / "plots" / path).is_file() for path in shown)
 
 
 def test_push_lists_nothing_that_others_computed(project: Project, tmp_path: Path) -> None:

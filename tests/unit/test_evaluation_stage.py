@@ -198,7 +198,10 @@ def spent(project: Project, cell: str = CELL) -> dict:
 
 
 def test_the_experts_of_a_cell_stand_beside_its_cost(judged):
-    """Not added: a buffer may serve several cells."""
+    """Not added: a buffer may serve several cells. Herding looks through as many of its networks as it chooses sets."""
+    judged.set("params.yaml", "experts.tiny.networks", 2)
+    (judged.root / "data/costs/herding-tiny-1.json").unlink()  # or the same set costs what it cost
+    assert judged.run("resolve") == judged.run("experts", "tiny") == judged.run("distill", "herding-tiny-1") == 0
     assert judged.run("evaluate", CELL) == 0
     assert "experts" not in spent(judged)["distillation"]
     assert judged.run("evaluate", "herding-tiny-1") == 0
@@ -206,7 +209,8 @@ def test_the_experts_of_a_cell_stand_beside_its_cost(judged):
     experts = json.loads((judged.root / "data/costs/experts.tiny.json").read_text())["costs"][trained]
     assert spent(judged, "herding-tiny-1")["distillation"]["experts"] == {
         "buffer": "tiny",
-        "seconds": experts["seconds"],
+        "share": 0.5,
+        **{key: experts[key] for key in ("seconds", "processor_seconds", "hardware")},
     }
 
 
@@ -245,6 +249,26 @@ def test_an_early_result_keeps_its_cost_when_more_is_said_of_it(judged, trained)
     assert judged.run("evaluate", CELL) == 0
     assert len(trained) == 3 and result(judged)["ran"]  # nothing was trained again
     assert spent(judged) == before
+
+
+def test_a_result_carries_the_digest_of_its_numbers_and_its_cost_the_commit(judged, monkeypatch):
+    """The digest is that of numbers alone; what varies from run to run is no part of a result."""
+    monkeypatch.setattr("ddpipe.files.commits.at", lambda root: "c" * 40 + "+")
+    assert judged.run("evaluate", CELL) == 0
+    first = result(judged)
+    assert spent(judged)["commit"] == "c" * 40 + "+" and "commit" not in first and "hardware" not in first
+    monkeypatch.setattr("ddpipe.files.commits.at", lambda root: None)
+    shutil.rmtree(judged.root / "data/checkpoints")
+    assert judged.run("distill", CELL) == judged.run("evaluate", CELL) == 0
+    assert result(judged) == first
+    judged.set("params.yaml", f"{RULES}.lr", 0.02)
+    assert judged.run("evaluate", CELL) == 0
+    second = result(judged)
+    assert second["digest"] != first["digest"] and "commit" not in spent(judged)
+    judged.set("params.yaml", f"{RULES}.lr", 0.01)
+    judged.set("params.yaml", "methods.dm", {"iterations": 2})
+    assert judged.run("distill", CELL) == judged.run("evaluate", CELL) == 0
+    assert len({first["digest"], second["digest"], result(judged)["digest"]}) == 3
 
 
 def test_what_was_measured_is_not_measured_again(judged, trained):

@@ -67,7 +67,9 @@ def test_what_it_writes(stage: Project, taken: list[str]) -> None:
     assert torch.equal(found.rows, labels.argsort(stable=True)), "every training image, class by class"
     assert found.latents.shape == (29, 3) and len(found.latents.unique(dim=0)) == 29
     cost = read_json(stage.root / "data/costs/generators.tiny.json")["costs"][about["seal"]]
-    assert cost["seconds"] > 0 and "CPU" in cost["device"]
+    assert cost["seconds"] > 0 and cost["processor_seconds"] > 0 and "CPU" in cost["device"]
+    networks = len([path for path in (stage.root / "data/experts/tiny").iterdir() if path.suffix == ".safetensors"])
+    assert cost["experts"]["buffer"] == "tiny" and cost["experts"].get("share", 1.0) == 1 / networks
     kept = {path.name for path in (stage.root / "data/checkpoints/generators/tiny").iterdir()}
     assert kept == {"lock", "gan.safetensors", "latents.safetensors"}
 

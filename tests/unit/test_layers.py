@@ -13,7 +13,7 @@ FLOORS = (  # each imports from itself and from those above it in this list
     {"", "errors", "mappings", "states"},  # "": the package itself, which imports `ddpipe.load` when it is asked for
     {"settings", "files", "randomness", "progress", "memory", "device", "sending"},
     {"config", "rows"},
-    {"pipeline", "command"},
+    {"pipeline", "command", "meter"},
     {"augmentation", "networks", "datasets"},
     {"training", "kernels"},
     {"experts", "generators"},

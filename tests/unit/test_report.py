@@ -70,6 +70,7 @@ def put(root: Path, cell: str, protocol: str, mean: float, network: str = "convn
     result |= {"accuracies": accuracies, "n": 2, "mean": mean, "std": 1.0, "sets": 1, "networks": 2}
     result |= {"budget": {"floats": 7840, "images_per_class": 1.0}, "overrides": {}}
     spent = {"seconds": 3.0, "peak_memory_mb": 50.0, "device": "cpu", "versions": {"torch": "2", "ddpipe": "1"}}
+    spent |= {"processor_seconds": 2.5, "hardware": "Chip", "threads": 1, "commit": "b" * 40 + "+"}
     spent["distillation"] = more.pop("cost", None)
     name = f"{cell}.{network}.{protocol}.json"
     seal = write_sealed(root / "data/results" / dataset / name, result | more)
@@ -93,14 +94,15 @@ def root(tmp_path: Path) -> Path:
         tmp_path / "data/published/methods.csv", (Path(__file__).parents[2] / "data/published/methods.csv").read_text()
     )
     cost = {"seconds": 30.0, "seconds_per_iteration": 0.5, "peak_memory_mb": 90.0, "device": "gpu", "iterations": 10}
+    cost |= {"processor_seconds": 2.0, "device_seconds": 30.0, "hardware": "Card", "load": 1.5, "commit": "a" * 40}
     put(tmp_path, "random-mnist-1", "dc", 60.0)
     put(tmp_path, "random-mnist-1", "dsa", 62.0)
     put(tmp_path, "random-mnist-1", "dc", 40.0, network="resnet18_in")
     put(tmp_path, "whole-mnist-all", "dc", 99.0)
     put(tmp_path, "dm-mnist-1", "dsa", 88.04, cost=cost)
-    followed = cost | {"experts": {"buffer": "mnist", "seconds": 500.0}}
+    followed = cost | {"experts": {"buffer": "mnist", "seconds": 500.0, "device_seconds": 400.0, "hardware": "Card"}}
     put(tmp_path, "dsa-mnist-1", "dsa", 87.0, overrides={"iterations": 5}, cost=followed)
-    put(tmp_path, "dm-own-mnist-1", "dsa", 88.0, overrides={"iterations": 7}, cost=cost | {"seconds": 3.0})
+    put(tmp_path, "dm-own-mnist-1", "dsa", 88.0, overrides={"iterations": 7}, cost=cost | {"device_seconds": 3.0})
     results = tmp_path / "data/results/mnist"
     write_text(results / "dm-mnist-1.loss.csv", "set,iteration,loss\n0,0,4.0\n0,1,2.0\n1,0,2.0\n1,1,1.0\n")
     write_text(results / "random-mnist-1.loss.csv", "set,iteration,loss\n")
@@ -164,7 +166,14 @@ def test_costs(root):
     assert (dm["peak_memory_mb"], dm["device"], dm["versions"]) == (90.0, "gpu / cpu", "ddpipe 1, torch 2")
     assert pd.isna(table.loc["random-mnist-1", "convnet3", "dc"]["distill_seconds"])
     assert table["experts_seconds"].dropna().to_dict() == {("dsa-mnist-1", "convnet3", "dsa"): 500.0}
-    assert figures.costly(table).set_index("method")["seconds"].to_dict() == {"dm": 30.0, "dsa": 530.0, "dm-own": 3.0}
+    assert figures.costly(table).set_index("method")["spent"].to_dict() == {"dm": 30.0, "dsa": 430.0, "dm-own": 3.0}
+    assert (dm["spent_on"], dm["load"], dm["processor_seconds"], dm["device_seconds"]) == ("Card", 1.5, 2.0, 30.0)
+    assert (dm["eval_spent"], dm["eval_spent_on"]) == (2.5, "Chip")
+    assert (dm["hardware"], dm["commit"]) == ("Card / Chip, 1 thread", f"{'a' * 12} / {'b' * 12}+")
+    random = table.loc["random-mnist-1", "convnet3", "dc"]
+    assert pd.isna(random["spent"]) and random["spent_on"] == "" and random["commit"] == "b" * 12 + "+"
+    missing = table.loc["random-mnist-10", "convnet3", "dc"]
+    assert pd.isna(missing["spent"]) and (missing["hardware"], missing["digest"]) == ("", "")
 
 
 def test_wide_table(root):
@@ -302,7 +311,7 @@ def test_stages_write_equal_bytes_twice_and_fail_in_one_sentence(root, monkeypat
     names = {Path(name).name for name in first if name.startswith("reports/mnist/")}
     assert names == {
         *("table.md", "table.csv", "table.tex", "cells.csv", "accuracy.csv", "loss.csv", "dm-mnist-1.png"),
-        *("accuracy_vs_ipc.png", "accuracy_vs_seconds.png", "loss.png"),
+        *("accuracy_vs_ipc.png", "accuracy_vs_seconds_card.png", "loss.png"),
         "cross_architecture.png",
     }
     assert {Path(name).name for name in first if name.startswith("reports/survey/")} == {

@@ -119,7 +119,7 @@ def test_a_variant_of_a_method_has_its_colour_and_a_mark_of_its_own():
     assert len({(style.colour, style.marker, style.filled) for style in look.values()}) == 4
 
 
-COLUMNS = ("cell", "method", "label", "ipc", "network", "protocol", "main", "distilled", "mean", "distill_seconds")
+COLUMNS = ("cell", "method", "label", "ipc", "network", "protocol", "main", "distilled", "mean", "spent")
 OWN = ("dm-tiny-1", "dm", "DM", "1", "small", "dsa", True, True)
 ELSEWHERE = ("dm-tiny-1", "dm", "DM", "1", "other", "dsa", False, True)
 UNTOUCHED = ("dc-tiny-1", "dc", "DC", "1", "small", "dsa", True, True)
@@ -127,7 +127,7 @@ UNTOUCHED = ("dc-tiny-1", "dc", "DC", "1", "small", "dsa", True, True)
 
 def evaluations(*rows: tuple) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return frame.assign(std=1.0, experts_seconds=np.nan)
+    return frame.assign(std=1.0, spent_on="Some CPU @ 2.6 GHz", device_seconds=np.nan)
 
 
 def curves(*levels: float) -> pd.DataFrame:
@@ -149,9 +149,23 @@ def test_a_figure_only_where_there_is_something_to_show():
     assert names(complete, curves(-2.0, 0.0)) == [
         "accuracy_vs_ipc",
         "cross_architecture",
-        "accuracy_vs_seconds",
+        "accuracy_vs_seconds_some_cpu_2_6_ghz",
         "loss",
     ]
+
+
+def test_a_figure_over_seconds_for_each_device_and_what_none_shows():
+    frame = evaluations((*OWN, 50.0, 3.0), (*UNTOUCHED, 60.0, 4.0), (*UNTOUCHED, 70.0, np.nan))
+    frame.loc[1, ["spent_on", "device_seconds"]] = ["A card", 4.0]
+    drawings = draw("tiny", frame, curves(), figures.styles([], ["dm", "dc"], []), 50)[1:]
+    assert [drawing.name for drawing in drawings] == [
+        "accuracy_vs_seconds_some_cpu_2_6_ghz",
+        "accuracy_vs_seconds_a_card",
+    ]
+    assert "the processor seconds of distillation" in drawings[0].caption and "on Some CPU @" in drawings[0].caption
+    assert "the device seconds of distillation" in drawings[1].caption and "on A card" in drawings[1].caption
+    assert all("1 of 3 distilled cells are in no figure over seconds" in drawing.caption for drawing in drawings)
+    assert figures.costly(frame)["cell"].tolist() == ["dm-tiny-1", "dc-tiny-1"]
 
 
 def test_cross_architecture_shows_the_cells_with_several_networks():

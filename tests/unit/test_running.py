@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ddpipe import meter
 from ddpipe.distillation import running
 from ddpipe.distillation.checkpoints import Checkpoints
 from ddpipe.distillation.running import run_to_end
@@ -152,6 +153,39 @@ def test_a_resumed_run_goes_on_from_its_last_checkpoint(
     log = capsys.readouterr().err
     assert (f"counter: resuming at round {begun} of 300" in log) == bool(begun)
     assert cost["resumed_at"] == ([begun] if begun else []) and cost["seconds"] == pytest.approx(300)
+
+
+class Stop(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_processor_seconds_add_up_over_sittings(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, old: bool
+) -> None:
+    """A quarter of the clock's; a checkpoint of an earlier version knows the clock's alone, and so does the sum."""
+    monkeypatch.setattr(meter, "processor_seconds", lambda: clock.now / 4)
+
+    class Killed(Counter):
+        def advance(self) -> None:
+            if self.iteration == 150:
+                raise Stop
+            super().advance()
+
+    store = Store(tmp_path, clock)
+    with pytest.raises(Stop):
+        go(Killed(clock), store)
+    clock.now += 5000.0  # nobody works
+    state, meta = store.read("partial")
+    assert meta["cost"]["processor_seconds"] == 30.0
+    if old:
+        for key in ("processor_seconds", "load", "hardware"):
+            meta["cost"].pop(key, None)
+        Checkpoints.write(store, "partial", state, **meta)
+    cost = go(Counter(clock), store)
+    assert (cost["seconds"], cost["resumed_at"]) == (300.0, [120])
+    assert cost.get("processor_seconds") == (None if old else 75.0)
+    assert ("load" in cost, "hardware" in cost) == (not old, not old)
 
 
 def test_another_device_is_said(tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
