@@ -47,6 +47,12 @@ def page(figure: "Figure") -> "Axes":
     return axes
 
 
+def cut(name: str, room: float) -> str:
+    """`name`, shortened to fit on so many points."""
+    most = int(room / LETTER)
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
 def png(figure: "Figure", dpi: int) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})  # the default names matplotlib's version
