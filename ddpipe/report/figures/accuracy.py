@@ -10,6 +10,7 @@ from ddpipe.report.figures.dots import Column, Dot, Group, Line, Reference, Sect
 from ddpipe.report.figures.scales import percents
 from ddpipe.report.figures.style import Style
 from ddpipe.report.frame import ipc_order
+from ddpipe.report.tables import heading
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +51,7 @@ def _section(shown: pd.DataFrame, ipcs: list[str], look: dict[str, Style]) -> Se
         rows = shown[shown["ipc"] == ipc]
         spread = rows["std"].fillna(0)
         ends = percents(pd.concat([rows["mean"] - spread, rows["mean"] + spread]))
-        columns.append(Column("whole set" if ipc == "all" else f"IPC {ipc}", ends))
+        columns.append(Column(heading(ipc), ends))
     groups = []
     for (protocol, network), members in shown.groupby(["protocol", "network"], sort=False):
         lines, references = [], []

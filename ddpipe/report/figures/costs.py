@@ -8,6 +8,7 @@ from ddpipe.report.figures.dots import Column, Dot, Group, Line, Section, chart
 from ddpipe.report.figures.scales import percents, seconds
 from ddpipe.report.figures.style import Style
 from ddpipe.report.frame import ipc_order
+from ddpipe.report.tables import heading
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,9 +37,8 @@ def sections(shown: pd.DataFrame, look: dict[str, Style]) -> list[Section]:
         here = shown[shown["ipc"] == ipc]
         spread = here["std"].fillna(0)
         accuracy = percents(pd.concat([here["mean"] - spread, here["mean"] + spread]))
-        title = "accuracy of whole sets" if ipc == "all" else f"accuracy, IPC {ipc}"
         groups = [Group(str(device), _cheapest_first(rows, look)) for device, rows in here.groupby("on", sort=False)]
-        found.append(Section((time, Column(title, accuracy)), tuple(groups)))
+        found.append(Section((time, Column(f"accuracy, {heading(ipc)}", accuracy)), tuple(groups)))
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddpipe.report.figures import canvas
 from ddpipe.report.figures.scales import Scale
-from ddpipe.report.figures.style import GRID, INK, SOFT, Style
+from ddpipe.report.figures.style import GRID, INK, Style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,16 +93,16 @@ def _section(axes: "Axes", section: Section, left: float, top: float) -> None:
     bottom = top + section.height - FOOT + 3
     grid: list[float] = []
     for column, (start, end) in zip(section.columns, places, strict=True):
-        axes.text((start + end) / 2, top + 12, column.title, ha="center", fontsize=canvas.HEAD, color=INK)
+        canvas.say(axes, (start + end) / 2, top + 12, column.title, ha="center", fontsize=canvas.HEAD, color=INK)
         for tick, word in column.scale.ticks(end - start):
             grid.append(x := column.scale.place(tick, start, end))
             for y in (top + 25, bottom + 11):
-                axes.text(x, y, word, ha="center", fontsize=canvas.TEXT, color=SOFT)
+                canvas.say(axes, x, y, word, ha="center")
     upright(axes, grid, top + HEAD, bottom, color=GRID, linewidth=0.6, zorder=0)
     y = top + HEAD
     for group in section.groups:
         y += GAP
-        axes.text(6, y + 8, group.title, fontsize=canvas.TEXT, color=SOFT, style="italic")
+        canvas.say(axes, 6, y + 8, group.title, style="italic")
         _group(axes, group, section.columns, places, left, y + ROW)
         y += ROW * (1 + len(group.lines))
 
@@ -127,7 +127,8 @@ def _group(
     for number, line in enumerate(group.lines):
         y = top + (number + 0.5) * ROW
         weight = "bold" if line.strong else "normal"
-        axes.text(
+        canvas.say(
+            axes,
             left - 4,
             y + 3.2,
             canvas.cut(line.name, left - 8),
@@ -159,5 +160,5 @@ def _keys(axes: "Axes", references: dict[Style, str]) -> None:
     x = 6.0
     for style, name in references.items():
         axes.plot([x, x + 22], [9, 9], color=style.colour, linestyle=style.dashes, linewidth=1.1)
-        axes.text(x + 26, 12, name, fontsize=canvas.TEXT, color=SOFT)
+        canvas.say(axes, x + 26, 12, name)
         x += 40 + len(name) * canvas.LETTER

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ddpipe.report.figures import canvas
 from ddpipe.report.figures.style import DASHES, GRID, INK, SOFT, Style
 from ddpipe.report.frame import ipc_order
+from ddpipe.report.tables import heading
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,9 +30,10 @@ def loss_curves(losses: pd.DataFrame, look: dict[str, Style]) -> "Figure":
     dashes = {ipc: LINES[i % len(LINES)] for i, ipc in enumerate(ipcs)}
     figure = canvas.sheet(TOP + HEIGHT * -(-len(panels) // COLUMNS))
     axes = canvas.page(figure)
+    room = min(76.0, (canvas.WIDTH - 12) / len(ipcs))
     for i, ipc in enumerate(ipcs):
-        axes.plot([6 + 76 * i, 28 + 76 * i], [9, 9], color=SOFT, linestyle=dashes[ipc], linewidth=1.2)
-        axes.text(32 + 76 * i, 12, "whole set" if ipc == "all" else f"IPC {ipc}", fontsize=canvas.TEXT, color=SOFT)
+        axes.plot([6 + room * i, 26 + room * i], [9, 9], color=SOFT, linestyle=dashes[ipc], linewidth=1.2)
+        canvas.say(axes, 30 + room * i, 12, heading(ipc))
     width = canvas.WIDTH / COLUMNS
     for i, ((label, method), group) in enumerate(panels):
         left, right = width * (i % COLUMNS) + 18, width * (i % COLUMNS + 1) - 6
@@ -41,13 +43,13 @@ def loss_curves(losses: pd.DataFrame, look: dict[str, Style]) -> "Figure":
         lowest = min(0.0, *(float(levels.min()) for _, levels in curves.values()))  # a loss may be negative
         for level, height in ((lowest, bottom), (1.0, top)):
             axes.plot([left, right], [height, height], color=GRID, linewidth=0.8)
-            axes.text(left - 3, height + 3, f"{level:.2g}", fontsize=canvas.TEXT, color=SOFT, ha="right")
+            canvas.say(axes, left - 3, height + 3, f"{level:.2g}", ha="right")
         for ipc, (iterations, levels) in curves.items():
             x = left + iterations / last * (right - left)
             y = bottom - (levels - lowest) / (1 - lowest) * (bottom - top)
             axes.plot(x, y, color=look[method].colour, linestyle=dashes[ipc], linewidth=1.2)
-        axes.text(left, top - 5, canvas.cut(label, right - left + 16), fontsize=canvas.TEXT, color=INK)
-        axes.text(right, bottom + 10, f"{last:,}", fontsize=canvas.TEXT, color=SOFT, ha="right")
+        canvas.say(axes, left, top - 5, canvas.cut(label, right - left + 16), color=INK)
+        canvas.say(axes, right, bottom + 10, f"{last:,}", ha="right")
     return figure
 
 

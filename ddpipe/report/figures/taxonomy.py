@@ -109,7 +109,7 @@ def taxonomy(tree: Mapping[str, Sequence[Method]]) -> "Figure":
         depth = 6 + 12 * section.count(".")
         title = f"{section}  {SECTIONS[section]}"
         weight = "normal" if "." in section else "bold"
-        axes.text(depth, y + 11, title, fontsize=canvas.HEAD, color=INK, fontweight=weight)
+        canvas.say(axes, depth, y + 11, title, fontsize=canvas.HEAD, color=INK, fontweight=weight)
         y += ROW
         if members := tree[section]:
             axes.plot([24, 24], [y, y + ROW * (len(members) - 0.5)], color=EDGE, linewidth=0.8)
@@ -130,9 +130,9 @@ def _method(axes: "Axes", method: Method, y: float) -> None:
     top = y + (ROW - BOX) / 2
     _box(axes, NAMES, top, width, BOX, method.state)
     ink = "#FFFFFF" if method.state in (State.PUBLISHED, State.UNVERIFIED) else INK
-    axes.text(NAMES + width / 2, top + 9, label, ha="center", fontsize=canvas.TEXT, color=ink)
+    canvas.say(axes, NAMES + width / 2, top + 9, label, ha="center", color=ink)
     if method.factors:
-        axes.text(NAMES + width + 4, top + 9, method.factors, fontsize=canvas.TEXT, color="#1F5FA8", style="italic")
+        canvas.say(axes, NAMES + width + 4, top + 9, method.factors, color="#1F5FA8", style="italic")
     for i, state in enumerate(method.cells):
         _box(axes, CELLS + i // 2 * (SQUARE + 0.8), y + 1.2 + i % 2 * (SQUARE + 0.8), SQUARE, SQUARE, state)
 
@@ -151,9 +151,10 @@ def _legend(axes: "Axes") -> None:
         if x + 14 + len(word) * canvas.LETTER > canvas.WIDTH:
             x, y = 6.0, y + ROW
         _box(axes, x, y, BOX, BOX, state)
-        axes.text(x + 16, y + 9, word, fontsize=canvas.TEXT, color=SOFT)
+        canvas.say(axes, x + 16, y + 9, word)
         x += 26 + len(word) * canvas.LETTER
-    axes.text(
+    canvas.say(
+        axes,
         6,
         y + ROW + 12,
         "names: the best of any result; squares: the cells that the survey prints",

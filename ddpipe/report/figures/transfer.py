@@ -48,9 +48,9 @@ def cross_architecture(shown: pd.DataFrame, look: dict[str, Style]) -> "Figure":
         y += head
         for i, name in enumerate(block.columns):
             place = (left + (i + 0.6) * SIDE, y - 4)
-            axes.text(*place, name, fontsize=canvas.TEXT, color=INK, ha="right", rotation=SLANT, rotation_mode="anchor")
+            canvas.say(axes, *place, name, color=INK, ha="right", rotation=SLANT, rotation_mode="anchor")
         for name, rows in block.lines:
-            axes.text(left - 18, y + 10, canvas.cut(name, left - 22), ha="right", fontsize=canvas.TEXT, color=INK)
+            canvas.say(axes, left - 18, y + 10, canvas.cut(name, left - 22), ha="right", color=INK)
             axes.plot([left - 9], [y + 7], **look[rows[0]["method"]].ink(rows[0]["state"]))
             for row in rows:
                 _cell(
@@ -70,7 +70,7 @@ def _cell(axes: "Axes", x: float, y: float, row: dict[str, Any], share: float) -
     right, bottom = x + SIDE - 1, y + ROW - 1
     axes.fill([x, right, right, x], [y, y, bottom, bottom], color=mixed(PALE, DARK, share), linewidth=0)
     number, ink = f"{row['mean']:.1f}{State(row['state']).shape}", "#FFFFFF" if share > 0.5 else INK
-    axes.text(x + SIDE / 2, y + 10, number, ha="center", fontsize=canvas.TEXT, color=ink)
+    canvas.say(axes, x + SIDE / 2, y + 10, number, ha="center", color=ink)
 
 
 @dataclass(frozen=True)
