@@ -9,6 +9,7 @@ from ddpipe.config import load
 from ddpipe.files.artifacts import new_folder, write_bytes, write_json, write_text
 from ddpipe.report import figures, tables
 from ddpipe.report.drawings import draw
+from ddpipe.report.figures.vector import standalone
 from ddpipe.report.frame import collect, losses, metrics
 from ddpipe.report.pictures import stored
 from stages import claim, key_of, run_command, settled
@@ -22,8 +23,8 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
 
     Writes table.md, table.csv, table.tex, cells.csv (every evaluation with n,
     std, seconds and memory), accuracy.csv and loss.csv (what figures show),
-    the figures that have something to show, and a picture of each set under
-    images/; and data/metrics/DATASET, of which `dvc metrics` and
+    the figures that have something to show, as PNG and SVG, and a picture of
+    each set under images/; and data/metrics/DATASET, of which `dvc metrics` and
     `dvc exp show` speak: a file a method with the means by IPC.
     """
     config, dataset = load(), key_of("report", address=dataset)
@@ -45,6 +46,7 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
         write_text(folder / "loss.csv", curves.to_csv(index=False, lineterminator="\n"))
         for drawing in draw(dataset, frame, curves, look, dpi):
             write_bytes(folder / f"{drawing.name}.png", drawing.png)
+            write_text(folder / f"{drawing.name}.svg", standalone(drawing.svg))
         for cell in own["cell"]:
             if (png := stored(config, cell)) is not None:
                 write_bytes(folder / "images" / f"{cell}.png", png)
