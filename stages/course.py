@@ -69,9 +69,10 @@ def main(cell: Annotated[str, typer.Argument(help="a cell under `courses:`, for 
     if known[1] is None or known[1].fingerprint != digest(inputs):
         placed = space(project, cell, found, prepared, buffer, device) | {"fingerprint": digest(inputs)}
     loaded = [load(found.folder, 0, at=at) for at in moments(found)[:-1]] + [load(found.folder, 0)]
-    firsts = [own[0] for own in loaded[-1].by_class().values()]
+    by_class = loaded[-1].by_class()
+    firsts = torch.stack([own[0] for own in by_class.values()])
     heads = [str(at) for at in measured["iterations"]]
-    picture = strip([own.pixels()[firsts].numpy() for own in loaded], list(loaded[-1].by_class()), heads)
+    picture = strip([own.pixels()[firsts].numpy() for own in loaded], list(by_class), heads)
     write_bytes(outputs[1], picture)
     measured["files"] = {outputs[1].name: hashlib.sha256(picture).hexdigest()}
     write_sealed(outputs[0], measured)
@@ -193,7 +194,6 @@ def space(
         points[name] = {axis: [round(x, DIGITS) for x in values.tolist()] for axis, values in axes.items()}
         points[name] |= {"classes": of_class}
     share = {"set": spaces.coverage(reference, synthetic, k), "random": spaces.coverage(reference, drawn, k)}
-    share |= {"expected": spaces.expected(len(reference), len(drawn), k)}
     said = {"cell": cell, "experts": entry.experts, "features": reference.shape[1], "classes": list(prepared.classes)}
     said |= {"neighbours": k, "reference": len(reference), "synthetic": len(synthetic), "drawn": len(drawn)}
     return said | {"coverage": share, "explained": list(explained), "points": points}

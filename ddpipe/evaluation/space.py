@@ -3,7 +3,8 @@
 Coverage is that of Naeem et al. (Reliable fidelity and diversity metrics for generative models, ICML 2020, equation 6):
 the share of real images in whose ball, which reaches to the k-th nearest other real image, lies a synthetic one. They
 take k = 5 for as many synthetic images as real ones. A distilled set has far fewer, so here k is the least for which as
-many random real images as its budget allows are expected to cover half of the others; their lemma 2 tells which.
+many independent draws of real images as its budget allows are expected to cover half; their lemma 2 tells which. The
+random selection beside it has as many of each class, and so covers more.
 """
 
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def expected(reference: int, drawn: int, k: int) -> float:
 
 
 def coverage(real: Tensor, shown: Tensor, k: int) -> float:
-    """Share of the rows of `real` (N, F) that one of `shown` (V, F) is as near to as their k-th nearest other, or nearer."""
+    """Share of the rows of `real` (N, F) to which one of `shown` (V, F) is no farther than their k-th nearest other."""
     real, shown = real.double(), shown.double()
     covered = 0
     for first in range(0, len(real), BLOCK):

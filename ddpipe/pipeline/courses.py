@@ -80,8 +80,8 @@ class Space(Seen):
     """Real and synthetic images in the features of one network (evaluation/space.py).
 
     Coverage is that of `reference` real images by the finished set and by `drawn` random real images of the same
-    budget, in balls of `neighbours`; `expected` is what the latter have on average. `explained`: the share of the
-    variance of the real images' features in each direction of the plane.
+    budget, in balls of `neighbours`. `explained`: the share of the variance of the real images' features in each
+    direction of the plane.
     """
 
     experts: Key
@@ -91,15 +91,15 @@ class Space(Seen):
     reference: PositiveInt
     synthetic: PositiveInt
     drawn: PositiveInt
-    coverage: dict[Literal["set", "random", "expected"], Probability]
+    coverage: dict[Literal["set", "random"], Probability]
     explained: tuple[Probability, Probability]
     points: dict[Literal["real", "set", "random"], Points]
     fingerprint: Sha256
 
     @model_validator(mode="after")
     def consistent(self) -> "Space":
-        if len(self.coverage) != 3 or len(self.points) != 3:
-            raise ValueError("coverage and points must be of the set and of random images, beside expected and real")
+        if len(self.coverage) != 2 or len(self.points) != 3:
+            raise ValueError("coverage and points must be of the set and of random images, and points of real ones")
         if any(max(own.classes, default=0) >= len(self.classes) for own in self.points.values()):
             raise ValueError("a point is of a class that is none")
         return self
