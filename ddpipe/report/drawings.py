@@ -1,58 +1,75 @@
 """Which figures a dataset has, with their file names and words; one that would show nothing is left out."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ddpipe.report import figures
-from ddpipe.report.figures import Style
+from ddpipe.report.figures import accuracy, canvas, costs, loss, transfer
+from ddpipe.report.figures.style import SHADES, SHAPES, Style
+from ddpipe.report.figures.vector import svg
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
 class Drawing:
+    """A figure with its words. It is written out when it is asked for: a page needs no PNG."""
+
     name: str  # of the file, without its ending
-    png: bytes
+    about: str  # what it shows, for example a dataset: with `name` the beginning of its ids, no other on a page has it
+    figure: "Figure"
     alternative: str  # for those who cannot see it
     caption: str
+    dpi: int
+
+    @cached_property
+    def svg(self) -> str:
+        """One element that can stand in a page."""
+        return svg(self.figure, f"{self.about}-{self.name}", self.alternative, self.caption)
+
+    @cached_property
+    def png(self) -> bytes:
+        return canvas.png(self.figure, self.dpi)
 
 
 def draw(dataset: str, frame: pd.DataFrame, losses: pd.DataFrame, look: dict[str, Style], dpi: int) -> list[Drawing]:
     """The figures of `dataset` from frame.collect's and frame.losses' tables."""
     found = []
-    if frame["mean"].notna().any():
-        found.append(
-            Drawing(
-                "accuracy_vs_ipc",
-                figures.accuracy_vs_ipc(frame, look, dpi),
-                f"Line chart of test accuracy on {dataset} against images per class; its numbers stand in the table",
-                "Accuracy on the cells' own network against images per class; bars are one standard deviation.",
-            )
+
+    def add(name: str, figure: "Figure", alternative: str, caption: str) -> None:
+        found.append(Drawing(name, dataset, figure, alternative, caption, dpi))
+
+    if len(measured := accuracy.on_main_network(frame)):
+        add(
+            "accuracy_vs_ipc",
+            accuracy.accuracy_vs_ipc(measured, look),
+            f"Dot chart of test accuracy on {dataset} for each method and IPC; its numbers stand in the table",
+            "Accuracy in percent on the cells' own network, a group for each protocol and network; bars are one standard "
+            f"deviation, grey lines the selections under the same protocol. {SHADES}",
         )
-    if len(transferred := figures.transferred(frame)):
-        found.append(
-            Drawing(
-                "cross_architecture",
-                figures.cross_architecture(transferred, look, dpi),
-                f"Dot chart of test accuracy on {dataset} for each evaluation network; its numbers stand in the table",
-                "Accuracy of the same sets on other networks, each with its protocol; bars are one standard deviation.",
-            )
+    if len(transferred := transfer.transferred(frame)):
+        add(
+            "cross_architecture",
+            transfer.cross_architecture(transferred, look),
+            f"Table of test accuracy on {dataset} for each set and evaluation network; its numbers stand in the table",
+            f"Accuracy in percent of the same sets on other networks; the darker, the higher. {SHAPES}",
         )
-    if len(costly := figures.costly(frame)):
-        found.append(
-            Drawing(
-                "accuracy_vs_seconds",
-                figures.accuracy_vs_seconds(costly, look, dpi),
-                f"Scatter chart of test accuracy on {dataset} against seconds of distillation and its experts",
-                "Accuracy against the device-seconds of distillation and of the experts it used; a point per cell.",
-            )
+    if len(costly := costs.costly(frame)):
+        add(
+            "accuracy_vs_seconds",
+            costs.accuracy_vs_seconds(costly, look),
+            f"Dot chart of seconds of distillation and its experts beside test accuracy on {dataset}",
+            "Device-seconds of distillation and of the experts it used, beside the accuracy under the cell's own protocol. "
+            "Bold: nothing cheaper is as accurate.",
         )
     if len(losses):
-        found.append(
-            Drawing(
-                "loss",
-                figures.loss_curves(losses, look, dpi),
-                f"Line charts of the distillation loss on {dataset}, one per method",
-                "Loss during distillation, mean over the sets, relative to its maximum.",
-            )
+        add(
+            "loss",
+            loss.loss_curves(losses, look),
+            f"Line charts of the distillation loss on {dataset}, one per method",
+            "Loss during distillation, mean over the sets, relative to its maximum.",
         )
     return found

@@ -1,0 +1,56 @@
+"""Where a value stands between two ends, and the few round values that are written beside them."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+SHORTEST = 26.0  # points between two written values
+TIMES = {1: "1 s", 10: "10 s", 60: "1 min", 600: "10 min", 3600: "1 h", 36000: "10 h", 360000: "100 h"}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From `low` to `high`; `times` is a logarithmic one of seconds."""
+
+    low: float
+    high: float
+    times: bool = False
+
+    def place(self, value: float, start: float, end: float) -> float:
+        """Between `start` and `end`; what lies beyond stands at the end."""
+        low, high, value = (math.log(v) for v in (self.low, self.high, max(value, self.low))) if self.times else (
+            self.low, self.high, value
+        )  # fmt: skip
+        return start + (end - start) * min(1.0, max(0.0, (value - low) / (high - low)))
+
+    def ticks(self, length: float) -> list[tuple[float, str]]:
+        """Round values between the ends with their words, as many as have room on so many points."""
+        if self.times:
+            known = [(float(at), word) for at, word in TIMES.items() if self.low <= at <= self.high]
+            thin = max(1, math.ceil(len(known) * 1.4 * SHORTEST / length))
+            return known[::thin]
+        step = next(step for step in _steps() if (self.high - self.low) / step * SHORTEST <= length)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [(i * step, f"{i * step:g}") for i in range(first, last + 1)]
+
+
+def _steps() -> Iterable[float]:
+    """1, 2, 5, 10, 20, 50, ... and before them tenths."""
+    for power in range(-1, 9):
+        yield from (10.0**power * factor for factor in (1, 2, 5))
+
+
+def percents(values: Iterable[float]) -> Scale:
+    """A scale of accuracies with all finite `values`, no narrower than two points."""
+    known = [value for value in values if not math.isnan(value)]
+    low, high = min(known, default=0.0), max(known, default=100.0)
+    room = max(2.0 - (high - low), 0.06 * (high - low)) / 2
+    return Scale(max(0.0, low - room), min(100.0, high + room))
+
+
+def seconds(values: Iterable[float]) -> Scale:
+    """A logarithmic scale with all `values`, which are positive; its ends are written times, one decade or more."""
+    known, ends = list(values), list(TIMES)
+    low = max((at for at in ends if at <= min(known)), default=min(known))
+    high = min((at for at in ends if at >= max(known)), default=max(known))
+    return Scale(low, high if high > low else low * 10, times=True)
