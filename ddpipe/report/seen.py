@@ -81,8 +81,8 @@ def words(ipc: str, space: courses.Space) -> str:
     return (
         f"Set 0 of cells with IPC {ipc}, as many random real images, and other real ones, in the {space.features} "
         f"features of the first network of experts {space.experts}, which were trained on the real data: two principal "
-        f"components ({sum(space.explained):.0%} of the variance) and t-SNE. Coverage (Naeem et al. 2020): the share of "
-        f"{space.reference} real images that lie no farther from an image of the set than from the "
+        f"components ({sum(space.explained):.0%} of the variance) and t-SNE. Coverage (Naeem et al. 2020) is the share "
+        f"of {space.reference} real images that lie no farther from an image of the set than from the "
         f"{space.neighbours}th of their nearest others. Not shown: labels, and how well the images train a network. "
         "Another network has other features, and distances between groups mean nothing in t-SNE."
     )
