@@ -52,6 +52,7 @@ class Config:
     rows: dict[str, settings.Row]
     evaluations: dict[str, settings.Evaluation]
     files: dict[str, dict]  # what each file says, by its path in the project
+    courses: dict[str, settings.Course] = field(default_factory=dict)
     seen: Mapping[str, Seen] = field(default_factory=dict)  # own images that were counted before they are prepared
 
     def row(self, cell: str) -> settings.Row:
@@ -90,7 +91,7 @@ class Config:
         if row.method not in self.params.methods:
             known = did_you_mean(row.method, list(self.params.methods))
             raise UserError(f"methods.{row.method}: cell {cell} needs this line in params.yaml{known}")
-        base = self.base(row.method)
+        base, course = self.base(row.method), self.courses.get(cell)
         if row.recipe != base:
             raise UserError(
                 f"grid.{cell}.recipe: {row.recipe!r}, but the base of methods.{row.method} is {base!r}; make them one"
@@ -104,6 +105,7 @@ class Config:
             (f"{file}.parts", recipe.parts),
             *((f"{file}.{key}", numbers) for key, numbers in recipe.layers(row.cell, row.ipc)),
             (f"params.yaml:methods.{row.method}", self.changes(row.method)),
+            *([(f"courses.{cell}", {"snapshots": list(course.snapshots)})] if course else []),
         ]
 
     def sources(self, row: settings.Row) -> str:
@@ -174,9 +176,15 @@ def load(root: Path = Path("."), said: Any = None) -> Config:
         raise UserError("params.yaml holds no settings; put it back, for example with `git checkout params.yaml`")
     unfinished: dict[str, dict] = {}
     params = validate(settings.Params, raw | {"grid": finished(raw.get("grid", {}), "grid", unfinished)}, "")
-    recipes, rows, evaluations, files = {}, dict(params.grid), dict(params.evaluations), {"params.yaml": raw}
-    check_keys("grid", rows)
-    check_keys("evaluations", evaluations)
+    recipes, files = {}, {"params.yaml": raw}
+    rows, evaluations, courses = dict(params.grid), dict(params.evaluations), dict(params.courses)
+    tables: dict[str, tuple[type[settings.Settings], dict[str, Any]]] = {
+        "grid": (settings.Row, rows),
+        "evaluations": (settings.Evaluation, evaluations),
+        "courses": (settings.Course, courses),
+    }
+    for table, (_, entries) in tables.items():
+        check_keys(table, entries)
     folder = root / "ddpipe" / "methods"
     for file in sorted((folder if folder.is_dir() else METHODS).glob("[!.]*.yaml")):
         where = f"ddpipe/methods/{file.name}"
@@ -184,11 +192,11 @@ def load(root: Path = Path("."), said: Any = None) -> Config:
         content = read_yaml(file)
         if not isinstance(content, dict) or name not in content:
             raise UserError(f"{where}: the recipe must stand under the key {name!r}")
-        for key in content.keys() - {name, "grid", "evaluations"}:
-            raise UserError(f"{where}:{key}: unknown key{did_you_mean(key, [name, 'grid', 'evaluations'])}")
+        for key in content.keys() - {name, *tables}:
+            raise UserError(f"{where}:{key}: unknown key{did_you_mean(key, [name, *tables])}")
         files[where] = content
         recipes[name] = validate(settings.Recipe, content[name], f"{where}:{name}")
-        for table, kind, into in (("grid", settings.Row, rows), ("evaluations", settings.Evaluation, evaluations)):
+        for table, (kind, into) in tables.items():
             there = f"{where}:{table}"
             entries = finished(content.get(table) or {}, there, unfinished if kind is settings.Row else None)
             found = validate(dict[str, kind], entries, there)  # type: ignore[valid-type]
@@ -198,7 +206,7 @@ def load(root: Path = Path("."), said: Any = None) -> Config:
             into.update(found)
     if both := rows.keys() & evaluations.keys():
         raise UserError(f"evaluations.{min(both)}: a row of the grid has this name too; give its protocol another name")
-    config = Config(root, params, recipes, rows, evaluations, files)
+    config = Config(root, params, recipes, rows, evaluations, files, courses)
     for where, fields in unfinished.items():
         from ddpipe.rows import completed  # which builds on this module
 
@@ -218,7 +226,7 @@ def finished(table: Any, where: str, unfinished: dict[str, dict] | None) -> Any:
     return {key: row for key, row in table.items() if key not in lacks}
 
 
-def check_keys(where: str, table: Mapping[str, settings.Row | settings.Evaluation]) -> None:
+def check_keys(where: str, table: Mapping[str, settings.Row | settings.Evaluation | settings.Course]) -> None:
     """Whether every entry stands under its name: a stage is told nothing else."""
     for key, entry in table.items():
         if key != entry.name:

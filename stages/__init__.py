@@ -52,11 +52,12 @@ def settled(config: Config, dataset: str | None = None) -> None:
     Raises:
         UserError: an evaluation is running.
     """
-    for path in sorted(lock.folder("evaluate").glob("*/lock")):
-        row = config.rows.get(path.parent.name.partition(".")[0])
-        if dataset is None or row is not None and row.dataset == dataset:
-            with lock.reading(f"evaluate@{path.parent.name}"):
-                pass
+    for stage in ("evaluate", "course"):
+        for path in sorted(lock.folder(stage).glob("*/lock")):
+            row = config.rows.get(path.parent.name.partition(".")[0])
+            if dataset is None or row is not None and row.dataset == dataset:
+                with lock.reading(f"{stage}@{path.parent.name}"):
+                    pass
 
 
 def key_of(*stages: str, address: str) -> str:

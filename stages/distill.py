@@ -15,10 +15,10 @@ from ddpipe.context import Context
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
 from ddpipe.device import choose, keep_freed_memory
-from ddpipe.distillation import loop
 from ddpipe.distillation.checkpoints import Checkpoints
 from ddpipe.distillation.loop import compose
 from ddpipe.distillation.running import run_to_end
+from ddpipe.distillation.snapshots import Watched, flat, handed_over, parted
 from ddpipe.distilled import sets
 from ddpipe.errors import UserError, out_of_memory
 from ddpipe.experts.buffer import Buffer
@@ -107,7 +107,8 @@ def main(
                     run = compose(settings, context)
                     budget(run.synthetic.stored_floats(), prepared, row, settings)  # refused before the work
                     hints.check(run.hints(), settings, len(run.synthetic))
-                    piece = learn(run, f"{cell} set {number}", store, number, params.run, device)
+                    watched = Watched(run, settings.snapshots if number == 0 else ())
+                    piece = learn(watched, f"{cell} set {number}", store, number, params.run, device)
             except UserError as error:
                 raise UserError(f"{cell}, set {number}: {error}") from error
             except (RuntimeError, MemoryError) as error:
@@ -129,7 +130,8 @@ def main(
     if settings.scale != "one-hot":
         info["targets"] = settings.scale
     with new_folder(output) as folder:
-        seal = sets.write(folder, info, prepared.preprocessing, [tensors for tensors, _ in pieces])
+        found = [parted(tensors) for tensors, _ in pieces]
+        seal = sets.write(folder, info, prepared.preprocessing, [own for own, _ in found], found[0][1])
     spent = of_all_sets([meta["cost"] for _, meta in pieces])
     if earlier:
         share = settings.sets / len(buffer) if settings.kind == "selection" and buffer else 1.0
@@ -144,22 +146,16 @@ def smaller(row: Row, settings: Cell, shape: Shape) -> str:
     return f"set {' or '.join(keys)}" if keys else "use a smaller network"
 
 
-def learn(run: loop.Distillation, name: str, store: Checkpoints, number: int, how: Run, device: torch.device) -> Piece:
-    """Run one distillation to its end, from its checkpoint if there is one."""
+def learn(watched: Watched, name: str, store: Checkpoints, number: int, how: Run, device: torch.device) -> Piece:
+    """Run one distillation to its end, from its checkpoint if there is one; the set, and its snapshots beside it."""
+    run = watched.run
     with Progress(name, run.iterations, log_every=how.log_every) as progress:
-        cost = run_to_end(run, store, f"set-{number}.partial", name, how, device, progress)
+        cost = run_to_end(watched, store, f"set-{number}.partial", name, how, device, progress)
     run.finish()
-    with torch.no_grad():
-        images, targets = run.synthetic.decode()
-    tensors = {"images": images, "targets": targets} | ({"loss": run.history} if run.iterations else {})
-    if given := run.hints():
+    tensors = handed_over(run) | ({"loss": run.history.detach().cpu()} if run.iterations else {})
+    if given := hints.of(tensors):
         say(f"{name}: {hints.told(given)}")
-    tensors |= hints.as_tensors(given)
-    codes = run.synthetic.codes()
-    tensors |= {f"code.{code}": value for code, value in codes.items() if code not in tensors}
-    if run.synthetic.contents is not None:
-        tensors["contents"] = run.synthetic.contents
-    return {key: value.detach().cpu() for key, value in tensors.items()}, {
+    return tensors | flat(watched.kept), {
         "cost": cost | {"iterations": run.iterations},
         "floats": run.synthetic.stored_floats(),
     }

@@ -192,16 +192,8 @@ def remake(cell: str) -> str:
 
 
 def picture(chosen: DistilledSet, images_per_class: int) -> bytes:
-    """One row a class, at most `images_per_class` images each, and no more than the smallest class has that has any.
-
-    The largest number of a learned target need not be its image's class. But such sets lie class by class, and where
-    their targets do not tell as many images of each, they are shown as they lie.
-    """
-    labels = chosen.targets.argmax(1)
-    rows = {name: (labels == label).nonzero().flatten() for label, name in enumerate(chosen.classes)}
-    if len(set(map(len, rows.values()))) > 1 and not len(labels) % len(rows):
-        rows = dict(zip(rows, torch.arange(len(labels)).view(len(rows), -1), strict=True))
-    rows = {name: found for name, found in rows.items() if len(found)}
+    """One row a class, at most `images_per_class` images each, and no more than the smallest class has that has any."""
+    rows = chosen.by_class()
     count = min(images_per_class, *map(len, rows.values()))
     pixels = chosen.preprocessing.invert(chosen.images[torch.cat([found[:count] for found in rows.values()])])
     return image_grid(pixels.clamp(0, 1).numpy(), count, list(rows))

@@ -7,7 +7,8 @@ import typer
 
 from ddpipe.config import load
 from ddpipe.files.artifacts import new_folder, write_bytes, write_json, write_text
-from ddpipe.report import figures, tables
+from ddpipe.pipeline import courses
+from ddpipe.report import figures, seen, tables
 from ddpipe.report.drawings import draw
 from ddpipe.report.figures.vector import standalone
 from ddpipe.report.frame import collect, losses, metrics
@@ -24,7 +25,8 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     Writes table.md, table.csv, table.tex, cells.csv (every evaluation with n,
     std, seconds and memory), accuracy.csv and loss.csv (what figures show),
     the figures that have something to show, as PNG and SVG, and a picture of
-    each set under images/; and data/metrics/DATASET, of which `dvc metrics` and
+    each set, and of how it became that where this was looked at, under images/;
+    and data/metrics/DATASET, of which `dvc metrics` and
     `dvc exp show` speak: a file a method with the means by IPC.
     """
     config, dataset = load(), key_of("report", address=dataset)
@@ -44,12 +46,14 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
             folder / "accuracy.csv", own[["ipc", "method", "mean", "std"]].to_csv(index=False, lineterminator="\n")
         )
         write_text(folder / "loss.csv", curves.to_csv(index=False, lineterminator="\n"))
-        for drawing in draw(dataset, frame, curves, look, dpi):
+        for drawing in (*draw(dataset, frame, curves, look, dpi), *seen.draw(config, dataset, frame, look, dpi)):
             write_bytes(folder / f"{drawing.name}.png", drawing.png)
             write_text(folder / f"{drawing.name}.svg", standalone(drawing.svg))
         for cell in own["cell"]:
             if (png := stored(config, cell)) is not None:
                 write_bytes(folder / "images" / f"{cell}.png", png)
+            if (png := courses.picture(config, cell)) is not None:
+                write_bytes(folder / "images" / f"{cell}.course.png", png)
     with new_folder(means) as folder:
         for name, entry in metrics(frame).items():
             write_json(folder / f"{name}.json", entry)

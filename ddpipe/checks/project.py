@@ -11,6 +11,7 @@ from ddpipe.checks.batches import batches
 from ddpipe.checks.budget import budget
 from ddpipe.checks.buffers import buffers
 from ddpipe.checks.classes import classes
+from ddpipe.checks.courses import courses
 from ddpipe.checks.data import data
 from ddpipe.checks.idle import idle
 from ddpipe.checks.kernels import kernels
@@ -43,6 +44,7 @@ def problems(config: Config) -> list[str]:
         parts,
         buffers,
         evaluations,
+        courses,
         reports,
         dvc_vars,
         links,
@@ -272,7 +274,7 @@ def dvc_vars(config: Config) -> Iterator[str]:
     for file in sorted(listed.keys() - config.files.keys()):
         yield f"dvc.yaml, vars: {file} does not exist; remove the line"
     for file in sorted(config.files.keys() - {"params.yaml"}):
-        there = [table for table in ("grid", "evaluations") if config.files[file].get(table)]
+        there = [table for table in ("grid", "evaluations", "courses") if config.files[file].get(table)]
         if set(there) != listed.get(file, set()):
             mend = f"list it as `- {file}:{','.join(there)}`" if there else "remove its line"
             yield f"dvc.yaml, vars: {file} has {' and '.join(there) or 'no rows'}; {mend}"

@@ -19,7 +19,9 @@ LOOKED = 60.0  # seconds between two looks for numbers that were lost, however s
 class Running(Protocol):
     """What goes on iteration by iteration; between two of them all of its state lies in tensors."""
 
-    iteration: int  # finished ones
+    @property
+    def iteration(self) -> int:
+        """Finished ones."""
 
     @property
     def iterations(self) -> int:

@@ -56,6 +56,18 @@ class DistilledSet(Dataset):
         cell, shape = self.info["cell"], "x".join(map(str, self.images.shape[1:]))
         return f"<set {self.home.number} of {cell}: {len(self)} examples of {shape}, {len(self.classes)} classes>"
 
+    def by_class(self) -> dict[str, Tensor]:
+        """Class -> numbers of its examples; classes that have none are left out.
+
+        The largest number of a learned target need not be its image's class. But such sets lie class by class, and
+        where their targets do not tell as many images of each, they are taken as they lie.
+        """
+        labels = self.targets.argmax(1)
+        rows = {name: (labels == label).nonzero().flatten() for label, name in enumerate(self.classes)}
+        if len(set(map(len, rows.values()))) > 1 and not len(labels) % len(rows):
+            rows = dict(zip(rows, torch.arange(len(labels)).view(len(rows), -1), strict=True))
+        return {name: found for name, found in rows.items() if len(found)}
+
     def pixels(self) -> Tensor:
         """(V, c, h, w) in [0, 1]: the images as they look, preprocessing undone and clamped."""
         return self.preprocessing.invert(self.images).clamp(0, 1)
@@ -107,7 +119,11 @@ class DistilledSet(Dataset):
 
 
 def load(
-    path: str | Path, number: int = 0, prepared: str | Path | None = None, project: str | Path | None = None
+    path: str | Path,
+    number: int = 0,
+    prepared: str | Path | None = None,
+    project: str | Path | None = None,
+    at: int | None = None,
 ) -> DistilledSet:
     """Load set `number` of a distilled folder, e.g. `ddpipe.load("data/distilled/dm-digits-10")`.
 
@@ -117,6 +133,7 @@ def load(
         prepared: the prepared data, needed for sets of chosen real images, which are numbers of rows there, and for
             the test part; left out: data/prepared/<data> of the project.
         project: the folder with params.yaml; left out: the one that the set lies in.
+        at: the iteration after which a snapshot was kept (`snapshots:` of the cell); left out: the finished set.
 
     Raises:
         UserError: when a file is missing or damaged, or the prepared data is not what the set was chosen from.
@@ -129,7 +146,7 @@ def load(
     found = Distilled.open(folder)
     root = Path(project) if project else folder.resolve().parent.parent.parent
     home = Home(found, number, root, Path(prepared) if prepared else root / "data" / "prepared" / found.about.data)
-    tensors = found.tensors(number)
+    tensors = found.tensors(number, at=at)
     if "rows" in tensors:
         data = home.prepared
         rows = found.tensors(number, data)["rows"]

@@ -1,8 +1,9 @@
 """Distilled sets on disk: what distillation leaves and evaluation trains on; `ddpipe.load` is in loaded.py.
 
 A folder holds `distilled.json` (method, resolved settings, budget, preprocessing, class names, and the digests of the
-files beside it, under a seal), `<number>.safetensors` for every set and `preprocessing.safetensors`. Sets of chosen
-real images are row numbers into the prepared data (with its checksum), never copies. Nothing in the folder depends on
+files beside it, under a seal), `<number>.safetensors` for every set and `preprocessing.safetensors`; where a cell asks
+for them, snapshots of set 0 from before its end, `0.at-<iteration>.safetensors`, in the same form. Sets of chosen real
+images are row numbers into the prepared data (with its checksum), never copies. Nothing in the folder depends on
 time or machine: its bytes repeat. Whoever reads a set reads it here, whole and checked.
 """
 
@@ -37,7 +38,13 @@ LEARNED = {
 TOLERANCE = 1e-3  # of the sum of targets
 
 
-def write(folder: Path, info: dict[str, Any], preprocessing: Preprocessing, sets: list[dict[str, Tensor]]) -> str:
+def write(
+    folder: Path,
+    info: dict[str, Any],
+    preprocessing: Preprocessing,
+    sets: list[dict[str, Tensor]],
+    snapshots: Mapping[int, dict[str, Tensor]] | None = None,
+) -> str:
     """Write a distilled folder; the seal of all that it says.
 
     Args:
@@ -45,20 +52,25 @@ def write(folder: Path, info: dict[str, Any], preprocessing: Preprocessing, sets
             where they are not the usual ones; the rest is added.
         sets: per set either `images` (V, c, h, w) and `targets` (V, K), with `loss` and `hint.<name>` and, where it is
             factorised, `contents` (V,) and `code.<name>`; or `rows` (V,).
+        snapshots: of set 0, by the iteration after which they were kept; as `sets`, without `loss`.
 
     Raises:
         UserError: a set is none that could be read back.
     """
     write_tensors(folder / FITTED, preprocessing.tensors())
-    for number, tensors in enumerate(sets):
+    written = {set_file(number): tensors for number, tensors in enumerate(sets)}
+    written |= {set_file(0, at): tensors for at, tensors in (snapshots or {}).items()}
+    for file, tensors in written.items():
         try:
             check(tensors, len(info["classes"]), preprocessing, *told(info))
         except ValueError as error:
-            raise UserError(f"set {number} cannot be used: {error}; lower the learning rates under `outer`") from error
-        write_tensors(folder / set_file(number), tensors)
-    files = {name: file_digest(folder / name) for name in (FITTED, *map(set_file, range(len(sets))))}
+            where = "set " + file.removesuffix(".safetensors").replace(".at-", " after iteration ")
+            raise UserError(f"{where} cannot be used: {error}; lower the learning rates under `outer`") from error
+        write_tensors(folder / file, tensors)
+    said = {"preprocessing": preprocessing.to_json(), "sets": len(sets)}
+    said |= {"snapshots": sorted(snapshots)} if snapshots else {}
     return write_sealed(
-        folder / ABOUT, info | {"preprocessing": preprocessing.to_json(), "sets": len(sets), "files": files}
+        folder / ABOUT, info | said | {"files": {name: file_digest(folder / name) for name in (FITTED, *written)}}
     )
 
 
@@ -81,15 +93,21 @@ class Distilled:
         with refused(folder / FITTED):
             return cls(folder, about, Preprocessing.from_parts(about.preprocessing.model_dump(mode="json"), tensors))
 
-    def tensors(self, number: int, data: Prepared | None = None) -> dict[str, Tensor]:
-        """What `write` was given for set `number`; `data` is what it was made from, if that is at hand.
+    def tensors(self, number: int, data: Prepared | None = None, at: int | None = None) -> dict[str, Tensor]:
+        """What `write` was given for set `number`, or as its snapshot after iteration `at`.
+
+        Args:
+            data: what it was made from, if that is at hand.
 
         Raises:
             UserError: when there is no such set, or its file is missing or damaged or no set of these classes and data.
         """
         if not 0 <= number < self.about.sets:
             raise UserError(f"{self.folder} holds sets 0 to {self.about.sets - 1}, not {number}")
-        path = self.folder / set_file(number)
+        path = self.folder / set_file(number, at)
+        if path.name not in self.about.files:
+            kept = ", ".join(map(str, self.about.snapshots)) or "none"
+            raise UserError(f"{self.folder} holds no snapshot of set {number} after iteration {at} (of set 0: {kept})")
         verify(path, self.about.files[path.name])
         tensors = read_tensors(path)[0]
         with refused(path):

@@ -28,6 +28,7 @@ from ddpipe.planning.steps import AFTER, RUNS, Step, checkpoints, plan
 PLACES = ("ddpipe", "stages", "params.yaml", "dvc.yaml")  # of the project
 HERE = ("resolve", "report", "page")  # groups of stages that are run at home
 # What stages import beside torch and numpy, which every machine with a GPU has; DVC, pandas, matplotlib are for home.
+BESIDE = {"stages.course": ("scikit-learn",)}  # what a stage needs more
 IMPORTED = ("pydantic", "ruamel.yaml", "safetensors", "tqdm", "typer", "pillow")
 
 
@@ -133,7 +134,7 @@ def pack(config: Config, targets: Sequence[str], out: Path, python: str = "", mo
             for key, numbers_of in said.items():
                 add(archive, f"{resolved.FOLDER}/{key}.json", as_json(numbers_of).encode())
         if python:
-            download(python, folder / "wheels")
+            download(python, folder / "wheels", [name for stage in chosen for name in BESIDE.get(stage.module, ())])
         sizes = {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
         size = sum(sizes.values()) / 2**20
         if most and size > most:
@@ -200,13 +201,13 @@ def required(names: Iterable[str] = IMPORTED) -> dict[str, str]:
     return found
 
 
-def download(python: str, folder: Path) -> None:
+def download(python: str, folder: Path, beside: Iterable[str] = ()) -> None:
     """Wheels of what stages import, for Linux on x86-64 and this version of Python, by pip as it is set up here."""
     platforms = ["manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python, "--dest", str(folder)]
     command += [word for platform in (*platforms, "manylinux1_x86_64") for word in ("--platform", platform)]
-    pins = [f"{name}=={version}" for name, version in sorted(required().items())]
+    pins = [f"{name}=={version}" for name, version in sorted(required((*IMPORTED, *beside)).items())]
     done = subprocess.run([*command, *pins], capture_output=True, text=True)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no reason given"]

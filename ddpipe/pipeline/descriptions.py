@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, model_validator
 from ddpipe.errors import UserError
 from ddpipe.files import artifacts
 from ddpipe.settings import Dataset, Scale, Settings, Whitening
-from ddpipe.settings.bounds import Natural, Positive, PositiveInt, Seed
+from ddpipe.settings.bounds import Moments, Natural, Positive, PositiveInt, Seed
 from ddpipe.settings.reading import validate
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -119,14 +119,17 @@ class Distilled(Settings):
     targets: Scale = "one-hot"  # said where it is another
     hints: dict[str, str] = {}  # shapes of those that are no single numbers, as in layout.py
     sets: PositiveInt
+    snapshots: Moments = ()  # iterations after which set 0 was kept; said where there are some
     files: dict[str, Sha256]
     seal: Sha256
 
     @model_validator(mode="after")
     def consistent(self) -> "Distilled":
-        numbers = self.files.keys() - {"preprocessing.safetensors"}
-        if not len(numbers) == self.sets == len(self.files) - 1 or numbers != set(map(set_file, range(self.sets))):
-            raise ValueError(f"files must be preprocessing.safetensors and those of sets 0 to {self.sets - 1}")
+        if self.sets >= len(self.files):  # and no list is made of a number beyond all bounds
+            raise ValueError(f"files must be those of sets 0 to {self.sets - 1} and preprocessing.safetensors")
+        named = [*map(set_file, range(self.sets)), *(set_file(0, at) for at in self.snapshots)]
+        if self.files.keys() != {"preprocessing.safetensors", *named}:
+            raise ValueError(f"files must be preprocessing.safetensors, {', '.join(named)}"[:300])
         return self
 
     def numbers(self) -> dict[str, Any]:
@@ -135,9 +138,9 @@ class Distilled(Settings):
         return self.model_dump(mode="json", include=row | {"settings"})
 
 
-def set_file(number: int) -> str:
-    """Where set `number` lies in the folder of its cell."""
-    return f"{number}.safetensors"
+def set_file(number: int, at: int | None = None) -> str:
+    """Where set `number` lies in the folder of its cell, or its snapshot after iteration `at`."""
+    return f"{number}.safetensors" if at is None else f"{number}.at-{at}.safetensors"
 
 
 class Kept(Settings):

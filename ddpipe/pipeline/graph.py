@@ -35,7 +35,7 @@ def targets_of(config: Config, target: str) -> list[str]:
         return [f"report@{target}"]
     if target in config.rows:
         further = [f"further@{key}" for key, entry in config.evaluations.items() if entry.cell == target]
-        return [f"evaluate@{target}", *further]
+        return [f"evaluate@{target}", *further, *([f"course@{target}"] if target in config.courses else [])]
     return [target]
 
 

@@ -21,8 +21,16 @@ MARKS = {  # in every such folder
     **{"prepared": "data.json", "overview": "overview.txt", "distilled": "distilled.json"},
     **{stage: f"{stage}.json" for stage in TRAINED},
 }
+COURSE = (".course", ".space")  # behind the cell in the names of what this stage writes
 STAGES = {"prepared": "prepare", "overview": "prepare", "distilled": "distill"} | {stage: stage for stage in TRAINED}
-RESUMED = ("prepare", *TRAINED, "distill", "evaluate", "report")  # with a folder of checkpoints, or of locks alone
+RESUMED = (
+    "prepare",
+    *TRAINED,
+    "distill",
+    "evaluate",
+    "course",
+    "report",
+)  # with a folder of checkpoints, or of locks alone
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ def alive(config: Config, owner: str) -> bool:
         **{stage: getattr(params, stage) for stage in TRAINED},
         "distill": config.rows,
         "further": config.evaluations,
+        "course": config.courses,
         "report": params.reports,
     }
     if stage == "evaluate":
@@ -106,6 +115,8 @@ def owner_of(config: Config, path: Path) -> str | None:
             return f"evaluate@{stem}"
         case ["data", "costs"] if kind == "json":
             return stem.replace(".", "@", 1) if stem.partition(".")[0] in TRAINED else f"distill@{stem}"
+        case ["data", "results", _] if kind in ("json", "png") and stem.endswith(COURSE):
+            return f"course@{stem.removesuffix('.course').removesuffix('.space')}"
         case ["data", "results", _] if kind == "json" and stem.count(".") == 2:
             return f"evaluate@{stem}"
         case ["data", "results", _] if kind in ("png", "csv"):

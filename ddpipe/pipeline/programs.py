@@ -50,6 +50,11 @@ def of_generators() -> Digests:
     return digests(ADVERSARIES)
 
 
+def of_course() -> Digests:
+    """The mathematics of what is seen of a cell, beside its evaluation's."""
+    return digests(["ddpipe.evaluation.space"])
+
+
 def of_cell(chosen: settings.Cell) -> Digests:
     """The mathematics of a cell with these settings."""
     texts = []
@@ -71,6 +76,8 @@ def implementations(chosen: settings.Cell) -> Iterator[str]:
         yield "ddpipe.distillation.warm"
     if getattr(chosen, "stop", None) is not None:
         yield "ddpipe.distillation.stop"
+    if getattr(chosen, "snapshots", ()):
+        yield "ddpipe.distillation.snapshots"
     for augment in chosen.augments().values():
         yield from augmenting(augment)
 

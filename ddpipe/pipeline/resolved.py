@@ -15,6 +15,7 @@ from ddpipe.errors import UserError
 from ddpipe.files.artifacts import new_folder, read_json, write_json
 from ddpipe.mappings import leaves
 from ddpipe.pipeline import programs
+from ddpipe.settings.reading import did_you_mean
 
 FOLDER = Path("data/resolved")
 GONE = object()  # not there
@@ -40,6 +41,7 @@ def everything(config: Config) -> Iterator[tuple[str, Resolved]]:
     entries += [("generators", key) for key in config.params.generators]
     entries += [("distill", cell) for cell in config.rows]
     entries += [("evaluate", key) for key in (*config.rows, *config.evaluations)]
+    entries += [("course", cell) for cell in config.courses]
     for stage, key in entries:
         name = f"{stage}/{key}"
         try:
@@ -49,6 +51,8 @@ def everything(config: Config) -> Iterator[tuple[str, Resolved]]:
                 said = of_generators(config, key)
             elif stage == "distill":
                 said = of_cell(config, key)
+            elif stage == "course":
+                said = of_course(config, key)
             else:
                 measured, said = of_evaluation(config, key)
                 name = f"{stage}/{measured}"
@@ -84,6 +88,17 @@ def of_evaluation(config: Config, key: str) -> tuple[str, Resolved]:
     network, protocol = (further or row).network, (further or row).protocol
     said = dumped(config, network=config.network(network), protocol=config.protocol(protocol, row.dataset))
     return f"{row.name}.{network}.{protocol}", said
+
+
+def of_course(config: Config, cell: str) -> Resolved:
+    """The entry, how its snapshots are measured, and the network whose features are looked at."""
+    row, entry = config.row(cell), config.courses[cell]
+    if entry.experts not in config.params.experts:
+        known = did_you_mean(entry.experts, list(config.params.experts))
+        raise UserError(f"courses.{cell}.experts: {entry.experts!r} is not under experts:{known}")
+    experts, protocol = config.params.experts[entry.experts], config.protocol(row.protocol, row.dataset)
+    said = dumped(config, course=entry, network=config.network(row.network), protocol=protocol)
+    return said | {"features": config.network(experts.network).model_dump(mode="json"), "code": programs.of_course()}
 
 
 def dumped(config: Config, **records: settings.Settings) -> Resolved:

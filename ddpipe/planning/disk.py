@@ -44,10 +44,11 @@ def generators(chosen: settings.Generators, data: Data) -> int:
 
 
 def learned(cell: Cell) -> int:
-    """Images, targets and losses of every set."""
+    """Images, targets and losses of every set, and the snapshots of one."""
     images = cell.shown * cell.styles
     one = FLOAT * (images * (cell.data.shape.values + cell.classes) + cell.chosen.steps)
-    return JSON + preprocessing(cell.data) + cell.chosen.sets * (one + HEADER)
+    snapshots = len(getattr(cell.chosen, "snapshots", ())) * (one - FLOAT * cell.chosen.steps + HEADER)
+    return JSON + preprocessing(cell.data) + cell.chosen.sets * (one + HEADER) + snapshots
 
 
 def chosen(selection: settings.Selection, count: int, data: Data) -> int:

@@ -109,6 +109,27 @@ def further(config: Config, step: Step, key: str, stacked: bool) -> Demand | str
     return measured(config, step, entry.cell, entry.network, entry.protocol, stacked)
 
 
+def course(config: Config, step: Step, key: str, stacked: bool) -> Demand | str:
+    """As an evaluation of so many sets; what is seen of the images is beside it nothing."""
+    row, entry, chosen = config.row(key), config.courses[key], config.resolved(key)
+    rules, data = config.protocol(row.protocol, row.dataset), data_of(config, row.data)
+    if data is None:
+        return unprepared(config, row.data)
+    count, n = entry.networks or rules.networks, length(config, key, data)
+    moments = len({*entry.snapshots, chosen.steps})
+    together = min(count, config.params.run.together or (count if stacked else 1))
+    few = rules.model_copy(update={"networks": count, "sets": None})
+    own = work.evaluation(few, moments, n, data, config.network(row.network), together, known(config, key))
+    if own is None:
+        return untold(row.protocol, row.method)
+    size = disk.results(moments * count) + 2 * disk.PICTURE
+    return Demand(step, row.dataset, row.method, own + work.process(data), size)
+
+
+def untold(protocol: str, method: str) -> str:
+    return f"the steps that {protocol} takes are not known from the settings of {method}, only from its sets"
+
+
 def measured(config: Config, step: Step, cell: str, network: str, protocol: str, stacked: bool) -> Demand | str:
     """One evaluation of `cell`."""
     row, chosen = config.row(cell), config.resolved(cell)
@@ -119,7 +140,7 @@ def measured(config: Config, step: Step, cell: str, network: str, protocol: str,
     together = min(rules.networks, config.params.run.together or (rules.networks if stacked else 1))
     own = work.evaluation(rules, chosen.sets, n, data, config.network(network), together, known(config, cell))
     if own is None:
-        return f"the steps that {protocol} takes are not known from the settings of {row.method}, only from its sets"
+        return untold(protocol, row.method)
     done = own + work.process(data)
     size = disk.results(rules.networks * min(chosen.sets, rules.sets or chosen.sets))
     if step.group == "evaluate":
@@ -143,6 +164,7 @@ STAGES: dict[str, Callable[[Config, Step, str, bool], Demand | str]] = {
     "distill": distill,
     "evaluate": evaluate,
     "further": further,
+    "course": course,
 }
 
 

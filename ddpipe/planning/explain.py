@@ -71,7 +71,7 @@ def cell(config: Config, name: str) -> str:
         *([("learned apart", apart)] if (apart := beside_the_set(config, row, resolved)) else []),
         *([("hints beside the set", beside)] if (beside := hints(resolved)) else []),
         ("parts", mathematics(resolved)),
-        ("commands", commands(name, list(further))),
+        ("commands", commands(name, [*(f"further@{key}" for key in further), *courses(config, name)])),
         ("results", results(config, name)),
         *([("unverified", doubts)] if (doubts := unverified(recipe, row)) else []),
         ("notes", list(recipe.notes) or ["none"]),
@@ -139,10 +139,15 @@ def mathematics(resolved: settings.Cell) -> list[str]:
     return lines
 
 
+def courses(config: Config, name: str) -> list[str]:
+    """The stage that looks at the cell while it is distilled, if there is one."""
+    return [f"course@{name}"] if name in config.courses else []
+
+
 def commands(name: str, further: list[str]) -> list[str]:
     return [
         f"dvc repro evaluate@{name}  # with everything it needs",
-        *(f"dvc repro further@{key}" for key in further),
+        *(f"dvc repro {stage}" for stage in further),
         f"dvc repro --single-item distill@{name}  # this stage alone",
         f"ddpipe plan {name}  # what would run",
         f"ddpipe export {name} OUT  # the set as PNGs and an npz",

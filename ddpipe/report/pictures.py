@@ -44,9 +44,9 @@ def image_grid(images: Any, columns: int, names: Sequence[str] = ()) -> bytes:
         for count in counts:
             if classes * count * min(pixels[0, 0, 0].size, LARGEST**2) > 4 * LIMIT and classes > 1:
                 continue  # two bits a pixel would be too much
-            picture = _arrange(_tiles(pixels[:classes, :count]), told)
+            picture = _arrange(tiles(pixels[:classes, :count]), told)
             for colours in (None, 256, 64):
-                encoded = _encode(picture, colours)
+                encoded = encode(picture, colours)
                 if len(encoded) < LIMIT:
                     return encoded
         classes, counts = (classes + 1) // 2, range(1, 0, -1)
@@ -73,7 +73,7 @@ def stored(config: Config, cell: str) -> bytes | None:
     return data
 
 
-def _tiles(images: NDArray[np.float32]) -> NDArray[np.uint8]:
+def tiles(images: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(K, n, c, h, w) in [0, 1] -> (K, n, h', w', 3) in 0..255; other than three channels become one grey."""
     if images.shape[2] != 3:
         images = np.repeat(images.mean(axis=2, keepdims=True), 3, axis=2)
@@ -89,11 +89,11 @@ def _tiles(images: NDArray[np.float32]) -> NDArray[np.uint8]:
     return values.repeat(enlarge, axis=2).repeat(enlarge, axis=3)
 
 
-def _arrange(tiles: NDArray[np.uint8], names: list[str]) -> Image.Image:
+def _arrange(shown: NDArray[np.uint8], names: list[str]) -> Image.Image:
     """(K, n, h, w, 3) -> one picture, as many whole classes a row as ten tiles allow, names above them."""
-    classes, count, h, w, _ = tiles.shape
+    classes, count, h, w, _ = shown.shape
     across = min(max(1, SHOWN // count), classes) * count
-    flat, line = tiles.reshape(classes * count, h, w, 3), LINE if names else 0
+    flat, line = shown.reshape(classes * count, h, w, 3), LINE if names else 0
     rows = -(-len(flat) // across)
     pixels = np.full((rows * (line + h + GAP) + GAP, across * (w + GAP) + GAP, 3), BACKGROUND, np.uint8)
     corners = [(line + GAP + i // across * (line + h + GAP), GAP + i % across * (w + GAP)) for i in range(len(flat))]
@@ -101,11 +101,11 @@ def _arrange(tiles: NDArray[np.uint8], names: list[str]) -> Image.Image:
         pixels[top : top + h, left : left + w] = tile
     picture = Image.fromarray(pixels)
     for name, (top, left) in zip(names, corners[::count], strict=False):
-        picture.paste(_written(name, count * (w + GAP) - GAP), (left, top - line))
+        picture.paste(written(name, count * (w + GAP) - GAP), (left, top - line))
     return picture
 
 
-def _written(name: str, width: int) -> Image.Image:
+def written(name: str, width: int) -> Image.Image:
     """The name on a strip of this width, in letters that every Pillow has; others are shown as ?."""
     strip, font = Image.new("RGB", (width, LINE), (BACKGROUND,) * 3), ImageFont.load_default_imagefont()
     plain = name.encode("latin-1", "replace").decode("latin-1")
@@ -113,7 +113,7 @@ def _written(name: str, width: int) -> Image.Image:
     return strip
 
 
-def _encode(picture: Image.Image, colours: int | None) -> bytes:
+def encode(picture: Image.Image, colours: int | None) -> bytes:
     if colours is not None:
         picture = picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     buffer = io.BytesIO()

@@ -7,7 +7,7 @@ from ddpipe.settings.distillation import Distillation, Warm
 from ddpipe.settings.generators import Generators, Inversion, Sizes
 from ddpipe.settings.networks import AlexNet, ConvNet, DenseNet, Learner, LeNet, Network, Plain, ResNet
 from ddpipe.settings.optimizers import Clip, Cosine, Drop, Optimizer, Schedule, Steps
-from ddpipe.settings.params import Evaluation, Params, Report, ReportSettings, Row, Run
+from ddpipe.settings.params import Course, Evaluation, Params, Report, ReportSettings, Row, Run
 from ddpipe.settings.protocol import Protocol, Scale
 from ddpipe.settings.protocols import AnyProtocol
 from ddpipe.settings.protocols.centred import Centred
@@ -32,6 +32,7 @@ __all__ = [
     "Clip",
     "ConvNet",
     "Cosine",
+    "Course",
     "Criterion",
     "Critical",
     "Dataset",

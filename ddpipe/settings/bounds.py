@@ -15,6 +15,12 @@ def _in_float32(value: float) -> float:
     return value
 
 
+def _ascending(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    if list(numbers) != sorted(set(numbers)):
+        raise ValueError(f"must ascend, each number once: {sorted(set(numbers))}")
+    return numbers
+
+
 PositiveInt = Annotated[int, Field(gt=0, le=MOST, strict=True)]
 Natural = Annotated[int, Field(ge=0, le=MOST, strict=True)]
 Few = Annotated[int, Field(gt=0, le=MANY, strict=True)]
@@ -27,4 +33,5 @@ Share = Annotated[float, Field(gt=0, lt=1, strict=True)]  # of a whole, neither 
 Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
 Grey = Annotated[float, Field(ge=0, le=1, strict=True)]  # a mean on the scale 0..1, not 0..255
 Spread = Annotated[float, Field(ge=0.001, le=1, strict=True)]  # a standard deviation on the same scale
+Moments = Annotated[tuple[Natural, ...], AfterValidator(_ascending)]  # iterations of a run; 0 is before the first
 Switch = Annotated[bool, Field(strict=True)]  # true or false; YAML 1.2 reads `no` as a word

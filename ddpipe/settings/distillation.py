@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ddpipe.settings.base import Settings, Siamese, needed
-from ddpipe.settings.bounds import Few, Fraction, Natural, PositiveInt, Switch
+from ddpipe.settings.bounds import Few, Fraction, Moments, Natural, PositiveInt, Switch
 from ddpipe.settings.labels import Labels
 from ddpipe.settings.method import Method
 from ddpipe.settings.optimizers import Clip, Optimizer
@@ -39,8 +39,8 @@ class Warm(Settings):
 class Distillation(Method):
     """Resolved settings of a cell that learns its set."""
 
-    quiet = frozenset({"clip", "labels", "warm", "stop"})
-    aside = Method.aside | {"sets", "excess"}
+    quiet = frozenset({"clip", "labels", "warm", "stop", "snapshots"})
+    aside = Method.aside | {"sets", "excess", "snapshots"}
     kind: Literal["distillation"] = "distillation"
     revision: PositiveInt = 1
     synthetic: AnySynthetic
@@ -56,6 +56,7 @@ class Distillation(Method):
     warm: Warm | None = None  # before them (KFS)
     stop: Stop | None = None  # ends them earlier (RFAD)
     real_batch: PositiveInt = 256  # per class
+    snapshots: Moments = ()  # iterations (with those of warm) after which set 0 is kept beside the result, 0: its start
     # the set may store more than its IPC in images (HaBa's published cells); the report shows it
     excess: Switch = False
     sets: Few = 5
@@ -133,6 +134,11 @@ class Distillation(Method):
             )
         if self.stop is not None:
             yield from self.unstoppable(self.stop)
+        if self.snapshots and self.snapshots[-1] > self.steps:
+            yield (
+                f"snapshots: {self.snapshots[-1]} is after the last of {self.steps} iterations; keep the set after "
+                f"{self.steps} at most"
+            )
         if self.outer.keys() != self.learned:
             by = ", ".join(f"{key}: {part.word}" for key, part in self.parts().items())
             by += f", labels.learned: {str(self.labels.learned).lower()}"

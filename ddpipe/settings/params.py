@@ -2,10 +2,10 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ddpipe.settings.base import Settings
-from ddpipe.settings.bounds import Few, FewOrNone, NonNegative, PositiveInt, Seed, Switch
+from ddpipe.settings.bounds import Few, FewOrNone, Moments, NonNegative, PositiveInt, Seed, Switch
 from ddpipe.settings.datasets import Dataset, Own
 from ddpipe.settings.generators import Generators
 from ddpipe.settings.names import Name, Needs, name
@@ -86,6 +86,27 @@ class Evaluation(Settings):
         return f"{self.cell}-{self.network}-{self.protocol}"
 
 
+class Course(Settings):
+    """What is seen of a cell while it is distilled: its accuracy over iterations, its images, and where they lie among
+    real ones in the features of an expert. Its key is the cell's; `snapshots` are the cell's settings of that name.
+    """
+
+    form: ClassVar[str] = "<cell>"
+    quiet = frozenset({"networks"})
+
+    cell: Name
+    dataset: Name
+    data: Name
+    experts: Name  # the buffer whose first network gives the features
+    snapshots: Annotated[Moments, Field(min_length=1)]
+    networks: Few | None = None  # that are trained on each snapshot; left out: as the row's protocol says
+
+    @property
+    def name(self) -> str:
+        """As `form` says."""
+        return self.cell
+
+
 class Run(Settings):
     """What changes no number beyond rounding; tracked by no stage."""
 
@@ -126,6 +147,7 @@ class Params(Settings):
     methods: dict[Name, Annotated[dict, AfterValidator(_named_base)]]
     grid: dict[str, Row] = {}  # config.py compares the keys of rows and evaluations with their names
     evaluations: dict[str, Evaluation] = {}
+    courses: dict[str, Course] = {}
     reports: dict[Name, Report] = {}
     report: ReportSettings = ReportSettings()
 

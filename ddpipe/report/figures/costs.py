@@ -37,9 +37,8 @@ def sections(shown: pd.DataFrame, look: dict[str, Style]) -> list[Section]:
         here = shown[shown["ipc"] == ipc]
         spread = here["std"].fillna(0)
         accuracy = percents(pd.concat([here["mean"] - spread, here["mean"] + spread]))
-        groups = [
-            Group(str(device), _cheapest_first(rows, look)) for device, rows in here.groupby("spent_on", sort=False)
-        ]
+        devices = here.groupby("spent_on", sort=False)
+        groups = [Group(f"{device}: {kind(rows)}", _cheapest_first(rows, look)) for device, rows in devices]
         found.append(Section((time, Column(f"accuracy, {heading(ipc)}", accuracy)), tuple(groups)))
     return found
 

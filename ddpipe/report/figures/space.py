@@ -1,0 +1,105 @@
+"""Real and synthetic images in the features of a network, in two planes (survey, Figure 6b)."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ddpipe.pipeline.courses import Points, Space
+from ddpipe.report.figures import canvas
+from ddpipe.report.figures.style import INK, SOFT, Style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PANEL, HEAD, LEGEND = 150.0, 32.0, 20.0  # points: height of a panel, of the words above it, of what stands above all
+GAP, MARGIN = 14.0, 8.0
+NAMED = 10  # classes whose names are written where their real images lie
+REAL, DRAWN = "#B4B4B4", "#303030"
+PLANES = {"pca": "principal components", "tsne": "t-SNE"}
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A cell whose images were placed, and how it is told and drawn."""
+
+    label: str
+    ipc: str
+    style: Style
+    state: str
+    space: Space
+
+
+def feature_space(cells: list[Placed]) -> "Figure":
+    """A row per cell, a panel per plane: real images small and grey, random ones hollow, those of the set coloured.
+
+    Args:
+        cells: not empty.
+    """
+    figure = canvas.sheet(LEGEND + len(cells) * (HEAD + PANEL))
+    axes = canvas.page(figure)
+    for x, word in ((10, "real images"), (98, "random ones of the budget"), (240, "the set")):
+        axes.text(x + 8, 13, word, fontsize=canvas.TEXT, color=SOFT)
+    _dots(axes, [10], [10])
+    _rings(axes, [98], [10])
+    axes.plot([240], [10], **_ink(cells[0]))
+    width = (canvas.WIDTH - 2 * MARGIN - GAP) / 2
+    for i, cell in enumerate(cells):
+        top, share = LEGEND + i * (HEAD + PANEL), cell.space.coverage
+        told = (
+            f"{cell.label}, IPC {cell.ipc}: covers {share['set']:.0%} of the real images, random {share['random']:.0%}"
+        )
+        axes.text(MARGIN, top + 13, told, fontsize=canvas.TEXT, color=INK)
+        for j, (plane, name) in enumerate(PLANES.items()):
+            left = MARGIN + j * (width + GAP)
+            axes.text(left, top + 27, name, fontsize=canvas.TEXT, color=SOFT)
+            _panel(axes, cell, plane, (left, top + HEAD, width, PANEL - 10))
+    return figure
+
+
+def _panel(axes: "Axes", cell: Placed, plane: str, place: tuple[float, float, float, float]) -> None:
+    """One plane of a cell in the rectangle `place`: left, top, width, height."""
+    left, top, width, height = place
+    axes.plot(
+        [left, left + width, left + width, left, left], [top, top, top + height, top + height, top], color=REAL, lw=0.6
+    )
+    flat = [_values(points, plane) for points in cell.space.points.values()]
+    ends = [(min(map(min, own)), max(map(max, own))) for own in zip(*flat, strict=True)]
+
+    def spots(name: Literal["real", "set", "random"]) -> tuple[list[float], list[float]]:
+        (x, y), ((west, east), (south, north)) = _values(cell.space.points[name], plane), ends
+        across, up = (width - 12) / ((east - west) or 1.0), (height - 12) / ((north - south) or 1.0)
+        return [left + 6 + across * (at - west) for at in x], [top + 6 + up * (north - at) for at in y]
+
+    _dots(axes, *spots("real"))
+    _rings(axes, *spots("random"))
+    axes.plot(*spots("set"), **_ink(cell))
+    classes = np.array(cell.space.points["real"].classes)
+    for label in sorted(set(classes)) if len(cell.space.classes) <= NAMED else ():
+        x, y = (float(np.median(np.array(own)[classes == label])) for own in spots("real"))
+        axes.text(x, y + 3, cell.space.classes[label], fontsize=canvas.TEXT, color=INK, ha="center", weight="bold")
+
+
+def _values(points: Points, plane: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return getattr(points, f"{plane}_x"), getattr(points, f"{plane}_y")
+
+
+def _ink(cell: Placed) -> dict[str, Any]:
+    return cell.style.ink(cell.state) | {"linestyle": "none", "markersize": 4.5}
+
+
+def _rings(axes: "Axes", x: list[float], y: list[float]) -> None:
+    axes.plot(
+        x, y, linestyle="none", marker="o", markersize=4.5, markerfacecolor="none", markeredgecolor=DRAWN, mew=0.9
+    )
+
+
+def _dots(axes: "Axes", x: list[float], y: list[float]) -> None:
+    """Many small dots as one path: an SVG takes a fifth of what markers take."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    vertices = [(at + shift, y[i]) for i, at in enumerate(x) for shift in (0.0, 0.1)]
+    codes = [Path.MOVETO, Path.LINETO] * len(x)
+    axes.add_patch(PathPatch(Path(vertices, codes), fill=False, color=REAL, linewidth=2.0, capstyle="round"))
