@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ddpipe.config import load
 from ddpipe.files.artifacts import new_folder, write_text
-from ddpipe.report import published, survey, survey_text
+from ddpipe.report import claims, claims_text, published, survey, survey_text
 from ddpipe.report.frame import collect_all
 from ddpipe.report.page import render
 from stages import claim, run_command, settled
@@ -17,19 +17,24 @@ def page() -> None:
     data/results; datasets without a result are named as not run yet.
 
     Writes the survey's Tables 1-4, measured beside published, into the page
-    and as reports/survey/table1.md, .csv and .tex to table4.
+    and as reports/survey/table1.md, .csv and .tex to table4, and what it
+    claims, decided on both, as claims.md and .csv.
     """
     config, index, folder_of_tables = load(), Path("reports/index.html"), Path("reports/survey")
     claim("page", [index, folder_of_tables])
     settled(config)
     frames = collect_all(config)
-    tables = survey.tables(published.read(config.root / "data" / "published"), frames)
-    html = render(config, frames, tables)
+    printed = published.read(config.root / "data" / "published")
+    tables, claimed = survey.tables(printed, frames), claims.evaluate(config, frames, printed)
+    html = render(config, frames, tables, claimed)
     with new_folder(folder_of_tables) as folder:
         for table in tables:
             write_text(folder / f"table{table.number}.md", survey_text.markdown(table))
             write_text(folder / f"table{table.number}.csv", survey_text.comma_separated(table))
             write_text(folder / f"table{table.number}.tex", survey_text.latex(table))
+        if claimed:
+            write_text(folder / "claims.md", claims_text.markdown(claimed))
+            write_text(folder / "claims.csv", claims_text.comma_separated(claimed))
     write_text(index, html)
     print("the report: reports/index.html; the survey's tables: reports/survey")
 

@@ -8,7 +8,8 @@ from itertools import groupby
 import pandas as pd
 
 from ddpipe.config import Config
-from ddpipe.report import figures, survey_page, survey_text, tables
+from ddpipe.report import claims_page, figures, survey_page, survey_text, tables
+from ddpipe.report.claims import Found
 from ddpipe.report.drawings import draw
 from ddpipe.report.frame import ipc_order, losses
 from ddpipe.report.pictures import stored
@@ -72,11 +73,14 @@ LEAD = (
 PICTURES = 8_000_000  # bytes of all embedded pictures of sets: a third more in the file, and still a light page
 
 
-def render(config: Config, frames: Mapping[str, pd.DataFrame], survey: Sequence[Table]) -> str:
+def render(
+    config: Config, frames: Mapping[str, pd.DataFrame], survey: Sequence[Table], claimed: Sequence[Found] = ()
+) -> str:
     """The page for every dataset in `frames` (frame.collect_all); one without a single result is only named.
 
     Args:
         survey: the survey's tables filled from `frames`; none leaves their section out.
+        claimed: its claims, decided (claims.evaluate); none leaves theirs out.
 
     Raises:
         UserError: a file with losses is damaged.
@@ -84,6 +88,7 @@ def render(config: Config, frames: Mapping[str, pd.DataFrame], survey: Sequence[
     shown = {dataset: frame for dataset, frame in frames.items() if frame["mean"].notna().any()}
     waiting = [dataset for dataset in frames if dataset not in shown]
     links = [(dataset, dataset) for dataset in shown] + ([("survey", "the survey's tables")] if survey else [])
+    links += [("claims", "its claims")] if claimed else []
     items = "".join(f'<li><a href="#{escape(anchor)}">{escape(name)}</a></li>' for anchor, name in links)
     body = [f"<header><h1>ddpipe report</h1><p class=lead>{LEAD}</p>"]
     body += [f"<p>The survey's tables: {escape(survey_text.summary(survey))}</p>"] if survey else []
@@ -92,12 +97,13 @@ def render(config: Config, frames: Mapping[str, pd.DataFrame], survey: Sequence[
     for i, (dataset, frame) in enumerate(shown.items()):
         body.append(_dataset(config, dataset, frame, share, first=i == 0))
     body += [survey_page.section(survey)] if survey else []
+    body.append(claims_page.section(claimed))
     if waiting:
         body.append(f"<p><b>Not run yet:</b> {escape(', '.join(waiting))}.</p>")
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>ddpipe report</title>\n<style>{STYLE}{survey_page.STYLE}</style></head>\n<body>\n"
+        f"<title>ddpipe report</title>\n<style>{STYLE}{survey_page.STYLE}{claims_page.STYLE}</style></head>\n<body>\n"
         + "\n".join(body)
         + "\n</main></body></html>\n"
     )
