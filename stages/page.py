@@ -4,10 +4,12 @@ from pathlib import Path
 
 from ddpipe.config import load
 from ddpipe.files.artifacts import new_folder, write_text
-from ddpipe.report import claims, claims_text, published, survey, survey_text
+from ddpipe.report import claims, claims_text, pool, published, survey, survey_text
 from ddpipe.report.frame import collect_all
 from ddpipe.report.page import render
 from stages import claim, run_command, settled
+
+PUBLISHED = Path("data/published")
 
 
 def page() -> None:
@@ -24,9 +26,10 @@ def page() -> None:
     claim("page", [index, folder_of_tables])
     settled(config)
     frames = collect_all(config)
-    printed = published.read(config.root / "data" / "published")
-    tables, claimed = survey.tables(printed, frames), claims.evaluate(config, frames, printed)
-    html = render(config, frames, tables, claimed)
+    known, printed = claims.read(PUBLISHED), published.read(PUBLISHED)
+    tables, ours = survey.tables(printed, frames), pool.measured(config, frames, printed, claims.named(known))
+    claimed = claims.evaluate(known, pool.printed(printed), ours)
+    html = render(config, frames, tables, claimed, ours)
     with new_folder(folder_of_tables) as folder:
         for table in tables:
             write_text(folder / f"table{table.number}.md", survey_text.markdown(table))

@@ -7,11 +7,13 @@ import typer
 
 from ddpipe.config import load
 from ddpipe.files.artifacts import new_folder, write_bytes, write_json, write_text
-from ddpipe.report import figures, tables
+from ddpipe.report import claims, figures, pool, published, scores, scores_text, tables
 from ddpipe.report.drawings import draw
 from ddpipe.report.frame import collect, losses, metrics
 from ddpipe.report.pictures import stored
 from stages import claim, key_of, run_command, settled
+
+PUBLISHED = Path("data/published")
 
 
 def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, for example digits.")]) -> None:
@@ -21,10 +23,12 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     data/results/DATASET; a cell without a result is printed as missing.
 
     Writes table.md, table.csv, table.tex, cells.csv (every evaluation with n,
-    std, seconds and memory), accuracy.csv and loss.csv (what figures show),
-    the figures that have something to show, and a picture of each set under
-    images/; and data/metrics/DATASET, of which `dvc metrics` and
-    `dvc exp show` speak: a file a method with the means by IPC.
+    std, seconds and memory), scores.md and scores.csv (label-robust and
+    augmentation-robust scores, what a point costs, other networks),
+    accuracy.csv and loss.csv (what figures show), the figures that have
+    something to show, and a picture of each set under images/; and
+    data/metrics/DATASET, of which `dvc metrics` and `dvc exp show` speak: a
+    file a method with the means by IPC.
     """
     config, dataset = load(), key_of("report", address=dataset)
     output, means = Path("reports") / dataset, Path("data/metrics") / dataset
@@ -34,6 +38,8 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     curves = losses(config, frame)
     look, dpi = figures.looks(config), config.params.report.dpi
     own = frame[frame["main"] & frame["mean"].notna()]
+    printed, named = published.read(PUBLISHED), claims.named(claims.read(PUBLISHED))
+    pooled = pool.measured(config, {dataset: frame}, printed, named)
     with new_folder(output) as folder:
         write_text(folder / "table.md", tables.markdown(frame, f"{dataset}: measured and published accuracy"))
         write_text(folder / "table.csv", tables.comma_separated(frame))
@@ -43,6 +49,8 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
             folder / "accuracy.csv", own[["ipc", "method", "mean", "std"]].to_csv(index=False, lineterminator="\n")
         )
         write_text(folder / "loss.csv", curves.to_csv(index=False, lineterminator="\n"))
+        write_text(folder / "scores.csv", scores.scores(pooled).to_csv(index=False, lineterminator="\n"))
+        write_text(folder / "scores.md", scores_text.markdown(pooled, f"{dataset}: scores, costs and transfer"))
         for drawing in draw(dataset, frame, curves, look, dpi):
             write_bytes(folder / f"{drawing.name}.png", drawing.png)
         for cell in own["cell"]:

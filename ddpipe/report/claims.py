@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.files.yaml import read_yaml
 from ddpipe.report import pool
@@ -107,20 +106,8 @@ def named(known: Mapping[str, Claim]) -> set[str]:
     return found
 
 
-def evaluate(config: Config, frames: Mapping[str, pd.DataFrame], survey: pd.DataFrame) -> list[Found]:
-    """All claims of the project, in the order of the file.
-
-    Args:
-        frames: dataset -> frame.collect.
-        survey: published.read.
-
-    Raises:
-        UserError: as `read`.
-    """
-    known = read(config.root / "data" / "published")
-    if not known:
-        return []
-    printed, ours = pool.printed(survey), pool.measured(config, frames, survey, named(known))
+def evaluate(known: Mapping[str, Claim], printed: pd.DataFrame, ours: pd.DataFrame) -> list[Found]:
+    """All claims in the order of the file, decided on both pools (pool.printed, pool.measured)."""
     return [
         Found(name, claim, verdict(claim, claim.published, printed), verdict(claim, claim.ours, ours))
         for name, claim in known.items()

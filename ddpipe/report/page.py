@@ -8,7 +8,7 @@ from itertools import groupby
 import pandas as pd
 
 from ddpipe.config import Config
-from ddpipe.report import claims_page, figures, survey_page, survey_text, tables
+from ddpipe.report import claims_page, figures, scores_page, survey_page, survey_text, tables
 from ddpipe.report.claims import Found
 from ddpipe.report.drawings import draw
 from ddpipe.report.frame import ipc_order, losses
@@ -74,13 +74,18 @@ PICTURES = 8_000_000  # bytes of all embedded pictures of sets: a third more in 
 
 
 def render(
-    config: Config, frames: Mapping[str, pd.DataFrame], survey: Sequence[Table], claimed: Sequence[Found] = ()
+    config: Config,
+    frames: Mapping[str, pd.DataFrame],
+    survey: Sequence[Table],
+    claimed: Sequence[Found] = (),
+    pooled: pd.DataFrame | None = None,
 ) -> str:
     """The page for every dataset in `frames` (frame.collect_all); one without a single result is only named.
 
     Args:
         survey: the survey's tables filled from `frames`; none leaves their section out.
         claimed: its claims, decided (claims.evaluate); none leaves theirs out.
+        pooled: all that was measured (pool.measured), for scores; None leaves these out.
 
     Raises:
         UserError: a file with losses is damaged.
@@ -95,7 +100,8 @@ def render(
     body.append(f'<nav aria-label="Sections"><ul>{items}</ul></nav></header><main>' if links else "</header><main>")
     share = PICTURES // max(1, len(shown))
     for i, (dataset, frame) in enumerate(shown.items()):
-        body.append(_dataset(config, dataset, frame, share, first=i == 0))
+        scores = "" if pooled is None else scores_page.section(pooled[pooled["dataset"] == dataset], dataset)
+        body.append(_dataset(config, dataset, frame, share, scores, first=i == 0))
     body += [survey_page.section(survey)] if survey else []
     body.append(claims_page.section(claimed))
     if waiting:
@@ -109,7 +115,7 @@ def render(
     )
 
 
-def _dataset(config: Config, dataset: str, frame: pd.DataFrame, share: int, first: bool) -> str:
+def _dataset(config: Config, dataset: str, frame: pd.DataFrame, share: int, scores: str, first: bool) -> str:
     done = int(frame["mean"].notna().sum())
     title = f'<h2 id="{escape(dataset)}"{" class=first" if first else ""}>{escape(dataset)}</h2>'
     parts = [f"{title}<p class=soft>{done} of {len(frame)} evaluations have a result.</p>"]
@@ -118,6 +124,7 @@ def _dataset(config: Config, dataset: str, frame: pd.DataFrame, share: int, firs
     parts.append(f"<ul class=notes>{notes}</ul>")
     parts.append(_pictures(config, dataset, frame, share))
     parts.append(_figures(config, dataset, frame))
+    parts.append(scores)
     parts.append(f"<details><summary>Every evaluation</summary>{_long(frame, dataset)}</details>")
     parts.append(_provenance(frame))
     return f'<section aria-labelledby="{escape(dataset)}">' + "\n".join(parts) + "</section>"

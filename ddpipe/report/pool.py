@@ -1,12 +1,12 @@
 """All accuracies that may decide a claim as one table: those in print, and those measured here.
 
 Columns: `method` (its own name), `stands` (the method of the survey that it stands for: itself but for a reduced run),
-`label scheme factorised baseline`, `dataset ipc network protocol` (where it may be compared; in print `protocol` is
-""), `table` (in print), `native` (on the network that its row names), `tabled` (it stands in one of the survey's
-tables), `mean std n doubtful state`, `cell` (the set: in print method, data set and budget, here the row of the grid),
-`augment` and `plain` (the protocol's augmentation, and all else of it that says how networks learn; None and "" where
-there is none), and of the set `spent` (seconds), `spent_per_iteration`, `peak_memory_mb` and `device` (NaN and "" in
-print).
+`label scheme factorised baseline`, `rule` (of a selection), `dataset ipc network protocol` (where it may be compared;
+in print `protocol` is ""), `table` (in print), `native` (on the network that its row names), `tabled` (it stands in one
+of the survey's tables), `mean std n doubtful state`, `cell` (the set: in print method, data set and budget, here the
+row of the grid), `hard` (networks learn from one-hot targets), `augment` and `plain` (the protocol's augmentation, and
+all else of it that says how networks learn; None and "" where there is none), and of the set `spent` (seconds),
+`spent_per_iteration`, `peak_memory_mb` and `device` (NaN and "" in print).
 """
 
 import json
@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping
 import pandas as pd
 
 from ddpipe.config import Config
-from ddpipe.settings import Selection
+from ddpipe.settings import Cell, Selection
 from ddpipe.settings.claims import Cells
 from ddpipe.states import State
 
@@ -37,6 +37,7 @@ def printed(survey: pd.DataFrame) -> pd.DataFrame:
             "stands": cells["method"],
             "factorised": cells["factorized"] == "yes",
             "baseline": cells["scheme"] == BASELINES,
+            "rule": "",
             "protocol": "",
             "native": cells["network"] == "convnet",
             "tabled": True,
@@ -44,6 +45,7 @@ def printed(survey: pd.DataFrame) -> pd.DataFrame:
             "n": math.nan,
             "state": "",
             "cell": cells["method"] + " " + cells["dataset"] + " " + cells["ipc"],
+            "hard": False,
             "augment": None,
             "plain": "",
             **dict.fromkeys(COSTS, math.nan),
@@ -72,7 +74,7 @@ def measured(
             stands = row["method"] if own else asked.recipe
             of_what = None if isinstance(chosen, Selection) else (chosen.objective.name, chosen.synthetic.name)
             told = config.protocol(row["protocol"], dataset).model_dump(mode="json")
-            spent = row["spent"] if "spent" in row else row["distill_seconds"]  # results older than processor seconds
+            spent = row.get("spent", row["distill_seconds"])
             rows.append(
                 {
                     **{name: row[name] for name in ("method", "label", "ipc", "network", "protocol", "mean", "std")},
@@ -82,9 +84,11 @@ def measured(
                     "scheme": schemes.get(of_what[0], "") if of_what and not own else "",
                     "factorised": of_what is not None and of_what[1] not in plain,
                     "baseline": baseline,
+                    "rule": chosen.rule if isinstance(chosen, Selection) else "",
                     "dataset": dataset,
                     "native": row["network"] == asked.network,
                     "tabled": row["survey_network"] != "",
+                    "hard": bool(told.get("hard")) or one_hot(chosen),
                     "augment": told.get("augment"),
                     "plain": json.dumps({key: told[key] for key in sorted(told) if key not in HIDDEN}),
                     "spent": spent,
@@ -93,6 +97,14 @@ def measured(
                 }
             )
     return pd.DataFrame(rows, columns=[*printed(survey).columns])
+
+
+def one_hot(chosen: Cell) -> bool:
+    """Whether each example of such a set has one class as its target: no score, nothing learned or assigned."""
+    if isinstance(chosen, Selection):
+        return True
+    labels, assigned = chosen.labels, getattr(chosen.objective, "soft_labels", False)
+    return (labels.scale, labels.init, labels.learned or assigned) == ("one-hot", "hard", False)
 
 
 def parts(config: Config, survey: pd.DataFrame) -> tuple[dict[str, str], set[str]]:
