@@ -288,6 +288,7 @@ def test_stages_write_equal_bytes_twice_and_fail_in_one_sentence(root, monkeypat
     names = {Path(name).name for name in first if name.startswith("reports/mnist/")}
     assert names == {
         *("table.md", "table.csv", "table.tex", "cells.csv", "accuracy.csv", "loss.csv", "dm-mnist-1.png"),
+        *("scores.md", "scores.csv"),
         *("accuracy_vs_ipc.png", "accuracy_vs_seconds.png", "loss.png"),
         "cross_architecture.png",
     }
