@@ -4,12 +4,14 @@ from pathlib import Path
 
 from ddpipe.config import load
 from ddpipe.files.artifacts import new_folder, write_bytes, write_text
-from ddpipe.report import published, reproducibility, survey, survey_text
+from ddpipe.report import claims, claims_text, pool, published, reproducibility, survey, survey_text
 from ddpipe.report.drawings import overall
 from ddpipe.report.figures.vector import standalone
 from ddpipe.report.frame import collect_all
 from ddpipe.report.page import render
 from stages import claim, run_command, settled
+
+PUBLISHED = Path("data/published")
 
 
 def page() -> None:
@@ -19,17 +21,19 @@ def page() -> None:
     data/results; datasets without a result are named as not run yet.
 
     Writes the survey's Tables 1-4, measured beside published, into the page
-    and as reports/survey/table1.md, .csv and .tex to table4; the tree of the
-    methods as reports/survey/taxonomy.png and .svg; and REPRODUCIBILITY.md,
-    what stands behind each method.
+    and as reports/survey/table1.md, .csv and .tex to table4; what it claims,
+    decided on both, as claims.md and .csv; the tree of the methods as
+    taxonomy.png and .svg; and REPRODUCIBILITY.md, what stands behind each.
     """
     config, index, folder_of_tables = load(), Path("reports/index.html"), Path("reports/survey")
     audit = Path("REPRODUCIBILITY.md")
     claim("page", [index, folder_of_tables, audit])
     settled(config)
     frames = collect_all(config)
-    tables = survey.tables(published.read(config.root / "data" / "published"), frames)
-    html = render(config, frames, tables)
+    known, printed = claims.read(PUBLISHED), published.read(PUBLISHED)
+    tables, ours = survey.tables(printed, frames), pool.measured(config, frames, printed, claims.named(known))
+    claimed = claims.evaluate(known, pool.printed(printed), ours)
+    html = render(config, frames, tables, claimed, ours)
     with new_folder(folder_of_tables) as folder:
         for table in tables:
             write_text(folder / f"table{table.number}.md", survey_text.markdown(table))
@@ -38,6 +42,9 @@ def page() -> None:
         for drawing in overall(config, frames, tables):
             write_bytes(folder / f"{drawing.name}.png", drawing.png)
             write_text(folder / f"{drawing.name}.svg", standalone(drawing.svg))
+        if claimed:
+            write_text(folder / "claims.md", claims_text.markdown(claimed))
+            write_text(folder / "claims.csv", claims_text.comma_separated(claimed))
     write_text(audit, reproducibility.document(config, frames, tables))
     write_text(index, html)
     print("the report: reports/index.html; the survey's tables: reports/survey")

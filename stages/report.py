@@ -8,12 +8,14 @@ import typer
 from ddpipe.config import load
 from ddpipe.files.artifacts import new_folder, write_bytes, write_json, write_text
 from ddpipe.pipeline import courses
-from ddpipe.report import figures, seen, tables
+from ddpipe.report import claims, figures, pool, published, scores, scores_text, seen, tables
 from ddpipe.report.drawings import draw
 from ddpipe.report.figures.vector import standalone
 from ddpipe.report.frame import collect, losses, metrics
 from ddpipe.report.pictures import stored
 from stages import claim, key_of, run_command, settled
+
+PUBLISHED = Path("data/published")
 
 
 def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, for example digits.")]) -> None:
@@ -23,11 +25,13 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     data/results/DATASET; a cell without a result is printed as missing.
 
     Writes table.md, table.csv, table.tex, cells.csv (every evaluation with n,
-    std, seconds and memory), accuracy.csv and loss.csv (what figures show),
-    the figures that have something to show, as PNG and SVG, and a picture of
-    each set, and of how it became that where this was looked at, under images/;
-    and data/metrics/DATASET, of which `dvc metrics` and
-    `dvc exp show` speak: a file a method with the means by IPC.
+    std, seconds and memory), scores.md and scores.csv (label-robust and
+    augmentation-robust scores, what a point costs, other networks),
+    accuracy.csv and loss.csv (what figures show), the figures that have
+    something to show, as PNG and SVG, and a picture of each set, and of how it
+    became that where this was looked at, under images/; and
+    data/metrics/DATASET, of which `dvc metrics` and `dvc exp show` speak: a
+    file a method with the means by IPC.
     """
     config, dataset = load(), key_of("report", address=dataset)
     output, means = Path("reports") / dataset, Path("data/metrics") / dataset
@@ -37,6 +41,8 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     curves = losses(config, frame)
     look, dpi = figures.looks(config), config.params.report.dpi
     own = frame[frame["main"] & frame["mean"].notna()]
+    printed, named = published.read(PUBLISHED), claims.named(claims.read(PUBLISHED))
+    pooled = pool.measured(config, {dataset: frame}, printed, named)
     with new_folder(output) as folder:
         write_text(folder / "table.md", tables.markdown(frame, f"{dataset}: measured and published accuracy"))
         write_text(folder / "table.csv", tables.comma_separated(frame))
@@ -46,6 +52,8 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
             folder / "accuracy.csv", own[["ipc", "method", "mean", "std"]].to_csv(index=False, lineterminator="\n")
         )
         write_text(folder / "loss.csv", curves.to_csv(index=False, lineterminator="\n"))
+        write_text(folder / "scores.csv", scores.scores(pooled).to_csv(index=False, lineterminator="\n"))
+        write_text(folder / "scores.md", scores_text.markdown(pooled, f"{dataset}: scores, costs and transfer"))
         for drawing in (*draw(dataset, frame, curves, look, dpi), *seen.draw(config, dataset, frame, look, dpi)):
             write_bytes(folder / f"{drawing.name}.png", drawing.png)
             write_text(folder / f"{drawing.name}.svg", standalone(drawing.svg))

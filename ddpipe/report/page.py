@@ -8,7 +8,8 @@ from itertools import groupby
 import pandas as pd
 
 from ddpipe.config import Config
-from ddpipe.report import figures, survey_page, survey_text, tables
+from ddpipe.report import claims_page, figures, scores_page, survey_page, survey_text, tables
+from ddpipe.report.claims import Found
 from ddpipe.report.drawings import draw
 from ddpipe.report.frame import ipc_order, losses
 from ddpipe.report.pictures import stored
@@ -74,11 +75,19 @@ LEAD = (
 PICTURES = 8_000_000  # bytes of all embedded pictures of sets: a third more in the file, and still a light page
 
 
-def render(config: Config, frames: Mapping[str, pd.DataFrame], survey: Sequence[Table]) -> str:
+def render(
+    config: Config,
+    frames: Mapping[str, pd.DataFrame],
+    survey: Sequence[Table],
+    claimed: Sequence[Found] = (),
+    pooled: pd.DataFrame | None = None,
+) -> str:
     """The page for every dataset in `frames` (frame.collect_all); one without a single result is only named.
 
     Args:
         survey: the survey's tables filled from `frames`; none leaves their section out.
+        claimed: its claims, decided (claims.evaluate); none leaves theirs out.
+        pooled: all that was measured (pool.measured), for scores; None leaves these out.
 
     Raises:
         UserError: a file with losses is damaged.
@@ -86,26 +95,29 @@ def render(config: Config, frames: Mapping[str, pd.DataFrame], survey: Sequence[
     shown = {dataset: frame for dataset, frame in frames.items() if frame["mean"].notna().any()}
     waiting = [dataset for dataset in frames if dataset not in shown]
     links = [(dataset, dataset) for dataset in shown] + ([("survey", "the survey's tables")] if survey else [])
+    links += [("claims", "its claims")] if claimed else []
     items = "".join(f'<li><a href="#{escape(anchor)}">{escape(name)}</a></li>' for anchor, name in links)
     body = [f"<header><h1>ddpipe report</h1><p class=lead>{LEAD}</p>"]
     body += [f"<p>The survey's tables: {escape(survey_text.summary(survey))}</p>"] if survey else []
     body.append(f'<nav aria-label="Sections"><ul>{items}</ul></nav></header><main>' if links else "</header><main>")
     share = PICTURES // max(1, len(shown))
     for i, (dataset, frame) in enumerate(shown.items()):
-        body.append(_dataset(config, dataset, frame, share, first=i == 0))
+        scores = "" if pooled is None else scores_page.section(pooled[pooled["dataset"] == dataset], dataset)
+        body.append(_dataset(config, dataset, frame, share, scores, first=i == 0))
     body += [survey_page.section(survey)] if survey else []
+    body.append(claims_page.section(claimed))
     if waiting:
         body.append(f"<p><b>Not run yet:</b> {escape(', '.join(waiting))}.</p>")
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>ddpipe report</title>\n<style>{STYLE}{survey_page.STYLE}</style></head>\n<body>\n"
+        f"<title>ddpipe report</title>\n<style>{STYLE}{survey_page.STYLE}{claims_page.STYLE}</style></head>\n<body>\n"
         + "\n".join(body)
         + "\n</main></body></html>\n"
     )
 
 
-def _dataset(config: Config, dataset: str, frame: pd.DataFrame, share: int, first: bool) -> str:
+def _dataset(config: Config, dataset: str, frame: pd.DataFrame, share: int, scores: str, first: bool) -> str:
     done = int(frame["mean"].notna().sum())
     title = f'<h2 id="{escape(dataset)}"{" class=first" if first else ""}>{escape(dataset)}</h2>'
     parts = [f"{title}<p class=soft>{done} of {len(frame)} evaluations have a result.</p>"]
@@ -114,6 +126,7 @@ def _dataset(config: Config, dataset: str, frame: pd.DataFrame, share: int, firs
     parts.append(f"<ul class=notes>{notes}</ul>")
     parts.append(_pictures(config, dataset, frame, share))
     parts.append(_figures(config, dataset, frame))
+    parts.append(scores)
     parts.append(f"<details><summary>Every evaluation</summary>{_long(frame, dataset)}</details>")
     parts.append(_provenance(frame))
     return f'<section aria-labelledby="{escape(dataset)}">' + "\n".join(parts) + "</section>"

@@ -318,6 +318,7 @@ def test_stages_write_equal_bytes_twice_and_fail_in_one_sentence(root, monkeypat
     names = {Path(name).name for name in first if name.startswith("reports/mnist/")}
     assert names == {
         *("table.md", "table.csv", "table.tex", "cells.csv", "accuracy.csv", "loss.csv", "dm-mnist-1.png"),
+        *("scores.md", "scores.csv"),
         *(f"{figure}.{kind}" for figure in FIGURES for kind in ("png", "svg")),
     }
     assert {Path(name).name for name in first if name.startswith("reports/survey/")} == {
