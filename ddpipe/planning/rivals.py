@@ -5,8 +5,7 @@ from ddpipe.config import Config, resolve
 from ddpipe.errors import UserError
 from ddpipe.planning.additions import Entries, Growing
 from ddpipe.rows import Draft, draft, short
-
-STEP = ("lr", "learned_lr")  # what says a protocol's step size
+from ddpipe.settings.protocols.trained import STEP
 
 
 def rows_of(config: Config, made: Draft) -> Entries:
@@ -84,7 +83,7 @@ def counterpart(growing: Growing, name: str, learned: bool) -> str:
     if not isinstance(own, settings.Trained) or own.learned_lr == learned:
         return name
     for other, numbers in protocols.items():
-        if isinstance(numbers, settings.Trained) and numbers.learned_lr == learned and alike(own, numbers):
+        if isinstance(numbers, settings.Trained) and numbers.learned_lr == learned and own.alike(numbers):
             return other
     said = growing.config.files["params.yaml"]["protocols"][name]
     step = {"learned_lr": True} if learned else {"lr": own.lr}
@@ -93,9 +92,3 @@ def counterpart(growing: Growing, name: str, learned: bool) -> str:
         raise UserError(f"protocols.{new}: exists, but is not {name} with {step}; rename it, or mend it")
     growing.put({"protocols": {new: {key: value for key, value in said.items() if key not in STEP} | step}})
     return new
-
-
-def alike(one: settings.Trained, other: settings.Trained) -> bool:
-    """Whether networks are trained in the same way but for the step size, whatever their number."""
-    asked = settings.Trained.model_fields.keys() - {*STEP, "networks", "sets", "revision", "exceptions"}
-    return all(getattr(one, key) == getattr(other, key) for key in asked)
