@@ -35,6 +35,10 @@ class Scene(NamedTuple):
     network: str
     protocol: str
 
+    @classmethod
+    def of(cls, row: settings.Row) -> "Scene":
+        return cls(row.dataset, row.data, row.ipc, row.network, row.protocol)
+
     @property
     def options(self) -> str:
         """As `ddpipe add` takes them."""
@@ -63,15 +67,15 @@ def baselines(config: Config) -> Iterator[str]:
                 yield from grid.lacking(scene, distilled)
 
 
-def rules(config: Config) -> dict[str, bool]:
-    """The published methods that choose real images -> whether they take all of them, these last."""
+def rules(config: Config) -> dict[str, type[Rule]]:
+    """The published methods that choose real images: first by chance, then by features, the one that takes all last."""
     known, found = records("selections"), {}
     for name in config.params.methods:
         parts = config.recipes[name].parts if name in config.recipes else {}
         rule = known.get(str(parts.get("rule")))
         if parts.get("kind") == "selection" and rule is not None and issubclass(rule, Rule):
-            found[name] = rule.whole
-    return dict(sorted(found.items(), key=lambda entry: entry[1]))
+            found[name] = rule
+    return dict(sorted(found.items(), key=lambda entry: (entry[1].whole, entry[1].embedded, entry[0])))
 
 
 class Grid:
@@ -85,31 +89,36 @@ class Grid:
         found: dict[Scene, list[Measured]] = defaultdict(list)
         for cell, row, resolved in config.cells():
             for place, network, protocol in [(f"grid.{cell}", row.network, row.protocol), *further[cell]]:
-                scene = Scene(row.dataset, row.data, row.ipc, network, protocol)
+                scene = Scene.of(row)._replace(network=network, protocol=protocol)
                 found[scene].append(Measured(place, row, resolved))
         self.scenes = dict(found)
 
     @cached_property
-    def rules(self) -> dict[str, bool]:
+    def rules(self) -> dict[str, type[Rule]]:
         return rules(self.config)
 
     def lacking(self, scene: Scene, distilled: list[Measured]) -> Iterator[str]:
         """What lacks beside the distilled sets of a scene."""
-        place, everything = distilled[0].place, scene.ipc == "all"
-        protocols = self.instead(scene)
+        everything, protocols = scene.ipc == "all", self.instead(scene)
         if protocols is None and not everything:
             yield from self.unlike(scene, distilled)
             return
         there = {
-            measured.row.recipe
+            measured.row.recipe: measured.row.method
             for other, found in self.scenes.items()
             if other[:4] == scene[:4] and (everything or other.protocol in (protocols or ()))
             for measured in found
         }
-        if missing := [rule for rule, all_ in self.rules.items() if all_ == everything and rule not in there]:
-            names = " and ".join(missing) if len(missing) < 3 else f"{', '.join(missing[:-1])} and {missing[-1]}"
-            mend = f"run `ddpipe add {','.join(missing)} {scene.options}`"
-            yield f"{place}: a distilled set of {scene}, where {names} are not measured; {mend}"
+        wanted = [name for name, rule in self.rules.items() if rule.whole == everything]
+        if missing := [rule for rule in wanted if rule not in there]:
+            told = f"a distilled set of {scene}, where nothing is measured of {listed(missing)}"
+            methods = (there.get(rule) or self.nearest(rule, scene, distilled[0].row) for rule in wanted)
+            yield f"{distilled[0].place}: {told}; run `ddpipe add {','.join(methods)} {scene.options}`"
+
+    def nearest(self, rule: str, scene: Scene, like: settings.Row) -> str:
+        """The method by whose row `ddpipe add` measures what `rule` chooses: one that there is, learned alike."""
+        found = [row for row in self.config.rows.values() if row.recipe == rule and Scene.of(row)[:3] == scene[:3]]
+        return min(found, key=lambda row: row.student != like.student).method if found else rule
 
     def instead(self, scene: Scene) -> list[str] | None:
         """The protocols by which real images stand beside a set of this scene; None where they can have none."""
@@ -142,7 +151,8 @@ class Grid:
 
     def mend(self, scene: Scene, row: settings.Row) -> str:
         """A row of the same recipe of which nothing is learned; where there is none, another protocol."""
-        for method in self.config.params.methods:
+        used = {(there.method, there.protocol) for there in self.config.rows.values()}
+        for method in sorted(self.config.params.methods, key=lambda method: (method, scene.protocol) not in used):
             undistilled = row.model_copy(
                 update={"method": method, "network": scene.network, "protocol": scene.protocol}
             )
@@ -151,5 +161,11 @@ class Grid:
                 if chosen.kind == "distillation" and not chosen.distils:
                     written = flow({undistilled.name: short(self.config, undistilled)})[1:-1]
                     return f"write `{written}` under grid: of params.yaml"
-        usual = next(self.config.recipe(rule).protocol for rule in self.rules)
-        return f"measure it under another one too: `ddpipe add {row.method} {scene._replace(protocol=usual).options}`"
+        usual = self.config.recipe(next(iter(self.rules))).protocol
+        learned = "" if row.student == scene.network else f" --student {row.student}"
+        options = f"{scene._replace(protocol=usual).options}{learned}"
+        return f"measure it under another one too: `ddpipe add {row.method} {options}`"
+
+
+def listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
