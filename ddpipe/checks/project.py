@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ddpipe import settings
+from ddpipe.checks.baselines import baselines
 from ddpipe.checks.batches import batches
 from ddpipe.checks.budget import budget
 from ddpipe.checks.buffers import buffers
@@ -55,6 +56,7 @@ def problems(config: Config) -> list[str]:
         kernels,
         classes,
         budget,
+        baselines,
         idle,
         dvc_files,
     ):

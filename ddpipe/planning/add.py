@@ -5,19 +5,19 @@ All entries go to params.yaml, together or not at all, and only where `ddpipe ch
 
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ddpipe import settings
+from ddpipe.checks.baselines import rules
 from ddpipe.config import Config, resolve
 from ddpipe.errors import UserError
 from ddpipe.files.yaml import unfit
 from ddpipe.mappings import merge
 from ddpipe.planning import images
 from ddpipe.planning.additions import Growing
-from ddpipe.planning.rivals import baselines, further, rival, rows_of, same, suited
+from ddpipe.planning.rivals import alike, apart, further, rival, rows_of, suited
 from ddpipe.rows import Numbers, equipped, guess, known
 from ddpipe.settings.names import Name
 from ddpipe.settings.reading import validate
@@ -52,7 +52,7 @@ def add(project: Config, wish: Wish) -> Growing:
         growing.put({"own": {wish.dataset: entry}})
     if "data" in wish.row:
         growing.config = images.look(growing.config, wish.row["data"])
-    there = baselines(project)
+    there = list(rules(project))
     for word in wish.rivals or ():
         known("rival", word, there)
     cells = []
@@ -60,7 +60,7 @@ def add(project: Config, wish: Wish) -> Growing:
         name = own_method(growing, method, wish)
         cells += [cell(growing, name, wish.dataset, ipc, wish.row) for ipc in wish.ipcs]
     for row in cells:
-        if resolve(growing.config.layers_of(row)).kind != "selection":
+        if resolve(growing.config.layers_of(row)).distils:
             for word in there if wish.rivals is None else wish.rivals:
                 rival(growing, word, row)
     if not growing.added:
@@ -115,28 +115,13 @@ def cell(growing: Growing, method: str, dataset: str, ipc: int | str, given: Num
     row = guess(growing.config, method, dataset, ipc, given)
     row = row.model_copy(update={"protocol": suited(growing, row.protocol, row)})
     project = growing.config
-    alike = [there for there in project.rows.values() if same(there, method, dataset, ipc)]
-    for there in alike:
-        if (there.data, there.student) == (row.data, row.student):
-            asked = there.model_copy(update={key: getattr(row, key) for key in ("network", "protocol") if key in given})
-            growing.put(further(project, there, asked.network, asked.protocol))
+    chosen = row.recipe in rules(project) and "student" not in given  # which real images there are is not asked
+    there = alike(project, method, dataset, ipc)
+    for found in sorted(there, key=lambda found: found.student != row.student):
+        if found.data == row.data and (chosen or found.student == row.student):
+            asked = found.model_copy(update={key: getattr(row, key) for key in ("network", "protocol") if key in given})
+            growing.put(further(project, found, asked.network, asked.protocol))
             return asked
     made = equipped(project, apart(project, row), growing.added.get("experts", ()))
     growing.put(rows_of(project, made))
     return made.row
-
-
-def apart(project: Config, row: settings.Row) -> settings.Row:
-    """The row, with a variant if it is of other data or another network than the method's other rows on its dataset."""
-    plain = [
-        there
-        for there in project.rows.values()
-        if (there.method, there.dataset, there.variant) == (row.method, row.dataset, None)
-    ]
-    if not plain or row.name not in project.rows and (row.data, row.student) in {(p.data, p.student) for p in plain}:
-        return row
-    usual = project.rows.get(row.name, plain[0])
-    words = [row.data.removeprefix(f"{row.dataset}-")] if row.data != usual.data else []
-    words += [row.student] if row.student != usual.student else []
-    variant: Any = row.model_dump(mode="json") | {"variant": "-".join(words)}
-    return validate(settings.Row, variant, f"grid.{row.name}-{'-'.join(words)}")

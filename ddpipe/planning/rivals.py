@@ -1,27 +1,19 @@
 """Real images measured as a cell is: random ones, chosen ones, and all of them."""
 
+from typing import Any
+
 from ddpipe import settings
+from ddpipe.checks.baselines import rules
 from ddpipe.config import Config, resolve
 from ddpipe.errors import UserError
 from ddpipe.planning.additions import Entries, Growing
-from ddpipe.rows import Draft, draft, short
-
-STEP = ("lr", "learned_lr")  # what says a protocol's step size
+from ddpipe.rows import Draft, equipped, guess, short
+from ddpipe.settings.protocols.trained import STEP
+from ddpipe.settings.reading import validate
 
 
 def rows_of(config: Config, made: Draft) -> Entries:
     return made.trained | {"grid": {made.row.name: short(config, made.row)}}
-
-
-def baselines(project: Config) -> list[str]:
-    """The published methods that choose real images, the one that takes all last."""
-    parts = {name: project.recipes[name].parts for name in project.params.methods if name in project.recipes}
-    found = [name for name, said in parts.items() if said.get("kind") == "selection"]
-    return sorted(found, key=lambda name: whole(project, name))
-
-
-def whole(project: Config, method: str) -> bool:
-    return project.recipe(method).parts.get("rule") == "whole"
 
 
 def rival(growing: Growing, method: str, row: settings.Row) -> None:
@@ -30,28 +22,47 @@ def rival(growing: Growing, method: str, row: settings.Row) -> None:
     All images have the protocol of their recipe: at as many passes as a small set they would take ages. So have others
     where real images lack what was learned with the row's sets; these are then measured under that protocol too.
     """
-    everything = whole(growing.config, method)
+    everything = rules(growing.config)[method].whole
     if row.ipc == "all" and not everything:
         return  # chosen images are some of all
-    ipc = "all" if everything else row.ipc
     usual, protocol = growing.config.recipe(method).protocol, counterpart(growing, row.protocol, learned=False)
     if everything or growing.config.protocol(protocol, row.dataset).refusal("it", {}, "one-hot"):
         protocol = usual
         if not everything:
             growing.put(further(growing.config, row, row.network, protocol))
-    project = growing.config
-    found = [there for there in project.rows.values() if same(there, method, row.dataset, ipc)]
-    if not found:
-        given = {"data": row.data, "student": row.student, "network": row.network, "protocol": protocol}
-        made = draft(project, method, row.dataset, ipc, given, growing.added.get("experts", ()))
-        growing.put(rows_of(project, made))
-    else:
-        nearest = sorted(found, key=lambda there: (there.data != row.data, there.student != row.student))[0]
+    project, ipc = growing.config, "all" if everything else row.ipc
+    found = [there for there in alike(project, method, row.dataset, ipc) if there.data == row.data]
+    if found:
+        nearest = min(found, key=lambda there: there.student != row.student)
         growing.put(further(project, nearest, row.network, protocol))
+        return
+    given = {"data": row.data, "student": row.student, "network": row.network, "protocol": protocol}
+    new = guess(project, method, row.dataset, ipc, given)
+    if new.name in project.rows or new.data != new.dataset:
+        new = apart(project, new)
+    growing.put(rows_of(project, equipped(project, new, growing.added.get("experts", ()))))
 
 
-def same(row: settings.Row, method: str, dataset: str, ipc: int | str) -> bool:
-    return (row.method, row.dataset, row.ipc) == (method, dataset, ipc)
+def alike(project: Config, method: str, dataset: str, ipc: int | str) -> list[settings.Row]:
+    """The rows of so many images, of any form and network."""
+    rows = project.rows.values()
+    return [there for there in rows if (there.method, there.dataset, there.ipc) == (method, dataset, ipc)]
+
+
+def apart(project: Config, row: settings.Row) -> settings.Row:
+    """The row, with a variant if it is of other data or another network than the method's other rows on its dataset."""
+    plain = [
+        there
+        for there in project.rows.values()
+        if (there.method, there.dataset, there.variant) == (row.method, row.dataset, None)
+    ]
+    if not plain or row.name not in project.rows and (row.data, row.student) in {(p.data, p.student) for p in plain}:
+        return row
+    usual = project.rows.get(row.name, plain[0])
+    words = [row.data.removeprefix(f"{row.dataset}-")] if row.data != usual.data else []
+    words += [row.student] if row.student != usual.student else []
+    variant: Any = row.model_dump(mode="json") | {"variant": "-".join(words)}
+    return validate(settings.Row, variant, f"grid.{row.name}-{'-'.join(words)}")
 
 
 def further(project: Config, row: settings.Row, network: str, protocol: str) -> Entries:
@@ -84,7 +95,7 @@ def counterpart(growing: Growing, name: str, learned: bool) -> str:
     if not isinstance(own, settings.Trained) or own.learned_lr == learned:
         return name
     for other, numbers in protocols.items():
-        if isinstance(numbers, settings.Trained) and numbers.learned_lr == learned and alike(own, numbers):
+        if isinstance(numbers, settings.Trained) and numbers.learned_lr == learned and own.alike(numbers):
             return other
     said = growing.config.files["params.yaml"]["protocols"][name]
     step = {"learned_lr": True} if learned else {"lr": own.lr}
@@ -93,9 +104,3 @@ def counterpart(growing: Growing, name: str, learned: bool) -> str:
         raise UserError(f"protocols.{new}: exists, but is not {name} with {step}; rename it, or mend it")
     growing.put({"protocols": {new: {key: value for key, value in said.items() if key not in STEP} | step}})
     return new
-
-
-def alike(one: settings.Trained, other: settings.Trained) -> bool:
-    """Whether networks are trained in the same way but for the step size, whatever their number."""
-    asked = settings.Trained.model_fields.keys() - {*STEP, "networks", "sets", "revision", "exceptions"}
-    return all(getattr(one, key) == getattr(other, key) for key in asked)

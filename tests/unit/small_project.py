@@ -49,6 +49,8 @@ methods: {dm: {}, dc: {}, random: {}, herding: {}}
 grid: {}
 evaluations:
   dm-tiny-1-other-again: {cell: dm-tiny-1, dataset: tiny, data: tiny, network: other, protocol: again}
+  random-tiny-1-other-again: {cell: random-tiny-1, dataset: tiny, data: tiny, network: other, protocol: again}
+  herding-tiny-1-other-again: {cell: herding-tiny-1, dataset: tiny, data: tiny, network: other, protocol: again}
 reports: {tiny: {}}
 """
 

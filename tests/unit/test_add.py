@@ -205,15 +205,16 @@ def test_a_second_network_and_a_second_form_of_the_images(project: Project, caps
     form = capsys.readouterr().err.partition("`tiny-zca: ")[2].partition("`")[0]
     project.set("params.yaml", "datasets.tiny-zca", YAML(typ="safe").load(form))
     for words in ("1,2 --network other", "1 --data tiny-zca", "1 --protocol again"):
-        assert project.run("add", "dm", "tiny", "--rivals", "none", "--ipc", *words.split()) == 0
+        assert project.run("add", "dm", "tiny", "--ipc", *words.split()) == 0
     assert project.run("check") == 0
     found = config.load(project.root)
     rows = {key: found.rows[key] for key in says(project)["grid"]}
     assert {key: (row.student, row.network, row.data) for key, row in rows.items()} == {
-        "dm-tiny-1-other": ("other", "other", "tiny"),
-        "dm-tiny-2-other": ("other", "other", "tiny"),
-        "dm-tiny-1-zca": ("small", "small", "tiny-zca"),
+        **dict.fromkeys(("dm-tiny-1-other", "dm-tiny-2-other"), ("other", "other", "tiny")),
+        **dict.fromkeys(("random-tiny-2-other", "herding-tiny-2-other"), ("other", "other", "tiny")),
+        **dict.fromkeys(("dm-tiny-1-zca", "random-tiny-1-zca", "herding-tiny-1-zca"), ("small", "small", "tiny-zca")),
     }
+    assert {"random-tiny-1-other-quick", "herding-tiny-1-other-quick"} <= found.evaluations.keys()  # of what was there
     assert found.evaluations["dm-tiny-1-small-again"].cell == "dm-tiny-1"
     for words in [("resolve",), ("prepare", "tiny"), ("prepare", "tiny-zca")]:
         assert project.run(*words) == 0
@@ -256,6 +257,8 @@ def test_a_key_with_a_word_that_the_row_does_not_say(project: Project, capsys: O
     said = capsys.readouterr().err
     assert "a second row of its method, dataset and IPC says `variant: wide`" in said
     project.set("params.yaml", "grid.dm-tiny-1-wide.variant", "wide")  # the mend
+    for words in ("2", "1 --network other"):
+        assert project.run("add", "random,herding", "tiny", "--ipc", *words.split()) == 0
     assert project.run("check") == 0
 
 
@@ -289,19 +292,18 @@ def test_the_desk_keeps_its_comments_and_line_breaks(desk: Path) -> None:
 
 
 def test_a_buffer_is_as_long_as_the_longest_cell_needs(desk: Path) -> None:
-    add(config.load(desk), Wish(["mtt"], "tinyimagenet", [1, 10], {"network": "convnet4_w16"}, rivals=[]))
+    add(config.load(desk), Wish(["mtt"], "tinyimagenet", [1, 10], {"network": "convnet4_w16"}))
     found = config.load(desk)
     cells = ["mtt-tinyimagenet-1-convnet4_w16", "mtt-tinyimagenet-10-convnet4_w16"]
     needed = [found.resolved(cell).students.epochs for cell in cells]
     assert {found.rows[cell].buffer for cell in cells} == {"tinyimagenet-trajectories-convnet4_w16"}
     assert needed[0] < needed[1] == found.params.experts["tinyimagenet-trajectories-convnet4_w16"].epochs
-    assert found.params.evaluations == {} and len(YAML(typ="safe").load(desk / "params.yaml")["grid"]) == 2  # no rivals
 
 
 def test_real_images_under_a_protocol_that_they_have_no_hints_for(desk: Path) -> None:
     """Nothing says how long to train on them (LD): both they and the learned labels are measured by their own."""
     network = {"student": "convnet2_w8_plain", "network": "convnet2_w8_plain"}
-    add(config.load(desk), Wish(["ld"], "digits", [3], network, rivals=["random"]))
+    add(config.load(desk), Wish(["ld"], "digits", [3], network))
     found = config.load(desk)
     assert found.rows["ld-digits-3"].protocol == "ld" and found.rows["random-digits-3"].protocol == "dc"
     assert found.evaluations["ld-digits-3-convnet2_w8_plain-dc"].cell == "ld-digits-3"
@@ -309,15 +311,15 @@ def test_real_images_under_a_protocol_that_they_have_no_hints_for(desk: Path) ->
 
 def test_a_protocol_differs_where_it_must(desk: Path) -> None:
     """Sets are measured with the step size that was learned with them, real images with a stated one."""
-    add(config.load(desk), Wish(["dm", "mtt"], "svhn", [7], {"protocol": "short"}, rivals=["random"]))
-    add(config.load(desk), Wish(["dm", "mtt"], "svhn", [8], {"protocol": "mtt-short"}, rivals=["random"]))
+    add(config.load(desk), Wish(["dm", "mtt"], "svhn", [7], {"protocol": "short"}))
+    add(config.load(desk), Wish(["dm", "mtt"], "svhn", [8], {"protocol": "mtt-short"}))
     found = config.load(desk)
     names = [[found.rows[f"{method}-svhn-{ipc}"].protocol for method in ("dm", "mtt", "random")] for ipc in (7, 8)]
     assert names == [["short", "short-learned", "short"], ["mtt-short-real", "mtt-short", "mtt-short-real"]]
     short, learned = (found.params.protocols[name].model_dump() for name in ("short", "short-learned"))
     assert learned == {key: value for key, value in short.items() if key != "lr"} | {"lr": 0.01, "learned_lr": True}
     real, short = (found.params.protocols[name].model_dump() for name in ("mtt-short-real", "mtt-short"))
-    assert real == short | {"learned_lr": False}
+    assert real == short | {"learned_lr": False, "lr": 0.05}  # which was there
     add(config.load(desk), Wish(["mtt"], "svhn", [9], {"protocol": "dsa"}))  # which has its counterpart
     assert config.load(desk).rows["mtt-svhn-9"].protocol == "mtt"
     assert config.load(desk).params.protocols.keys() == found.params.protocols.keys()
@@ -411,6 +413,9 @@ FIVE = {"dataset": "tiny", "data": "tiny", "network": "small", "protocol": "quic
 def test_a_row_of_five_words(project: Project, capsys: Output) -> None:
     """Its key tells the rest; what is not as usual may stand beside."""
     rows = {"dm-tiny-2": FIVE, "dm-tiny-3-wide": FIVE | {"network": "other", "student": "small", "cell": "tiny-1"}}
+    for ipc, network in ((2, "small"), (3, "other")):
+        rows |= {f"random-tiny-{ipc}": FIVE | {"network": network}}
+        rows |= {f"herding-tiny-{ipc}": FIVE | {"network": network, "student": "small", "needs": "data/experts/tiny"}}
     project.set("params.yaml", "grid", rows)
     assert project.run("check") == 0
     found = config.load(project.root)

@@ -35,7 +35,7 @@ def test_the_project_itself() -> None:
 
 def test_a_good_project(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     assert project.run("check") == 0
-    assert capsys.readouterr().out == "checked 4 rows, 1 further evaluations, 4 recipes: no mistake\n"
+    assert capsys.readouterr().out == "checked 4 rows, 3 further evaluations, 4 recipes: no mistake\n"
 
 
 def test_it_does_not_load_torch() -> None:
@@ -291,6 +291,7 @@ def test_whole_has_one_set(project: Project, capsys: pytest.CaptureFixture[str])
         content["random"]["parts"] |= {"rule": "whole", "sets": 2}
         content["grid"] = {"random-tiny-all": content["grid"]["random-tiny-1"] | {"ipc": "all"}}
 
+    project.edit("params.yaml", lambda content: content["evaluations"].pop("random-tiny-1-other-again"))
     project.edit("ddpipe/methods/random.yaml", whole)
     assert project.run("check") == 2
     assert "methods.random (tiny-1): sets: 2, but all are the same images; set it to 1" in capsys.readouterr().err
@@ -415,7 +416,7 @@ def test_class_sizes_are_those_of_the_training_images(project: Project) -> None:
 
 def test_ipc_of_the_smallest_class_is_allowed(project: Project) -> None:
     def widen(content: dict) -> None:
-        content["grid"]["random-tiny-5"] = content["grid"].pop("random-tiny-1") | {"ipc": 5}
+        content["grid"]["random-tiny-5"] = content["grid"]["random-tiny-1"] | {"ipc": 5}
 
     project.edit("ddpipe/methods/random.yaml", widen)
     assert project.run("check") == 0

@@ -207,17 +207,18 @@ def test_a_file_says_what_its_stage_reads(project: Project) -> None:
     assert change("params.yaml", "experts.tiny.networks", 2) == {"experts/tiny"}
     measured = {f"evaluate/{cell}.small.quick" for cell in cells}
     assert change("params.yaml", "protocols.quick.networks", 3) == measured
-    assert change("params.yaml", "protocols.again.networks", 3) == {"evaluate/dm-tiny-1.other.again"}
+    further = {f"evaluate/{cell}.other.again" for cell in cells - {"dc-tiny-1"}}
+    assert change("params.yaml", "protocols.again.networks", 3) == further
     assert change("params.yaml", "generators.tiny.steps", 4) == {"generators/tiny"}
     everything = {
         "experts/tiny",
         "generators/tiny",
-        "evaluate/dm-tiny-1.other.again",
+        *further,
         *measured,
         *(f"distill/{cell}" for cell in cells),
     }
     assert change("params.yaml", "seed", 1) == everything
-    other = {"generators/tiny", "evaluate/dm-tiny-1.other.again"}  # a generator sees the network through its experts
+    other = {"generators/tiny", *further}  # a generator sees the network through its experts
     assert change("params.yaml", "networks.small.width", 3) == everything - other
 
 
@@ -272,6 +273,7 @@ def test_who_edits_while_it_resolves_is_heard(project: Project, monkeypatch: pyt
 
 def test_one_network_distils_and_another_is_measured(project: Project) -> None:
     project.set("ddpipe/methods/dm.yaml", "grid.dm-tiny-1.network", "other")
+    assert project.run("add", "random,herding", "tiny", "--ipc", "1", "--network", "other") == 0
     assert project.run("check") == 0
     assert project.run("distill", "dm-tiny-1") == 0
     set_of = project.outputs()["data/distilled/dm-tiny-1/0.safetensors"]

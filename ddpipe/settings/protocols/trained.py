@@ -7,6 +7,8 @@ from typing import Literal
 from ddpipe.settings.protocol import Protocol, Scale
 from ddpipe.settings.training import SetTraining
 
+STEP = ("lr", "learned_lr")  # what says the step size
+
 
 class Trained(Protocol, SetTraining):
     quiet = SetTraining.quiet | {"kind"}
@@ -26,3 +28,8 @@ class Trained(Protocol, SetTraining):
 
     def counted(self, n: int, known: Mapping[str, int]) -> Counter[int] | None:
         return self.taken(n, known)
+
+    def alike(self, other: "Trained") -> bool:
+        """Whether networks are trained in the same way but for the step size, whatever their number."""
+        asked = Trained.model_fields.keys() - {*STEP, "networks", "sets", "revision", "exceptions"}
+        return all(getattr(self, key) == getattr(other, key) for key in asked)
