@@ -42,6 +42,7 @@ def page() -> None:
         for drawing in overall(config, frames, tables):
             write_bytes(folder / f"{drawing.name}.png", drawing.png)
             write_text(folder / f"{drawing.name}.svg", standalone(drawing.svg))
+        write_text(folder / "summary.md", f"{survey_text.summary(tables)}\n")
         if claimed:
             write_text(folder / "claims.md", claims_text.markdown(claimed))
             write_text(folder / "claims.csv", claims_text.comma_separated(claimed))

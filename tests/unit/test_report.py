@@ -322,6 +322,7 @@ def test_stages_write_equal_bytes_twice_and_fail_in_one_sentence(root, monkeypat
         *(f"{figure}.{kind}" for figure in FIGURES for kind in ("png", "svg")),
     }
     assert {Path(name).name for name in first if name.startswith("reports/survey/")} == {
+        "summary.md",
         *(f"table{number}.{kind}" for number in (1, 3) for kind in ("md", "csv", "tex")),
         *("taxonomy.png", "taxonomy.svg"),
     }
