@@ -72,13 +72,14 @@ def ran(config: Config, key: ResultKey, result: Result) -> tuple[Block, bool]:
     """What a result ran with, and whether that is sure.
 
     Results of earlier versions say no more of it than what params.yaml changed and a digest of the protocol: they are
-    of the numbers that are stated now, if these have that digest.
+    of the numbers that are stated now, if these have that digest. The first ones, which have no fingerprints, had a
+    digest of other keys and are taken at their word.
     """
     if result.ran is not None and (found := read(result.ran)) is not None:
         return found, True
     found = desk(config, key, result.overrides)
     said = (result.model_extra or {}).get("protocol_digest")
-    return found, said in (None, digest_of(found.protocol))
+    return found, not result.fingerprints or said == digest_of(found.protocol)
 
 
 def digest_of(protocol: Protocol) -> str:

@@ -180,7 +180,7 @@ def named(field: str, path: list[str]) -> str:
 
 def reason(name: str, difference: Difference) -> str:
     own, theirs = shown(difference.ran), shown(difference.published)
-    if difference.kind is Kind.LESS or (difference.kind is Kind.PART and difference.ran == 0):
+    if difference.kind is Kind.LESS or (difference.kind is Kind.PART and type(difference.ran) is int):
         return f"{name} {own} of {theirs}"
     if difference.kind is Kind.PART and difference.published is None:
         return f"{name} added" if difference.ran is True else f"{name} {own} added"
