@@ -16,6 +16,7 @@ from ddpipe.errors import UserError
 from ddpipe.files.artifacts import write_bytes, write_sealed, write_text
 from ddpipe.report import figures, frame, page, pictures, published, survey, tables
 from ddpipe.report.published import COLUMNS
+from ddpipe.states import State
 
 PARAMS = """
 seed: 0
@@ -135,9 +136,11 @@ def test_published_values_join_the_authors_protocol_only(root):
     assert dm["difference"] == pytest.approx(88.04 - 89.2)
 
 
-def test_as_published_means_no_override_and_no_combination(root):
-    changed = rows(root).query("not as_published")
-    assert set(changed["method"]) == {"dsa", "dm-own"}
+def test_every_result_has_a_state_and_nothing_else_has(root):
+    table = rows(root)
+    assert (table["state"] != "").equals(table["mean"].notna())
+    assert set(table["state"]) <= {"", *State}
+    assert set(table.query("state != '' and state != 'as published'")["method"]) == {"dsa", "dm-own"}
 
 
 def test_a_footnote_says_which_loops_ended_by_their_number(root):

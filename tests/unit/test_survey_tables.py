@@ -1,6 +1,7 @@
 """The survey's Tables 1-4 as data: which results enter, what is bold, verdicts at their borders."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from ddpipe import config
 from ddpipe.report import published, survey
 from ddpipe.report.matching import survey_network
 from ddpipe.report.published import Published
+from ddpipe.states import State
 from tests.tracked import TRACKED
 from tests.unit.survey_project import FILLED, ROOT, cells, filled, make, put
 
@@ -116,21 +118,28 @@ def known(mean: float, std: float = math.nan, doubtful: str = "", source: float 
         (60.0, 0.1, known(60.0, 0.1, "3", 50.0), survey.ABOVE),
         (60.0, 0.1, known(60.0, 0.1, "", 50.0), survey.AGREES),
         (60.0, 0.1, known(60.0, 0.1, "22"), survey.AGREES),  # a doubt without another value
-        (60.0, 0.1, known(60.0, 0.1, "9"), survey.MEASURED),  # another row's number is no target
+        (60.0, 0.1, known(60.0, 0.1, "9"), ""),  # another row's number is no target
         (60.0, 0.1, known(math.nan, math.nan, "15", 60.5), survey.AGREES),
-        (60.0, 0.1, known(math.nan), survey.MEASURED),
+        (60.0, 0.1, known(math.nan), ""),
     ],
 )
 def test_verdicts(mean, std, reference, verdict):
-    assert survey.verdict(mean, std, reference) == verdict
+    for state in survey.COMPARABLE:
+        measured = survey.Measured("dm-x-1.convnet3.dsa", mean, std, 5, state, "")
+        assert survey.judged(measured, reference).verdict == verdict
+    assert survey.judged(replace(measured, state=State.REDUCED), reference).verdict == ""
 
 
 def test_doubtful_cells_are_compared_with_the_authors(printed):
     table = cells(printed["1"])
-    assert table["dc", "mnist", "10", "convnet"].reference == (97.4, pytest.approx(math.nan, nan_ok=True))
-    assert table["dm", "mnist", "50", "convnet"].reference == (98.6, 0.1)
-    assert table["dc", "mnist", "1", "convnet"].reference == (91.7, 0.5)
-    assert math.isnan(table["tesla", "tinyimagenet", "1", "convnet"].reference[0])
+
+    def reference(method: str, dataset: str, ipc: str) -> tuple[float, float]:
+        return survey.reference(table[method, dataset, ipc, "convnet"].published)
+
+    assert reference("dc", "mnist", "10") == (97.4, pytest.approx(math.nan, nan_ok=True))
+    assert reference("dm", "mnist", "50") == (98.6, 0.1)
+    assert reference("dc", "mnist", "1") == (91.7, 0.5)
+    assert math.isnan(reference("tesla", "tinyimagenet", "1")[0])
 
 
 @pytest.fixture
@@ -139,7 +148,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def state(tables: dict[str, survey.Table], number: str, method: str, ipc: str, network: str = "convnet") -> str:
-    return cells(tables[number])[method, "cifar10", ipc, network].state
+    cell = cells(tables[number])[method, "cifar10", ipc, network]
+    return cell.measured.state if cell.measured else survey.MISSING if cell.missing else ""
 
 
 @pytest.mark.parametrize(
@@ -231,31 +241,28 @@ def test_a_measured_cell(root):
     tables = filled(root)
     for number in ("1", "3", "4"):  # Tables 3 and 4 repeat the ConvNet of Table 1
         cell = cells(tables[number])["dm", "cifar10", "1", "convnet"]
-        assert (cell.mean, cell.std, cell.n, cell.difference) == (26.5, 0.4, 5, 0.5)
-        assert (cell.state, cell.evaluation) == (survey.AGREES, "dm-cifar10-1.convnet3.dsa")
+        own = cell.measured
+        assert (own.mean, own.std, own.n, own.difference, own.verdict) == (26.5, 0.4, 5, 0.5, survey.AGREES)
+        assert (own.state, own.evaluation) == (State.PUBLISHED, "dm-cifar10-1.convnet3.dsa")
         assert cell.best_measured and not cell.best_published
     assert state(tables, "3", "dm", "1", "resnet18") == survey.MISSING
 
 
-def test_missing_is_for_methods_of_the_grid(root):
+def test_missing_is_for_cells_of_the_grid(root):
     tables = filled(root)
-    assert state(tables, "1", "dm", "1") == state(tables, "1", "kfs", "50") == survey.MISSING
-    assert state(tables, "1", "mtt", "1") == ""
-    assert cells(tables["1"])["dm", "fashionmnist", "1", "convnet"].state == ""  # the survey prints a dash
+    assert state(tables, "1", "dm", "1") == survey.MISSING
+    assert state(tables, "1", "kfs", "50") == state(tables, "1", "mtt", "1") == ""
+    assert state(tables, "1", "dm", "1", "convnet") == survey.MISSING
+    assert not cells(tables["1"])["dm", "fashionmnist", "1", "convnet"].missing  # the survey prints a dash
 
 
-def test_only_published_settings_enter(root):
+def test_a_reduced_result_stands_in_the_cell_until_there_is_a_better_one(root):
     put(root, "dm-short-cifar10-1", "convnet3", "dsa", 26.0, overrides={"iterations": 7}, base="dm")
     put(root, "dm-cifar10-jpeg75-1", "convnet3", "dsa", 26.0)
-    assert all(not cell.n for table in filled(root).values() for cell in cells(table).values())
+    assert all(cell.measured is None for table in filled(root).values() for cell in cells(table).values())
     put(root, "dm-cifar10-1", "convnet3", "dsa", 26.0, overrides={"iterations": 7})
-    put(root, "dsa-cifar10-1", "convnet3", "short", 28.8)
-    put(root, "dsa-cifar10-1", "plain18", "dsa", 28.8)
-    tables = filled(root)
-    assert all(not cell.n for table in tables.values() for cell in cells(table).values())
-    assert state(tables, "1", "dm", "1") == survey.ALTERED  # overrides
-    assert state(tables, "1", "dsa", "1") == state(tables, "3", "dsa", "1", "resnet18") == survey.ALTERED  # protocol
-    assert state(tables, "1", "dsa", "10") == state(tables, "3", "dm", "1", "resnet18") == survey.MISSING
+    own = cells(filled(root)["1"])["dm", "cifar10", "1", "convnet"].measured
+    assert (own.mean, own.state, own.why, own.verdict) == (26.0, State.REDUCED, "iterations 7", "")
 
 
 def test_measured_bold_has_its_own_ranking(root):
