@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ddpipe.report.claims import OPEN, SHAPES, Found, Verdict, summary
-from ddpipe.report.tables import DOUBTFUL, md, pipes
+from ddpipe.report.markup import md, pipes
 from ddpipe.states import State
 
 LEGEND = (
@@ -15,7 +15,7 @@ LEGEND = (
     "those measured here; of what is counted, the rule says. It holds where at least the stated share of the "
     "comparisons come out so. Here only evaluations of one data set, budget, network and protocol are compared, and "
     "costs on one device; reduced runs stand for their method.",
-    "Printed numbers count as printed, doubtful ones too: ‡ says how many of the deciding cells an objection of "
+    "Printed numbers count as printed, doubtful ones too: beside it, how many of the deciding cells an objection of "
     "data/published is held against.",
     "A difference has a standard error where both accuracies are means over several networks: "
     "sqrt(s1²/(n1-1) + s2²/(n2-1)); networks of one set are not quite independent, so it is rather too small. "
@@ -36,7 +36,7 @@ def behind(verdict: Verdict) -> str:
     states, objections = verdict.states, verdict.objections
     parts = [f"{states[state]} {state}" for state in State if states[state]]
     if objections:
-        each = [f"{DOUBTFUL}{number} {objections[number]}" for number in sorted(objections, key=int)]
+        each = [f"{objections[number]} with no. {number}" for number in sorted(objections, key=int)]
         parts.append(f"cells with an objection: {', '.join(each)}")
     if verdict.states and verdict.unsure:
         parts.append(f"{verdict.unsure} unsure")

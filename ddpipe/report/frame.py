@@ -47,6 +47,8 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
     of the sets and of the experts they used, `eval_spent` and `eval_spent_on` those of the evaluation (see spent.py);
     NaN where only the clock's are known, as of early results. `hardware` (models, threads of a CPU) and `commit` (12
     digits, "+" behind a changed one) are those of both stages, `digest` is that of the resolved settings ("" unknown).
+    And `data` (the prepared form of the dataset), `selection` (the set is a few real images), `mark` ("‡5" beside a
+    wrong published value, "§22" beside one that stands for something else).
     Methods come in the order of params.yaml, IPC ascending.
 
     Raises:
@@ -103,6 +105,7 @@ def _row(
     row, result = config.row(key.cell), results.read(config, key)
     told = publication.told(key, result)
     main = (key.network, key.protocol) == (row.network, row.protocol)
+    resolved = config.resolved(key.cell)
     found: dict[str, Any] = {
         "cell": key.cell,
         "method": row.method,
@@ -111,8 +114,10 @@ def _row(
         "ipc": str(row.ipc),
         "network": key.network,
         "protocol": key.protocol,
+        "data": row.data,
         "main": main,
-        "distilled": config.resolved(key.cell).distils,
+        "distilled": resolved.distils,
+        "selection": resolved.kind == "selection" and row.ipc != "all",
     }
     found |= _measured(config, result)
     found |= {
@@ -127,6 +132,7 @@ def _row(
         "published_mean": cited.mean,
         "published_std": cited.std,
         "doubtful": cited.doubtful,
+        "mark": cited.mark,
         "source_mean": cited.source_mean,
         "source_std": cited.source_std,
         "note": cited.note,

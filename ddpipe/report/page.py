@@ -154,19 +154,21 @@ def _wide(frame: pd.DataFrame, caption: str) -> str:
 def _cell(entry: Entry | None) -> str:
     if entry is None:
         return "<td></td>"
-    text = "<span class=missing>missing</span>" if entry.measured == "missing" else entry.measured
-    text = f"<strong>{text}</strong>" if entry.best else text
-    altered = f"<sup>{tables.ALTERED}</sup>" if entry.altered else ""
+    text = tables.measured(entry, "<strong>{}</strong>") if entry.state else "<span class=missing>missing</span>"
     cited = "".join(f"<small>{escape(part)}</small>" for part in tables.cited(entry))
-    return f"<td>{text}{altered}{cited}</td>"
+    return f"<td>{text}{cited}</td>"
 
 
 def _long(frame: pd.DataFrame, dataset: str) -> str:
     names, rows = tables.long(frame)
-    heads = "".join(f'<th scope="col"{" class=word" if i < 4 else ""}>{name}</th>' for i, name in enumerate(names))
+    heads = "".join(
+        f'<th scope="col"{" class=word" if i < tables.WORDS else ""}>{name}</th>' for i, name in enumerate(names)
+    )
     lines = []
     for first, *others in rows:
-        cells = "".join(f"<td{' class=word' if i < 3 else ''}>{escape(cell)}</td>" for i, cell in enumerate(others))
+        cells = "".join(
+            f"<td{' class=word' if i < tables.WORDS - 1 else ''}>{escape(cell)}</td>" for i, cell in enumerate(others)
+        )
         lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
     return (
         f'<div class=scroll tabindex=0 role="region" aria-label="Every evaluation on {escape(dataset)}">'

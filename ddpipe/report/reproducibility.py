@@ -8,8 +8,8 @@ import pandas as pd
 
 from ddpipe.config import Config
 from ddpipe.report.frame import labels
+from ddpipe.report.markup import md, pipes
 from ddpipe.report.survey import MISSING, Table
-from ddpipe.report.tables import md, pipes
 from ddpipe.states import State
 
 HEAD = """# Reproducibility

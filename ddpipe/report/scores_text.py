@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ddpipe.report import scores
-from ddpipe.report.tables import md, pipes
+from ddpipe.report.markup import md, pipes
 
 LEGEND = (
     "HLR: accuracy of the whole data set less that of the set with one-hot labels; IOR: accuracy of the set, with "

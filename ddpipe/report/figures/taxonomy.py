@@ -11,7 +11,7 @@ from ddpipe.config import Config
 from ddpipe.report.figures import canvas
 from ddpipe.report.figures.style import INK, SOFT
 from ddpipe.report.frame import labels
-from ddpipe.report.survey import MISSING, RANK, Cell, Table
+from ddpipe.report.survey import MISSING, Cell, Table
 from ddpipe.settings.part import Objective, Synthetic, records
 from ddpipe.states import State
 
@@ -85,7 +85,7 @@ def _place(parts: dict) -> tuple[str, str]:
 
 
 def _better(one: str, other: str) -> str:
-    return min((state for state in (one, other) if state), key=lambda state: RANK[State(state)], default="")
+    return min((state for state in (one, other) if state), key=lambda state: [*State].index(State(state)), default="")
 
 
 def _state(cell: Cell) -> str:
