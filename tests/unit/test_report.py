@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 import subprocess
 import sys
@@ -147,7 +148,6 @@ def test_every_result_has_a_state_and_nothing_else_has(root):
     table = rows(root)
     assert (table["state"] != "").equals(table["mean"].notna())
     assert set(table["state"]) <= {"", *State}
-    assert set(table.query("state != '' and state != 'as published'")["method"]) == {"dsa", "dm-own"}
 
 
 def test_a_footnote_says_which_loops_ended_by_their_number(root):
@@ -194,7 +194,9 @@ def told(root: Path) -> pd.DataFrame:
     table = frame.collect(config.load(root), "mnist")
     table["why"] = ""
     table.loc[table["cell"] == "dsa-mnist-1", ["state", "why"]] = [State.REDUCED, "iterations 5 of 10"]
-    table.loc[table["cell"] == "dm-own-mnist-1", ["state", "worth"]] = [State.OWN, 1.43125]
+    own = table["cell"] == "dm-own-mnist-1"  # which stands for no printed cell then
+    table.loc[own, ["state", "worth", "doubtful", "mark"]] = [State.OWN, 1.43125, "", ""]
+    table.loc[own, ["published_mean", "published_std", "source_mean", "source_std"]] = math.nan
     table.loc[table["cell"] == "whole-mnist-all", ["state", "why"]] = [State.UNVERIFIED, "lr not published"]
     return table
 
