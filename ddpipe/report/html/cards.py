@@ -1,0 +1,174 @@
+"""The card of a printed cell: what it is worth, and how to make or repeat it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+
+import pandas as pd
+
+from ddpipe.config import Config, ResultKey
+from ddpipe.pipeline import results
+from ddpipe.report import survey, survey_text
+from ddpipe.report.html import plots
+from ddpipe.report.html.markup import badge, bullets, facts, folded
+from ddpipe.report.html.pictures import Picture, shown
+from ddpipe.report.html.survey_tables import row_address
+from ddpipe.report.survey import DATASETS, NETWORKS, Cell, Line, Measured, Table
+from ddpipe.report.tables import heading, percent
+
+
+@dataclass(frozen=True)
+class Cards:
+    """What the cards are made from: evaluations and losses by data set, pictures by cell."""
+
+    config: Config
+    frames: Mapping[str, pd.DataFrame]
+    losses: Mapping[str, pd.DataFrame]
+    pictures: Mapping[str, Picture]
+
+    @cached_property
+    def rows(self) -> dict[str, dict]:
+        """Every evaluation of the grid, as Measured calls it."""
+        return {
+            f"{row['cell']}.{row['network']}.{row['protocol']}": row
+            for frame in self.frames.values()
+            for row in frame.to_dict("records")
+        }
+
+    @cached_property
+    def gridded(self) -> dict[tuple[str, str, str, str], list[dict]]:
+        """The evaluations that stand for a printed cell: (method, data set, IPC, network) -> rows."""
+        found: dict[tuple[str, str, str, str], list[dict]] = {}
+        for dataset, frame in self.frames.items():
+            for row in frame[frame["survey_network"] != ""].to_dict("records"):
+                found.setdefault((row["survey_method"], dataset, row["ipc"], row["survey_network"]), []).append(row)
+        return found
+
+    def card(self, table: Table, line: Line, cell: Cell) -> str:
+        """A small card, and where there is a measured value a full one."""
+        own = cell.measured
+        worth = badge(own.state) if own else survey_text.measured(cell) or "not in the grid"
+        network = f", {NETWORKS.get(cell.network, cell.network)}" if table.number in ("3", "4") else ""
+        place = f"{DATASETS.get(cell.dataset, cell.dataset)}, {heading(cell.ipc)}{network}"
+        said = {
+            "Survey": _cited(survey_text.printed(cell), cell.published.note if cell.published.doubtful else ""),
+            "Authors": escape(percent(cell.published.source_mean, cell.published.source_std)),
+            "Measured": _measured(own) if own else worth,
+        }
+        close = f'<a class=close href="#{row_address(table, line)}" aria-label="Close the card">×</a>'
+        title = f"<h4>{escape(line.label)} <small>{escape(place)}</small></h4>"
+        body = self._full(line, cell, own, said) if own else facts(said) + self._commands(line, cell)
+        return f"<article class=card>{close}{title}{body}</article>"
+
+    def _commands(self, line: Line, cell: Cell) -> str:
+        """How to repeat what was measured, how to make the published cell, and what of its numbers is ours."""
+        said = {}
+        if cell.measured:
+            row = self.rows[cell.measured.evaluation]
+            said = {"Again": _code("run", _stage(row)), "Its settings": _code("explain", row["cell"])}
+        stands = self.gridded.get((line.method, cell.dataset, cell.ipc, cell.network), [])
+        exact = next((row for row in stands if row["method"] == line.method), None)
+        if exact and not exact["state"]:
+            said |= {"As published": _code("run", _stage(exact)), "What it costs": _code("plan", _stage(exact))}
+        recipe = self.config.recipes.get(line.method)
+        if exact and recipe:
+            said["Unverified numbers"] = escape(recipe.unverified.get(self.config.row(exact["cell"]).cell, ""))
+        return facts(said)
+
+    def _full(self, line: Line, cell: Cell, own: Measured, said: Mapping[str, str]) -> str:
+        row = self.rows[own.evaluation]
+        path = f"{cell.dataset}/{own.evaluation}.json"
+        key = ResultKey(row["cell"], row["network"], row["protocol"], self.config.results / path)
+        result = results.read(self.config, key)
+        name = f"{row['label']} on {cell.dataset}, {heading(cell.ipc)}"
+        target, spread = survey.reference(cell.published)
+        plot = ""
+        if result:
+            text = f"The {result.n} accuracies of {name}, a row a set, {percent(own.mean, own.std)} % on average"
+            plot = plots.dots(result.accuracies, result.mean, target, spread, text)
+        verdict = survey_text.judged(cell)
+        about = {
+            "State": badge(own.state) + (f": {escape(own.why)}" if own.why else ""),
+            **said,
+            "Verdict": f"<span class={own.verdict}>{escape(verdict)}</span>" if verdict else "",
+        }
+        return "".join(
+            (
+                facts(about),
+                f"<figure>{plot}<figcaption>{escape(_counted(row))}</figcaption></figure>" if plot else "",
+                self._course(cell.dataset, row["cell"], name),
+                self._commands(line, cell),
+                facts(_provenance(row, path)),
+                self._notes(line),
+            )
+        )
+
+    def _course(self, dataset: str, cell: str, name: str) -> str:
+        """The set as a picture, and its loss while it was distilled."""
+        parts = []
+        if picture := self.pictures.get(cell):
+            parts.append(shown(picture, f"The images of {name}: class by class", "The set after distillation."))
+        curves = self.losses[dataset]
+        own = curves[curves["cell"] == cell]
+        if len(own):
+            points = list(zip(own["iteration"].astype(float), own["loss"].astype(float), strict=True))
+            text = f"The loss of {name}, from {points[0][1]:.4g} to {points[-1][1]:.4g}"
+            plot = plots.curve(points, text)
+            parts.append(f"<figure>{plot}<figcaption>Loss, mean over the sets.</figcaption></figure>")
+        return "".join(parts)
+
+    def _notes(self, line: Line) -> str:
+        recipe = self.config.recipes.get(line.method)
+        if recipe is None:
+            return ""
+        paper = f"<p class=soft>{escape(recipe.paper)}</p>"
+        return paper + (folded("Notes of the recipe", bullets(recipe.notes)) if recipe.notes else "")
+
+
+def _cited(value: str, note: str) -> str:
+    return escape(value) + (f"<br><small>{escape(note)}</small>" if note else "")
+
+
+def _measured(own: Measured) -> str:
+    return f"<b>{escape(percent(own.mean, own.std))}</b>"
+
+
+def _counted(row: Mapping) -> str:
+    counts = f"{_many(row['sets'], 'set')} (a row each) x {_many(row['networks'], 'network')}"
+    return f"{counts}, {row['network']} under {row['protocol']}. Line: their mean; band: published."
+
+
+def _many(count: float, thing: str) -> str:
+    return f"{count:.0f} {thing}" + ("" if count == 1 else "s")
+
+
+def _stage(row: Mapping) -> str:
+    """What DVC and `ddpipe run` call this evaluation."""
+    return f"evaluate@{row['cell']}" if row["main"] else f"further@{row['cell']}-{row['network']}-{row['protocol']}"
+
+
+def _code(command: str, target: str) -> str:
+    return f"<code>ddpipe {command} {escape(target)}</code>"
+
+
+def _provenance(row: Mapping, path: str) -> dict[str, str]:
+    """Where the number comes from; columns that a ledger does not have are left out."""
+
+    def seconds(name: str) -> str:
+        value = row.get(name, math.nan)
+        return f"{value:,.0f} s" if value == value else ""
+
+    spent = {
+        "Distillation": seconds("distill_seconds"),
+        "Experts": seconds("experts_seconds"),
+        "Evaluation": seconds("eval_seconds"),
+        "Processor or device": seconds("spent"),
+    }
+    words = {"Device": "device", "Hardware": "hardware", "Commit": "commit", "When": "when", "Settings": "digest"}
+    return {
+        "Result": f'<a href="../data/results/{escape(path)}">{escape(path)}</a>',
+        **spent,
+        **{name: escape(str(row[column])) for name, column in words.items() if row.get(column)},
+    }
