@@ -11,6 +11,7 @@ from ddpipe.report import figures, tables
 from ddpipe.report.drawings import draw
 from ddpipe.report.frame import collect, losses, metrics
 from ddpipe.report.pictures import stored
+from ddpipe.states import State
 from stages import claim, key_of, run_command, settled
 
 
@@ -20,10 +21,10 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     Reads params.yaml, the recipes, data/published and whatever lies in
     data/results/DATASET; a cell without a result is printed as missing.
 
-    Writes table.md, table.csv, table.tex, cells.csv (every evaluation with n,
-    std, seconds and memory), accuracy.csv and loss.csv (what figures show),
-    the figures that have something to show, and a picture of each set under
-    images/; and data/metrics/DATASET, of which `dvc metrics` and
+    Writes table.md, table.csv, table.tex, cells.csv (every evaluation with its
+    state, what was not as published, n, std, seconds and memory), accuracy.csv
+    (by IPC and method, without combinations of one's own) and loss.csv, the
+    figures that have something to show, and a picture of each set under images/; and data/metrics/DATASET, of which `dvc metrics` and
     `dvc exp show` speak: a file a method with the means by IPC.
     """
     config, dataset = load(), key_of("report", address=dataset)
@@ -39,9 +40,8 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
         write_text(folder / "table.csv", tables.comma_separated(frame))
         write_text(folder / "table.tex", tables.latex(frame, f"Test accuracy on {dataset}, measured and published."))
         write_text(folder / "cells.csv", frame.to_csv(index=False, lineterminator="\n"))
-        write_text(
-            folder / "accuracy.csv", own[["ipc", "method", "mean", "std"]].to_csv(index=False, lineterminator="\n")
-        )
+        methods = own.loc[own["state"] != State.OWN, ["ipc", "method", "mean", "std"]]  # a line each, where it is drawn
+        write_text(folder / "accuracy.csv", methods.to_csv(index=False, lineterminator="\n"))
         write_text(folder / "loss.csv", curves.to_csv(index=False, lineterminator="\n"))
         for drawing in draw(dataset, frame, curves, look, dpi):
             write_bytes(folder / f"{drawing.name}.png", drawing.png)

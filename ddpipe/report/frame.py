@@ -35,6 +35,8 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
     generator, whose networks it used, "" for none) and `experts_seconds` (of the whole of it, which may serve several
     cells), `capped` (of the loops that a rule may end, how many their number did, in words), `eval_seconds`,
     `peak_memory_mb` (the larger of both stages).
+    And `data` (the prepared form of the dataset), `selection` (the set is a few real images), `mark` ("‡5" beside a
+    wrong published value, "§22" beside one that stands for something else).
     Methods come in the order of params.yaml, IPC ascending.
 
     Raises:
@@ -89,6 +91,7 @@ def _row(
     row = config.row(key.cell)
     base = config.params.methods.get(row.method, {}).get("base")
     main = (key.network, key.protocol) == (row.network, row.protocol)
+    resolved = config.resolved(key.cell)
     found: dict[str, Any] = {
         "cell": key.cell,
         "method": row.method,
@@ -96,8 +99,10 @@ def _row(
         "ipc": str(row.ipc),
         "network": key.network,
         "protocol": key.protocol,
+        "data": row.data,
         "main": main,
-        "distilled": config.resolved(key.cell).distils,
+        "distilled": resolved.distils,
+        "selection": resolved.kind == "selection" and row.ipc != "all",
     }
     measured = _measured(config, results.read(config, key))
     overrides = measured.pop("overrides", config.overrides(key.cell))
@@ -111,6 +116,7 @@ def _row(
         "published_mean": cited.mean,
         "published_std": cited.std,
         "doubtful": cited.doubtful,
+        "mark": cited.mark,
         "source_mean": cited.source_mean,
         "source_std": cited.source_std,
         "note": cited.note,

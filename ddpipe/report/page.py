@@ -85,7 +85,7 @@ def _figures(config: Config, frames: Mapping[str, pd.DataFrame], curves: Mapping
     )
 
 
-def _runs(frames: Mapping[str, pd.DataFrame], stored: Mapping[str, pictures.Picture], waiting: Sequence[str]) -> str:
+def _runs(frames: Mapping[str, pd.DataFrame], stored: Mapping[str, pictures.Picture | None], waiting: Sequence[str]) -> str:
     shown = "".join(datasets.section(dataset, frame, stored) for dataset, frame in frames.items())
     none = f"<p><b>Not run yet:</b> {escape(', '.join(waiting))}.</p>" if waiting else ""
     links = ", ".join(f'<a href="#{escape(dataset)}">{escape(dataset)}</a>' for dataset in frames)

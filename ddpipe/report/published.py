@@ -1,14 +1,19 @@
 """The survey's accuracies as printed (`data/published/table*.csv`), with what is doubtful about them, and the labels of
 its methods (`methods.csv`), in the order in which reports give them their colours.
 
-A row of a table is one cell of the survey's Tables 1-4. `doubtful` numbers the known objections, `source_mean` and
-`source_std` are what the method's own authors report, `source` says where, `note` explains in one sentence.
+A row of a table is one cell of the survey's Tables 1-4. `n` is over how many accuracies mean and std go, where the
+authors' program or paper tells; `bold` whether the survey prints it bold. `doubtful` numbers the known objections and
+`objection` says of which kind they are: `wrong` (what is printed is not what its source has), `copied` (the number of
+another row) or `other` (its source has it so, but another protocol, network, variant, run or edition stands behind it
+than its place in the table tells). `source_mean` and `source_std` are what the method's own authors report, `source`
+says where, `note` explains in one sentence.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,12 +22,28 @@ from ddpipe.files.regular import regular
 
 METHODS = "methods.csv"
 IDENTITY = ("table", "method", "scheme", "factorized", "dataset", "ipc", "network")
-COLUMNS = (*IDENTITY, "mean", "std", "doubtful", "source_mean", "source_std", "source", "note")
+COLUMNS = (
+    *IDENTITY,
+    "mean",
+    "std",
+    "n",
+    "bold",
+    "doubtful",
+    "objection",
+    "source_mean",
+    "source_std",
+    "source",
+    "note",
+)
 NUMBERS = ("mean", "std", "source_mean", "source_std")
+MARKS = {"": "", "wrong": "‡", "copied": "‡", "other": "§"}
 WORDS = {  # what goes into names of files and into arithmetic
     "table": ("[1-4]", "1, 2, 3 or 4"),
     "ipc": ("[1-9][0-9]{0,8}|all", "a whole number or all"),
+    "n": ("([1-9][0-9]{0,8})?", "a whole number, or nothing"),
+    "bold": ("yes|no", "yes or no"),
     "doubtful": ("[0-9]{0,9}", "the number of an objection, or nothing"),
+    "objection": ("|".join(MARKS), "wrong, copied, other, or nothing"),
 }
 
 
@@ -32,13 +53,21 @@ class Published:
 
     mean: float
     std: float
-    doubtful: str  # number of the objection; "" without one
-    source_mean: float
-    source_std: float
-    note: str
+    n: float = math.nan  # accuracies behind them, where that is known
+    bold: bool = False
+    doubtful: str = ""  # number of the objection; "" without one
+    objection: str = ""  # its kind, a key of MARKS
+    source_mean: float = math.nan
+    source_std: float = math.nan
+    note: str = ""
+
+    @property
+    def mark(self) -> str:
+        """The objection beside the value: "‡5" where the value is wrong, "§22" where it stands for something else."""
+        return f"{MARKS[self.objection]}{self.doubtful}" if self.doubtful else ""
 
 
-NOTHING = Published(math.nan, math.nan, "", math.nan, math.nan, "")  # no table prints it
+NOTHING = Published(math.nan, math.nan)  # no table prints it
 Key = tuple[str, str, str, str]  # method, dataset, ipc ("all" for the whole data set), network
 
 
@@ -98,11 +127,12 @@ def _read_table(path: Path) -> pd.DataFrame:
         refuse(table[column] == "", column, "a word")
     for column, (pattern, must) in WORDS.items():
         refuse(~table[column].str.fullmatch(pattern), column, must)
+    refuse((table["doubtful"] == "") != (table["objection"] == ""), "objection", "said exactly where doubtful is")
     for column in NUMBERS:
         numbers = pd.to_numeric(table[column].where(table[column] != ""), errors="coerce").astype(float)
         refuse(~numbers.between(0, 100) & (table[column] != ""), column, "a number from 0 to 100")
         table[column] = numbers
-    return table
+    return table.assign(n=pd.to_numeric(table["n"].where(table["n"] != "")).astype(float))
 
 
 def lookup(table: pd.DataFrame) -> Mapping[Key, Published]:
@@ -110,6 +140,10 @@ def lookup(table: pd.DataFrame) -> Mapping[Key, Published]:
     found: dict[Key, Published] = {}
     for row in table.to_dict("records"):
         key = (row["method"], row["dataset"], row["ipc"], row["network"])
-        values = (row[name] for name in ("mean", "std", "doubtful", "source_mean", "source_std", "note"))
-        found.setdefault(key, Published(*values))
+        found.setdefault(key, cell_of(row))
     return found
+
+
+def cell_of(row: Mapping[Any, Any]) -> Published:
+    """The cell in a row of `read`."""
+    return Published(**{field.name: row[field.name] for field in fields(Published)} | {"bold": row["bold"] == "yes"})

@@ -1,7 +1,7 @@
 """The survey's Tables 1-4 as data: every printed cell, what this project measured in its place, and a verdict.
 
-A measured value enters only as published: the recipe without overrides, on the network and under the protocol of the
-table (ddpipe/report/matching.py). Everything else stays in the report of its dataset.
+A result enters the printed cell for which it stands (ddpipe/report/matching.py), in whatever state: the best state
+first. Verdicts are for results as published, or nearly.
 """
 
 import math
@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from ddpipe.report.best import best
 from ddpipe.report.frame import NAN
-from ddpipe.report.published import Published
+from ddpipe.report.published import Published, cell_of
 from ddpipe.states import State
 
 TITLES = {
@@ -36,8 +37,6 @@ MISSING = "missing"
 AGREES, ABOVE, BELOW = "agrees", "above", "below"
 COMPARABLE = (State.PUBLISHED, State.UNVERIFIED)  # what a verdict is given on
 POINT = 1.0  # a difference of one percentage point is never held against a cell
-NO_TARGET = ("1", "6", "9", "10")  # objections that the printed number belongs to another row
-BASELINE = "-"  # the scheme of Random, Herding and Whole, which no rule calls best
 FACTORISED = "◇"
 
 
@@ -77,8 +76,12 @@ class Cell:
     published: Published
     gridded: bool  # the grid has a row for it, measured or not
     measured: Measured | None = None
-    best_published: bool = False
-    best_measured: bool = False
+    best_measured: bool = False  # by ddpipe/report/best.py, among what the tables show of its dataset
+
+    @property
+    def best_published(self) -> bool:
+        """Whether the survey prints it bold."""
+        return self.published.bold
 
     @property
     def missing(self) -> bool:
@@ -132,46 +135,45 @@ class Table:
         return Counter(c.measured.verdict for c in printed if c.measured)
 
 
-RANK = {state: i for i, state in enumerate(State)}
-
-
 def reference(published: Published) -> tuple[float, float]:
     """What a measured value is compared with (mean, std); NaN where nothing is known that it should be."""
     if published.doubtful and not math.isnan(published.source_mean):
         return published.source_mean, published.source_std
-    return (NAN, NAN) if published.doubtful in NO_TARGET else (published.mean, published.std)
+    return (NAN, NAN) if published.objection == "copied" else (published.mean, published.std)
 
 
-def tolerance(one: float, other: float) -> float:
-    """The largest difference that counts as agreement: two pooled stds, or one point where those are less.
+def standard_error(*samples: tuple[float, float]) -> float:
+    """Of a difference of means, to one decimal as it is shown: the root of the sum of std² / n.
 
-    The pooled std of `one` and `other` is the root of their mean square; an unknown one (NaN) is left out.
+    Each sample is its (std, n); one of which either is unknown (NaN) is left out, and NaN if nothing is known.
     """
-    known = [std for std in (one, other) if not math.isnan(std)]
-    pooled = math.sqrt(sum(std**2 for std in known) / len(known)) if known else 0.0
-    return max(2 * pooled, POINT)
+    known = [std**2 / n for std, n in samples if not math.isnan(std) and not math.isnan(n)]
+    return round(math.sqrt(sum(known)), 1) if known else NAN
 
 
 def judged(measured: Measured, published: Published) -> Measured:
-    """`measured` with its verdict; without one where there is nothing to compare with. All numbers as printed."""
+    """`measured` with its verdict; without one where there is nothing to compare with. All numbers as printed.
+
+    It agrees where the difference is at most one point or two standard errors of the difference.
+    """
     against, spread = reference(published)
     if math.isnan(against) or measured.state not in COMPARABLE:
         return measured
     difference = round(measured.mean - against, 1)
-    verdict = AGREES if abs(difference) <= tolerance(measured.std, spread) else ABOVE if difference > 0 else BELOW
-    return replace(measured, verdict=verdict, difference=difference)
+    error = standard_error((measured.std, measured.n), (spread, published.n))
+    within = abs(difference) <= POINT or abs(difference) <= 2 * error
+    verdict = AGREES if within else ABOVE if difference > 0 else BELOW
+    return replace(measured, verdict=verdict, difference=difference, error=error)
+
+
+Key = tuple[str, str, str, str]  # method, dataset, IPC, network, as the survey calls them
 
 
 def tables(survey: pd.DataFrame, frames: Mapping[str, pd.DataFrame]) -> list[Table]:
     """The tables of `survey` (published.read) filled with what `frames` (dataset -> frame.collect) measured."""
-    found_at: dict[tuple[str, str, str, str], Measured] = {}
-    gridded: set[tuple[str, str, str, str]] = set()
+    places: dict[Key, Place] = {}
     for dataset, frame in frames.items():
-        for _, row in frame[frame["survey_network"] != ""].iterrows():
-            key = (row["survey_method"], dataset, row["ipc"], row["survey_network"])
-            gridded.add(key)
-            if row["state"] and (key not in found_at or RANK[row["state"]] < RANK[found_at[key].state]):
-                found_at[key] = _measured(row)
+        places |= _places(dataset, frame)
     found = []
     for number, rows in survey.groupby("table", sort=True):
         cells: dict[str, dict[tuple[str, str, str], Cell]] = {}
@@ -179,14 +181,38 @@ def tables(survey: pd.DataFrame, frames: Mapping[str, pd.DataFrame]) -> list[Tab
         for row in rows.to_dict("records"):
             where = (row["dataset"], row["ipc"], row["network"])
             facts.setdefault(row["method"], (row["label"], row["scheme"], row["factorized"] == "yes"))
-            published = Published(*(row[f] for f in ("mean", "std", "doubtful", "source_mean", "source_std", "note")))
-            key = (row["method"], *where)
-            own = judged(found_at[key], published) if key in found_at else None
-            cells.setdefault(row["method"], {})[where] = Cell(*where, published, key in gridded, own)
+            published, place = cell_of(row), places.get((row["method"], *where))
+            own = judged(place.measured, published) if place and place.measured else None
+            cell = Cell(*where, published, place is not None, own, place is not None and place.best)
+            cells.setdefault(row["method"], {})[where] = cell
         columns = _columns(rows)
         lines = [Line(method, *facts[method], _entries(columns, of_method)) for method, of_method in cells.items()]
-        found.append(_with_best(Table(str(number), columns, tuple(lines))))
+        found.append(Table(str(number), columns, tuple(lines)))
     return found
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the grid has in the place of a printed value."""
+
+    measured: Measured | None
+    best: bool
+
+
+def _places(dataset: str, frame: pd.DataFrame) -> dict[Key, Place]:
+    """By printed cell the result in the best state; bold is told among these and the selections of the dataset."""
+    chosen: dict[Key, int] = {}  # the row of `frame`
+    for i, row in frame[frame["survey_network"] != ""].iterrows():
+        key = (row["survey_method"], dataset, row["ipc"], row["survey_network"])
+        if key not in chosen or _rank(row["state"]) < _rank(frame["state"][chosen[key]]):
+            chosen[key] = i
+    bold = best(frame[frame.index.isin(chosen.values()) | frame["selection"]])
+    return {key: Place(_measured(frame.loc[i]), bool(bold[i])) for key, i in chosen.items()}
+
+
+def _rank(state: str) -> int:
+    """The best state first, no result last."""
+    return [*State, ""].index(state)
 
 
 def _columns(rows: pd.DataFrame) -> tuple[Column, ...]:
@@ -217,42 +243,9 @@ def _entries(
     return tuple(entries)
 
 
-def _measured(row: pd.Series) -> Measured:
+def _measured(row: pd.Series) -> Measured | None:
+    if not row["state"]:
+        return None
     evaluation = f"{row['cell']}.{row['network']}.{row['protocol']}"
     numbers = round(row["mean"], 1), round(row["std"], 1), int(row["n"])
     return Measured(evaluation, *numbers, State(row["state"]), row["why"])
-
-
-def _with_best(table: Table) -> Table:
-    """The same table with the best cells of each column marked, for printed and measured values separately."""
-    candidates: dict[tuple[str, str, str], list[tuple[bool, Cell]]] = {}
-    for line in table.lines:
-        for cell in line.cells:
-            if line.scheme != BASELINE:
-                candidates.setdefault((cell.dataset, cell.ipc, cell.network), []).append((line.factorised, cell))
-
-    def marked(line: Line, cell: Cell | None) -> Cell | None:
-        if cell is None or line.scheme == BASELINE:
-            return cell
-        rivals = candidates[cell.dataset, cell.ipc, cell.network]
-        if table.number == "1":
-            rivals = [(factorised, rival) for factorised, rival in rivals if factorised == line.factorised]
-        places = 2 if table.number == "1" and not line.factorised else 1
-        return replace(
-            cell,
-            best_published=_among(places, cell.published.mean, [rival.published.mean for _, rival in rivals]),
-            best_measured=_among(places, _mean(cell), [_mean(rival) for _, rival in rivals]),
-        )
-
-    lines = [replace(line, entries=tuple((marked(line, c), span) for c, span in line.entries)) for line in table.lines]
-    return replace(table, lines=tuple(lines))
-
-
-def _mean(cell: Cell) -> float:
-    """What was measured as published."""
-    return cell.measured.mean if cell.measured and cell.measured.state == State.PUBLISHED else NAN
-
-
-def _among(places: int, value: float, values: Iterable[float]) -> bool:
-    """Whether fewer than `places` of `values` are higher; equals share a place."""
-    return not math.isnan(value) and sum(other > value for other in values) < places

@@ -1,4 +1,4 @@
-"""The survey's tables in words: texts of cells, legend and notes, and the files in Markdown, CSV and LaTeX."""
+"""The survey's tables in words: texts of cells and their counts, and the files in Markdown, CSV and LaTeX."""
 
 import math
 from collections import Counter
@@ -8,25 +8,11 @@ from itertools import groupby
 
 import pandas as pd
 
-from ddpipe.report.survey import (
-    ABOVE,
-    AGREES,
-    BELOW,
-    DATASETS,
-    FACTORISED,
-    MISSING,
-    NETWORKS,
-    NO_TARGET,
-    POINT,
-    Cell,
-    Line,
-    Table,
-)
-from ddpipe.report.tables import BOLD, DOUBTFUL, md, percent, pipes, tex
+from ddpipe.report.markup import BOLD, md, pipes, tex
+from ddpipe.report.survey import COMPARABLE, FACTORISED, MISSING, Cell, Table
+from ddpipe.report.survey_legend import SIGNS, legend
+from ddpipe.report.tables import percent
 from ddpipe.states import State
-
-MARKS = {AGREES: "=", ABOVE: "▲", BELOW: "▼"}
-SPECIAL = "CIFAR-100 at IPC 50, where the survey prints no bold FTD and TESLA"
 
 
 def printed(cell: Cell) -> str:
@@ -35,8 +21,8 @@ def printed(cell: Cell) -> str:
 
 
 def doubt(cell: Cell) -> str:
-    """The mark of an objection to the survey's value: "‡5", or ""."""
-    return f"{DOUBTFUL}{cell.published.doubtful}" if cell.published.doubtful else ""
+    """The mark of an objection to the survey's value: "‡5" (wrong), "§22" (stands for something else), or ""."""
+    return cell.published.mark
 
 
 def authors(cell: Cell) -> str:
@@ -44,18 +30,22 @@ def authors(cell: Cell) -> str:
     return percent(cell.published.source_mean, cell.published.source_std) if cell.published.doubtful else ""
 
 
-def measured(cell: Cell) -> str:
-    """The measured value, or that there is none; "" for a method or cell that the grid has not."""
-    if cell.measured is None:
+def measured(cell: Cell, bold: str = "{}") -> str:
+    """The measured value with its state, or that there is none; "" for a method or cell that the grid has not."""
+    own = cell.measured
+    if own is None:
         return MISSING if cell.missing else ""
-    value = percent(cell.measured.mean, cell.measured.std)
-    return value if cell.measured.state == State.PUBLISHED else f"{cell.measured.state.shape} {value}"
+    value = percent(own.mean, own.std)
+    return f"{own.state.shape} {bold.format(value) if cell.best_measured else value}"
 
 
 def judged(cell: Cell) -> str:
-    """Difference and verdict: "= -0.4 agrees"; "" without a published value to compare with."""
+    """Difference, its standard error and verdict: "= -0.4 ± 0.6 agrees"; "" where nothing is compared."""
     own = cell.measured
-    return f"{MARKS[own.verdict]} {own.difference:+.1f} {own.verdict}" if own and own.verdict else ""
+    if own is None or not own.verdict:
+        return ""
+    error = "" if math.isnan(own.error) else f" ± {own.error:.1f}"
+    return f"{SIGNS[own.verdict]} {own.difference:+.1f}{error} {own.verdict}"
 
 
 def summary(tables: Sequence[Table]) -> str:
@@ -64,80 +54,9 @@ def summary(tables: Sequence[Table]) -> str:
     verdicts = Counter(verdict for table in tables for verdict in table.verdicts().elements())
     words = [f"{states[state]} {state}" for state in (*State, MISSING) if states[state]]
     words += [f"{states['']} not in the grid"] if states[""] else []
-    said = [f"{verdicts[verdict]} {verdict}" for verdict in MARKS if verdicts[verdict]]
+    said = [f"{verdicts[verdict]} {verdict.removesuffix('s')}" for verdict in SIGNS if verdicts[verdict]]
     judged = f" ({', '.join(said)})" if said else ""
     return f"{states.total()} printed cells: {', '.join(words)}{judged}."
-
-
-def legend(table: Table) -> list[str]:
-    """How the table is to be read: values, verdicts, marks, bold."""
-    measure = (
-        "under the protocol that the recipe names for this table, the ConvNet as in Table 1"
-        if table.number in ("3", "4")
-        else "on the cell's own network under its authors' protocol"
-    )
-    best = (
-        "the two best of the other distillation methods and the best factorised one in each column (the survey's "
-        f"orange and blue; the one exception in print is {SPECIAL})"
-        if table.number == "1"
-        else "the best distillation method of each column"
-    )
-    notes = [
-        "Accuracy in percent on the test set, mean ± population standard deviation. First what the survey prints (– "
-        "nothing), then, where that is doubtful and known, what the method's authors report.",
-        f"Measured: the recipe without overrides, {measure}. {MISSING}: in the grid, without a result yet. "
-        "Nothing: the grid has no such cell.",
-        "Verdict, with d = measured - reference, numbers as shown; reference is the authors' value where it is given, "
-        f"else the survey's. {MARKS[AGREES]} {AGREES}: |d| is at most the larger of {POINT:g} point and two pooled "
-        f"standard deviations (2 sqrt((s1² + s2²) / 2); an unknown s is left out); {MARKS[ABOVE]} {ABOVE} and "
-        f"{MARKS[BELOW]} {BELOW}: outside. No verdict where the printed number belongs to another row and "
-        f"the authors' is unknown ({', '.join(DOUBTFUL + objection for objection in NO_TARGET)}).",
-        f"Bold: {best}; for printed and measured values separately, Random, Herding and Whole left out.",
-    ]
-    if any(line.factorised for line in table.lines):
-        notes.append(f"{FACTORISED} a factorised method: it learns codes and decoders instead of images.")
-    if any(span > 1 for line in table.lines for _, span in line.entries):
-        notes.append("Whole: all training images, one value for all columns of a dataset.")
-    return notes + doubts(table)
-
-
-def doubts(table: Table) -> list[str]:
-    """The objections to printed values, each with its cells; what a note says after "; " is said cell by cell."""
-    places: dict[tuple[int, str], list[tuple[Line, Cell]]] = {}
-    for line in table.lines:
-        for cell in line.cells:
-            if cell.published.doubtful:
-                clause = cell.published.note.rstrip(".").partition("; ")[0]
-                places.setdefault((int(cell.published.doubtful), clause), []).append((line, cell))
-    notes = []
-    for (number, clause), found in sorted(places.items(), key=lambda item: item[0][0]):
-        details: dict[str, list[tuple[Line, Cell]]] = {}
-        for line, cell in found:
-            details.setdefault(cell.published.note.rstrip(".").partition("; ")[2], []).append((line, cell))
-        words = [f"{DOUBTFUL}{number} {'; '.join(_where(table, found))}: {clause}"]
-        if len(details) == 1:
-            words += filter(None, details)
-        else:
-            words += [f"{' and '.join(_where(table, cells))}: {detail}" for detail, cells in details.items() if detail]
-        notes.append("; ".join(words) + ".")
-    return notes
-
-
-def _where(table: Table, found: list[tuple[Line, Cell]]) -> list[str]:
-    """The cells in words, a method at a time: its name alone where the objection is to all that is printed of it."""
-    words = []
-    several = len({column.network for column in table.columns}) > 1
-    for _, pairs in groupby(found, key=lambda pair: pair[0].method):
-        lines, cells = zip(*pairs, strict=True)
-        if all(cell in cells for cell in lines[0].cells if not math.isnan(cell.published.mean)):
-            words.append(lines[0].label)
-            continue
-        parts = []
-        for (dataset, network), group in groupby(cells, key=lambda cell: (cell.dataset, cell.network)):
-            name = NETWORKS.get(network, network) if several else DATASETS.get(dataset, dataset)
-            parts.append(f"{name} IPC {', '.join(cell.ipc for cell in group)}")
-        words.append(f"{lines[0].label} {' and '.join(parts)}")
-    return words
 
 
 def headings(table: Table) -> list[str]:
@@ -163,6 +82,9 @@ def _printed_lines(table: Table, bold: str) -> list[Printed]:
             words += [line.scheme] if table.schemes else []
             above = [(_upper(cell, bold) if cell else "", span) for cell, span in line.entries]
             below = [(_lower(cell, bold) if cell else "", span) for cell, span in line.entries]
+            if {text for text, _ in below} <= {"", MISSING}:
+                missing = sum(text == MISSING for text, _ in below)
+                below = [(f"all {missing} missing", len(table.columns))] if missing > 1 else below
             found.append(Printed(i == 0 and group != table.lines[0].group, [*words, "survey"], above))
             if any(text for text, _ in below):
                 found.append(Printed(False, [*[""] * len(words), "measured"], below))
@@ -170,13 +92,18 @@ def _printed_lines(table: Table, bold: str) -> list[Printed]:
 
 
 def _upper(cell: Cell, bold: str) -> str:
+    """What the survey prints and its authors report; beside it a result with other settings."""
     value = bold.format(printed(cell)) if cell.best_published else printed(cell)
-    return " ".join(filter(None, (value, doubt(cell), f"(authors {authors(cell)})" if authors(cell) else "")))
+    source = f"(authors {authors(cell)})" if authors(cell) else ""
+    own = measured(cell, bold) if cell.measured and cell.measured.state not in COMPARABLE else ""
+    return " ".join(filter(None, (value, doubt(cell), source, own)))
 
 
 def _lower(cell: Cell, bold: str) -> str:
-    text = bold.format(measured(cell)) if cell.best_measured else measured(cell)
-    return f"{text} ({judged(cell)})" if judged(cell) else text
+    """A result that can be compared, with its verdict, or that there is none."""
+    if cell.measured and cell.measured.state not in COMPARABLE:
+        return ""
+    return f"{measured(cell, bold)} ({judged(cell)})" if judged(cell) else measured(cell, bold)
 
 
 def markdown(table: Table) -> str:
@@ -195,8 +122,9 @@ def markdown(table: Table) -> str:
 
 
 CSV: tuple[str, ...] = ("table", "method", "label", "scheme", "factorized", "dataset", "ipc", "network")
-CSV += ("published_mean", "published_std", "published_best", "doubtful", "source_mean", "source_std")
-CSV += ("evaluation", "measured_mean", "measured_std", "n", "measured_best", "difference", "verdict", "state")
+CSV += ("published_mean", "published_std", "published_n", "published_best", "doubtful", "objection")
+CSV += ("source_mean", "source_std", "evaluation", "measured_mean", "measured_std", "n", "measured_best")
+CSV += ("difference", "error", "verdict", "state", "why")
 
 
 def comma_separated(table: Table) -> str:
@@ -204,19 +132,15 @@ def comma_separated(table: Table) -> str:
     rows = []
     for line in table.lines:
         for cell in line.cells:
-            print_ = cell.published
+            print_, own = cell.published, cell.measured
             row = [table.number, line.method, line.label, line.scheme, "yes" if line.factorised else "no"]
             row += [cell.dataset, cell.ipc, cell.network, _number(print_.mean), _number(print_.std)]
-            row += [
-                _flag(cell.best_published),
-                print_.doubtful,
-                _number(print_.source_mean),
-                _number(print_.source_std),
-            ]
-            own = cell.measured
+            row += ["" if math.isnan(print_.n) else f"{print_.n:.0f}", _flag(cell.best_published), print_.doubtful]
+            row += [print_.objection, _number(print_.source_mean), _number(print_.source_std)]
             row += [own.evaluation, _number(own.mean), _number(own.std), str(own.n)] if own else [""] * 4
-            row += [_flag(cell.best_measured), _number(own.difference) if own else ""]
-            rows.append([*row, own.verdict if own else "", own.state if own else MISSING if cell.missing else ""])
+            row += [_flag(cell.best_measured)]
+            row += [_number(own.difference), _number(own.error), own.verdict] if own else [""] * 3
+            rows.append([*row, *((own.state, own.why) if own else (MISSING if cell.missing else "", ""))])
     return pd.DataFrame(rows, columns=list(CSV)).to_csv(index=False, lineterminator="\n")
 
 

@@ -1,12 +1,14 @@
 """Tables of one dataset: the wide one (methods x IPC, measured beside published) and the long one, in three formats."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from ddpipe.report import legend
+from ddpipe.report.best import RULE, best, excess
 from ddpipe.report.frame import ipc_order
+from ddpipe.report.markup import BOLD, md, pipes, tex
 from ddpipe.states import State
 
 LONG = {
@@ -14,6 +16,8 @@ LONG = {
     "ipc": "IPC",
     "network": "Network",
     "protocol": "Protocol",
+    "state": "State",
+    "why": "Why",
     "mean": "Mean %",
     "std": "Std",
     "sets": "Sets",
@@ -32,7 +36,7 @@ LONG = {
 }
 DECIMALS = {"mean": 1, "std": 1, "published_mean": 1, "difference": 1, "seconds_per_iteration": 4, "worth": 2}
 DECIMALS |= {"distill_seconds": 1, "experts_seconds": 1, "eval_seconds": 1}
-ALTERED, DOUBTFUL = "†", "‡"
+WORDS = 6  # columns of LONG that are no numbers
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,11 @@ class Entry:
     """One evaluation in the wide table."""
 
     measured: str  # "83.1 ± 1.2", or "missing"
-    best: bool  # the highest of the distilled methods in this column, as printed
-    altered: bool  # ran with overrides or is a combination of its own
+    state: State | None  # None where it is missing
+    best: bool  # by ddpipe/report/best.py
+    excess: str  # "1.43 images a class" of a set that stores more than its IPC, else ""
     published: str  # "" where the survey prints nothing
-    doubtful: str  # number of the objection to the published value
+    mark: str  # of the objection to the published value: "‡5", "§22" or ""
     source: str  # what the method's authors report instead
 
 
@@ -76,31 +81,27 @@ def wide(frame: pd.DataFrame) -> Wide:
     ipcs = tuple(sorted(frame["ipc"].unique(), key=ipc_order))
     networks = list(dict.fromkeys([*frame.loc[frame["main"], "network"], *frame["network"]]))
     several = {"Network": len(networks) > 1, "Protocol": frame["protocol"].nunique() > 1}
-    best = {
-        (network, ipc): group["mean"].max()
-        for (network, ipc), group in frame[frame["distilled"]].groupby(["network", "ipc"])
-    }
+    shown = frame.assign(best=best(frame), excess=excess(frame))
     lines = []
     for network in networks:
-        of_network = frame[frame["network"] == network]
+        of_network = shown[shown["network"] == network]
         for (_, protocol), group in of_network.groupby(["label", "protocol"], sort=False):
             names = (group["label"].iloc[0], *([network] if several["Network"] else []))
             names += (str(protocol),) if several["Protocol"] else ()
-            entries = {row["ipc"]: _entry(row, best.get((network, row["ipc"]))) for _, row in group.iterrows()}
+            entries = {row["ipc"]: _entry(row) for _, row in group.iterrows()}
             lines.append(Line(names, tuple(entries.get(ipc) for ipc in ipcs)))
     headings = ("Method", *(name for name, shown in several.items() if shown))
     return Wide(headings, ipcs, tuple(lines))
 
 
-def _entry(row: pd.Series, best: float | None) -> Entry:
-    measured = percent(row["mean"], row["std"])
-    winner = bool(row["distilled"] and measured and best is not None and f"{best:.1f}" == f"{row['mean']:.1f}")
+def _entry(row: pd.Series) -> Entry:
     return Entry(
-        measured or "missing",
-        winner,
-        row["state"] not in ("", State.PUBLISHED),
+        percent(row["mean"], row["std"]) or "missing",
+        State(row["state"]) if row["state"] else None,
+        row["best"],
+        row["excess"],
         percent(row["published_mean"], row["published_std"]),
-        row["doubtful"],
+        row["mark"],
         percent(row["source_mean"], row["source_std"]),
     )
 
@@ -119,7 +120,9 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
             "given, is what the method's authors report."
         )
     if frame["distilled"].any():
-        notes.append("Bold: the highest measured accuracy among the distilled methods of a column and network.")
+        notes.append(RULE)
+    if (excess(frame) != "").any():
+        notes.append("images a class in an entry: the set stores numbers for so many, more than its column says.")
     if (frame["distilled"] & (frame["ipc"] == "all")).any():
         notes.append(
             "Whole set: as many examples as the data. A distilled method there is not an IPC method: it stores what "
@@ -127,25 +130,23 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
         )
     if frame["mean"].isna().any():
         notes.append("missing: a cell of the grid without a result yet.")
-    if not frame["state"].isin(["", State.PUBLISHED]).all():
-        notes.append(f"{ALTERED} not as published: a combination of its own, or run with overrides from params.yaml.")
+    results = frame[frame["state"] != ""]
+    told = zip(results["label"], results["ipc"], results["state"], results["why"], strict=True)
+    notes += legend.states([legend.Told(label, "", ipc, State(state), why) for label, ipc, state, why in told])
     capped = frame[(frame["capped"] != "") & frame["main"]]
     if len(capped):
-        each = [f"{row['label']} {_ipc_words(row['ipc'])}: {row['capped']}" for _, row in capped.iterrows()]
+        each = [f"{row['label']} {legend.places([('', row['ipc'])])}: {row['capped']}" for _, row in capped.iterrows()]
         notes.append(f"Ended by the number of their loop and not by their method's rule: {'; '.join(each)}.")
-    objections: dict[tuple[str, str], list[str]] = {}
-    for _, row in frame[frame["doubtful"] != ""].iterrows():
-        cell = f"{row['label']} {_ipc_words(row['ipc'])}"
-        objections.setdefault((row["doubtful"], row["note"]), []).append(cell)
-    for (number, note), cells in sorted(objections.items(), key=lambda item: (int(item[0][0]), item[0][1])):
-        notes.append(
-            f"{DOUBTFUL}{number} published value to be read with care ({', '.join(dict.fromkeys(cells))}): {note}"
-        )
+    doubted = frame[frame["doubtful"] != ""]
+    notes += legend.marks(doubted["mark"])
+    objections = sorted(
+        doubted.groupby(["mark", "note"], sort=False), key=lambda item: int(item[1]["doubtful"].iloc[0])
+    )
+    for (mark, note), rows in objections:
+        of_label = rows.groupby("label", sort=False)["ipc"]
+        cells = [f"{label} {legend.places([('', ipc) for ipc in ipcs])}" for label, ipcs in of_label]
+        notes.append(f"{mark} {', '.join(cells)}: {note}")
     return notes
-
-
-def _ipc_words(ipc: str) -> str:
-    return "whole set" if ipc == "all" else f"IPC {ipc}"
 
 
 def heading(ipc: str) -> str:
@@ -163,15 +164,19 @@ def cited(entry: Entry) -> list[str]:
     """What is published: the survey's value with the mark of a doubt, then what the method's authors report."""
     if not entry.published and not entry.source:
         return []
-    survey = f"{entry.published or 'none'}{f' {DOUBTFUL}{entry.doubtful}' if entry.doubtful else ''}"
+    survey = f"{entry.published or 'none'} {entry.mark}".strip()
     return [survey, f"authors {entry.source}"] if entry.source else [survey]
 
 
+def measured(entry: Entry, bold: str = "{}") -> str:
+    """The measured half: "○ 82.0 ± 4.2 (1.43 images a class)", or "missing"."""
+    value = bold.format(entry.measured) if entry.best else entry.measured
+    shape = [entry.state.shape] if entry.state else []
+    return " ".join([*shape, value, *([f"({entry.excess})"] if entry.excess else [])])
+
+
 def _text(entry: Entry | None, bold: str) -> str:
-    if entry is None:
-        return ""
-    measured = bold.format(entry.measured) if entry.best else entry.measured
-    return " ".join(filter(None, (measured + (ALTERED if entry.altered else ""), beside(entry))))
+    return " ".join(filter(None, (measured(entry, bold), beside(entry)))) if entry else ""
 
 
 def long(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
@@ -181,7 +186,9 @@ def long(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
         cells = []
         for column in LONG:
             value = row[column]
-            if not isinstance(value, float | int):
+            if column == "state":
+                cells.append(f"{State(value).shape} {value}" if value else "")
+            elif not isinstance(value, float | int):
                 cells.append(str(value))
             elif math.isnan(value):
                 cells.append("missing" if column == "mean" else "-")
@@ -201,16 +208,9 @@ def markdown(frame: pd.DataFrame, title: str) -> str:
         pipes([*table.headings, *map(heading, table.ipcs)], rows, len(table.headings)),
         "\n".join(f"- {md(note)}" for note in footnotes(frame)),
         "## Every evaluation",
-        pipes(*long(frame), 4),
+        pipes(*long(frame), WORDS),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def pipes(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
-    """A Markdown table of plain text and BOLD; the first `left` columns are words, the others numbers."""
-    rule = [":--"] * left + ["--:"] * (len(header) - left)
-    lines = [header, rule, *rows]
-    return "\n".join("| " + " | ".join(md(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def comma_separated(frame: pd.DataFrame) -> str:
@@ -223,37 +223,9 @@ def comma_separated(frame: pd.DataFrame) -> str:
     for line in table.lines:
         row = list(line.names)
         for entry in line.entries:
-            altered = ALTERED if entry and entry.altered else ""
-            row += [entry.measured + altered, beside(entry).strip("()")] if entry else ["", ""]
+            row += [measured(entry), beside(entry).strip("()")] if entry else ["", ""]
         rows.append(row)
     return pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n")
-
-
-BOLD = "\x02{}\x03"  # what `md` and `tex` make bold: no character that they would escape
-MARKDOWN = str.maketrans({c: "\\" + c for c in "\\`*[]"} | {"<": "&lt;", "&": "&amp;", "\x02": "**", "\x03": "**"})
-
-
-def md(text: str) -> str:
-    """Plain text on one line as Markdown: names and notes bring no links, tags or columns of their own."""
-    return " ".join(text.split()).translate(MARKDOWN)
-
-
-LATEX = {c: "\\" + c for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
-LATEX |= {"|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", "²": r"\textsuperscript{2}", "–": "--"}
-LATEX |= {"▲": r"$\uparrow$", "▼": r"$\downarrow$", "◇": r"$\diamond$"}
-LATEX |= {
-    "\x02": r"\textbf{",
-    "\x03": "}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    ALTERED: r"\dag{}",
-    DOUBTFUL: r"\ddag{}",
-}
-
-
-def tex(text: str) -> str:
-    """Plain text on one line as LaTeX source."""
-    return "".join(LATEX.get(character, character) for character in " ".join(text.split()))
 
 
 def latex(frame: pd.DataFrame, caption: str) -> str:

@@ -145,6 +145,27 @@ def test_every_objection_has_a_note_and_every_note_a_number(survey):
     assert (survey.loc[survey["source_mean"].notna(), "source"] != "").all()
 
 
+def test_a_double_dagger_is_for_wrong_values_only(survey):
+    """Objections by their mark: another protocol, network, variant, run or edition has a section sign."""
+    marks = survey["objection"].map(published.MARKS)
+    found = {mark: set(survey.loc[marks == mark, "doubtful"].astype(int)) for mark in "‡§"}
+    assert found == {"‡": {1, 2, 3, 4, 5, 6, 9, 10, 12, 16, 20}, "§": {7, 8, 11, 12, 13, 14, 15, 17, 18, 19, 21, 22}}
+    two = survey[survey["doubtful"] == "12"]  # printed as 0.5, where the authors' figure has 0.7
+    assert set(zip(two["std"], two["objection"], strict=True)) == {(0.5, "wrong"), (0.7, "other")}
+    copied = survey[survey["objection"] == "copied"]
+    assert Counter(copied["doubtful"]) == {"1": 3, "5": 2, "6": 3, "9": 6, "10": 2}
+
+
+def test_over_how_many_accuracies_values_go(survey):
+    first = survey[survey["table"] == "1"].dropna(subset="n")
+    assert first.groupby("method")["n"].unique().map(list).to_dict() == {
+        **{"dc": [100], "dsa": [100], "dm": [100], "dd": [200], "ld": [20], "rtp": [10], "tesla": [3]},
+        **{"mtt": [5], "ftd": [5], "haba": [5], "frepo": [5]},
+    }
+    transfer = survey[(survey["table"] == "3") & (survey["network"] != "convnet")].dropna(subset="n")
+    assert set(transfer["n"]) == {5} and set(transfer["method"]) == {"dc", "dsa", "dm", "mtt", "kip"}
+
+
 @pytest.mark.parametrize(
     "key, mean, std, doubtful, source",
     [
@@ -185,7 +206,17 @@ def test_what_the_survey_calls_cafe_is_two_methods(survey):
     "text, complaint",
     [
         ("table,method\n1,dm\n", r"table1\.csv lacks the column 'scheme'"),
-        (",".join(published.COLUMNS) + "\n1,dm,DM,no,mnist,1,convnet,ninety,1.0,,,,,\n", r"line 2: mean .* 'ninety'"),
+        (",".join(published.COLUMNS) + "\n1,dm,DM,no,mnist,1,convnet,ninety,1.0,,no\n", r"line 2: mean .* 'ninety'"),
+        (",".join(published.COLUMNS) + "\n1,dm,DM,no,mnist,1,convnet,90.0,1.0,0,no\n", r"line 2: n must be a whole"),
+        (",".join(published.COLUMNS) + "\n1,dm,DM,no,mnist,1,convnet,90.0,1.0,,\n", r"line 2: bold must be yes or no"),
+        (
+            ",".join(published.COLUMNS) + "\n1,dm,DM,no,mnist,1,convnet,90.0,1.0,,no,5,\n",
+            r"line 2: objection must be said exactly where doubtful is, not ''",
+        ),
+        (
+            ",".join(published.COLUMNS) + "\n1,dm,DM,no,mnist,1,convnet,90.0,1.0,,no,5,odd\n",
+            r"line 2: objection must be wrong, copied, other, or nothing, not 'odd'",
+        ),
         ("", r"table1\.csv is not a readable CSV"),
     ],
 )

@@ -15,7 +15,11 @@ from ddpipe import config
 from ddpipe.errors import UserError
 from ddpipe.files.artifacts import write_bytes, write_sealed, write_text
 from ddpipe.report import figures, frame, page, pictures, published, survey, tables
+from ddpipe.report.best import RULE
+from ddpipe.report.html import pictures as stored
 from ddpipe.report.published import COLUMNS
+from ddpipe.states import State
+from stages.report import report
 
 PARAMS = """
 seed: 0
@@ -54,11 +58,11 @@ evaluations:
   random-mnist-1-resnet18_in-dc: {cell: random-mnist-1, dataset: mnist, data: mnist, network: resnet18_in, protocol: dc}
 """
 PUBLISHED = """
-1,random,-,no,mnist,1,convnet,64.9,3.5,22,,,,Another protocol.
-3,random,-,no,mnist,1,resnet18,11.0,1.0,,,,,
-1,dm,DM,no,mnist,1,convnet,89.2,1.6,5,89.7,0.6,the paper,"A cell of Herding, repeated."
-1,dsa,GM,no,mnist,10,convnet,97.8,0.1,,,,,
-1,dm-own,DM,no,mnist,1,convnet,1.0,0.1,,,,,
+1,random,-,no,mnist,1,convnet,64.9,3.5,,no,22,other,,,,Another protocol.
+3,random,-,no,mnist,1,resnet18,11.0,1.0,,no,,,,,,
+1,dm,DM,no,mnist,1,convnet,89.2,1.6,100,no,5,copied,89.7,0.6,the paper,"A cell of Herding, repeated."
+1,dsa,GM,no,mnist,10,convnet,97.8,0.1,,no,,,,,,
+1,dm-own,DM,no,mnist,1,convnet,1.0,0.1,,no,,,,,,
 """
 
 
@@ -135,9 +139,11 @@ def test_published_values_join_the_authors_protocol_only(root):
     assert dm["difference"] == pytest.approx(88.04 - 89.2)
 
 
-def test_as_published_means_no_override_and_no_combination(root):
-    changed = rows(root).query("not as_published")
-    assert set(changed["method"]) == {"dsa", "dm-own"}
+def test_every_result_has_a_state_and_nothing_else_has(root):
+    table = rows(root)
+    assert (table["state"] != "").equals(table["mean"].notna())
+    assert set(table["state"]) <= {"", *State}
+    assert set(table.query("state != '' and state != 'as published'")["method"]) == {"dsa", "dm-own"}
 
 
 def test_a_footnote_says_which_loops_ended_by_their_number(root):
@@ -165,30 +171,53 @@ def test_wide_table(root):
     assert lines["Whole", "convnet3", "dc"][0] is None
     dm, own = lines["DM", "convnet3", "dsa"][0], lines["dm-own", "convnet3", "dsa"][0]
     assert dm.measured == own.measured == "88.0 ± 1.0" and dm.best and own.best  # equal as printed: both are best
-    assert own.altered and not dm.altered
+    assert (dm.state, own.state) == (State.PUBLISHED, State.REDUCED)
     assert tables.beside(dm) == "(89.2 ± 1.6 ‡5, authors 89.7 ± 0.6)"
     assert not lines["Whole", "convnet3", "dc"][2].best
-    assert lines["DSA", "convnet3", "dsa"][1].measured == "missing"
+    missing = lines["DSA", "convnet3", "dsa"][1]
+    assert (missing.measured, missing.state, tables.measured(missing)) == ("missing", None, "missing")
+
+
+def told(root: Path) -> pd.DataFrame:
+    """The frame with every state in it, and a set above its budget."""
+    table = frame.collect(config.load(root), "mnist")
+    table["why"] = ""
+    table.loc[table["cell"] == "dsa-mnist-1", ["state", "why"]] = [State.REDUCED, "iterations 5 of 10"]
+    table.loc[table["cell"] == "dm-own-mnist-1", ["state", "worth"]] = [State.OWN, 1.43125]
+    table.loc[table["cell"] == "whole-mnist-all", ["state", "why"]] = [State.UNVERIFIED, "lr not published"]
+    return table
 
 
 def test_footnotes_explain_every_mark_that_is_used(root):
-    notes = "\n".join(tables.footnotes(frame.collect(config.load(root), "mnist")))
-    assert "‡5 published value to be read with care (DM IPC 1): A cell of Herding, repeated." in notes
-    assert "† not as published" in notes and "missing:" in notes and "dc, dsa" in notes
-    plain = frame.collect(config.load(root), "mnist").query("method == 'whole'")
-    assert not re.search("[†‡]|missing|Bold|second value", "\n".join(tables.footnotes(plain)))
+    notes = tables.footnotes(told(root))
+    assert "‡5 DM IPC 1: A cell of Herding, repeated." in notes and "§22 Random IPC 1: Another protocol." in notes
+    for shape, state in (
+        ("●", "as published"),
+        ("⊙", "unverified settings"),
+        ("○", "reduced"),
+        ("⊕", "own combination"),
+    ):
+        assert sum(note.startswith(f"{shape} {state}: ") for note in notes) == 1
+    assert "○ DSA: iterations 5 of 10." in notes and "⊙ Whole: lr not published." in notes
+    whole = "\n".join(notes)
+    assert "missing:" in whole and "dc, dsa" in whole and RULE in notes and "images a class in an entry" in whole
+    plain = told(root).query("method == 'whole'").assign(state=State.PUBLISHED, why="")
+    assert not re.search("[‡§⊙○⊕]|missing|Bold|second value|in an entry", "\n".join(tables.footnotes(plain)))
 
 
 def test_formats(root):
-    table = frame.collect(config.load(root), "mnist")
+    table = told(root)
     text = tables.markdown(table, "mnist")
-    assert "| DM | convnet3 | dsa | **88.0 ± 1.0** (89.2 ± 1.6 ‡5, authors 89.7 ± 0.6) | missing |  |" in text
+    assert "| DM | convnet3 | dsa | ● **88.0 ± 1.0** (89.2 ± 1.6 ‡5, authors 89.7 ± 0.6) | missing |  |" in text
+    assert "| DSA | 1 | convnet3 | dsa | ○ reduced | iterations 5 of 10 | 87.0 | 1.0 |" in text
     read = list(csv.DictReader(io.StringIO(tables.comma_separated(table))))
     own = next(row for row in read if row["Method"] == "dm-own")
-    assert (own["IPC 1"], own["IPC 1 published"], own["IPC 10"]) == ("88.0 ± 1.0†", "", "")
+    assert (own["IPC 1"], own["IPC 1 published"], own["IPC 10"]) == ("⊕ 88.0 ± 1.0 (1.43 images a class)", "", "")
     latex = tables.latex(table.assign(label=table["label"] + "_%&"), "50% of mnist")
-    assert r"\caption{50\% of mnist}" in latex and r"DM\_\%\& & convnet3 & dsa & \textbf{88.0 $\pm$ 1.0}" in latex
-    assert not re.search(r"[±†‡]", latex)
+    assert r"\caption{50\% of mnist}" in latex
+    assert r"DM\_\%\& & convnet3 & dsa & $\bullet$ \textbf{88.0 $\pm$ 1.0}" in latex
+    assert r"$\circ$ 87.0 $\pm$ 1.0" in latex and r"$\oplus$ 88.0" in latex and r"$\odot$ 99.0" in latex
+    assert latex.isascii(), "plain LaTeX compiles it"
     body = [line for line in latex.splitlines() if line.endswith(r"\\")]
     assert {line.count(" & ") for line in body} == {5}
 
@@ -243,7 +272,7 @@ def rendered(root: Path) -> str:
 
 def test_page_is_self_contained_and_escapes(root):
     (root / "data/published/table1.csv").write_text(
-        ",".join(COLUMNS) + "\n1,dm,DM,no,mnist,1,convnet,89.2,1.6,5,,,,a<b\n"
+        ",".join(COLUMNS) + "\n1,dm,DM,no,mnist,1,convnet,89.2,1.6,,no,5,wrong,,,,a<b\n"
     )
     html = rendered(root)
     assert "Not run yet:</b> digits" in html and "a&lt;b" in html
@@ -256,6 +285,14 @@ def test_page_is_self_contained_and_escapes(root):
     assert 'scope="row"' in html and 'scope="col"' in html and "<figcaption>" in html
 
 
+def test_page_names_the_pictures_that_it_has_no_room_for(root, monkeypatch):
+    assert "to keep this page light" not in rendered(root)
+    monkeypatch.setattr(stored, "MOST", 10)
+    light = rendered(root)
+    assert "reports/mnist/images, to keep this page light: dm-mnist-1." in light
+    assert "<svg class=set" not in light and "<symbol" not in light
+
+
 def test_page_without_any_result(root):
     for path in (root / "data/results/mnist").iterdir():
         path.unlink()
@@ -264,6 +301,26 @@ def test_page_without_any_result(root):
 
 def written(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted((root / "reports").rglob("*")) if p.is_file()}
+
+
+def test_accuracies_to_draw_are_of_methods(root, monkeypatch):
+    """Own combinations stand in the tables and in `dvc metrics`, and are no line beside the methods."""
+    monkeypatch.chdir(root)
+    made = told(root)
+    monkeypatch.setattr("stages.report.collect", lambda config, dataset: made)
+    report("mnist")
+    drawn = pd.read_csv(root / "reports/mnist/accuracy.csv", dtype={"ipc": str})
+    assert drawn.values.tolist() == [
+        ["1", "random", 60.0, 1.0],
+        ["all", "whole", 99.0, 1.0],
+        ["1", "dm", 88.04, 1.0],
+        ["1", "dsa", 87.0, 1.0],
+    ]
+    assert {path.stem for path in (root / "data/metrics/mnist").iterdir()} >= {"dm-own", "dm"}
+    assert "dm-own" in (root / "reports/mnist/table.md").read_text()
+    cells = pd.read_csv(root / "reports/mnist/cells.csv", keep_default_na=False).set_index("cell")
+    assert cells.loc["dsa-mnist-1", ["state", "why"]].tolist() == ["reduced", "iterations 5 of 10"]
+    assert cells.loc["dm-own-mnist-1", "state"] == "own combination" and cells.loc["dsa-mnist-10", "state"] == ""
 
 
 def test_stages_write_equal_bytes_twice_and_fail_in_one_sentence(root, monkeypatch):

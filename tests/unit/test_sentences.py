@@ -137,7 +137,7 @@ TABLE = [
     Bad("infinite mean", published("mean", "inf"), "report tiny", (f"{TABLE1}, line 3: mean must be a number from 0 to 100", "not 'inf'")),
     Bad("long mean", published("mean", "9" * 5000), "report tiny", (f"{TABLE1}, line 3: mean must be a number from 0 to 100", "999; mend it")),
     Bad("short row", last_line("1,b\n"), "report tiny", (f"{TABLE1}, line 350: scheme must be a word, not ''", "from git")),
-    Bad("long rows", write(TABLE1, ",".join(COLUMNS) + "\n" + "1," * 14 + "1\n"), "report tiny", (f"{TABLE1} has rows of more values than columns", "from git")),
+    Bad("long rows", write(TABLE1, ",".join(COLUMNS) + "\n" + "1," * len(COLUMNS) + "1\n"), "report tiny", (f"{TABLE1} has rows of more values than columns", "from git")),
     Bad("long row", last_line("a" + ",b" * 20 + "\n"), "report tiny", (f"{TABLE1} is not a readable CSV file", "from git")),
     # the command line
     Bad("long name", lambda p: None, f"export dm-tiny-1 {'x' * 300}", ("x" * 300, "File name too long")),

@@ -7,8 +7,10 @@ import pytest
 
 from ddpipe import config
 from ddpipe.report import published, survey
+from ddpipe.report.frame import collect_all
 from ddpipe.report.matching import survey_network
 from ddpipe.report.published import Published
+from ddpipe.states import State
 from tests.tracked import TRACKED
 from tests.unit.survey_project import FILLED, ROOT, cells, filled, make, put
 
@@ -30,7 +32,7 @@ BOLD = {
     },
     "4": dict.fromkeys(("convnet", "resnet10", "densenet121"), ("kfs", "kfs", "kfs")),
 }
-UNPRINTED = ("cifar100", "50")  # the rule makes FTD and TESLA bold here, the survey does not
+COUNTED = {"1": 51, "2": 4, "3": 9, "4": 9}  # bold cells of each table
 
 
 @pytest.fixture(scope="module")
@@ -71,66 +73,67 @@ def test_rows_and_columns_are_the_survey_s(printed):
 def test_bold_is_what_the_survey_prints_bold(printed):
     for dataset, columns in BOLD["1"].items():
         for ipc, methods in zip(IPCS, columns, strict=True):
-            extra = {"ftd", "tesla"} if (dataset, ipc) == UNPRINTED else set()
-            assert bold_of(printed["1"], dataset, ipc, "convnet") == set(methods.split()) | extra, (dataset, ipc)
+            assert bold_of(printed["1"], dataset, ipc, "convnet") == set(methods.split()), (dataset, ipc)
     for number in ("3", "4"):
         for network, columns in BOLD[number].items():
             for ipc, method in zip(IPCS, columns, strict=True):
                 assert bold_of(printed[number], "cifar10", ipc, network) == {method}
     for ipc in ("1", "2", "10", "50"):
         assert bold_of(printed["2"], "imagenet64", ipc, "convnet") == {"tesla"}
+    counts = {number: sum(cell.best_published for cell in cells(table).values()) for number, table in printed.items()}
+    assert counts == COUNTED
+
+
+def known(mean: float, std: float = math.nan, n: float = math.nan, objection: str = "", **source: float) -> Published:
+    return Published(mean, std, n, False, "5" if objection else "", objection, **source, note="A note.")
+
+
+ONLY = math.nan  # the standard deviation of a single accuracy
+OURS = known(math.nan, source_mean=60.5, objection="other")
 
 
 @pytest.mark.parametrize(
-    "places, value, values, best",
+    "mean, std, published, verdict, difference, error",
     [
-        (1, 3.0, [1.0, 3.0, math.nan], True),
-        (1, 2.0, [2.0, 3.0], False),
-        (2, 2.0, [2.0, 3.0, 1.0], True),
-        (2, 2.0, [2.0, 2.0, 3.0], True),  # equals share a place
-        (2, 1.0, [3.0, 3.0, 1.0], False),
-        (1, math.nan, [math.nan], False),
+        (51.0, 0.3, known(50.0, 0.1), survey.AGREES, 1.0, 0.1),  # a point is always within; 0.3 / sqrt(9)
+        (51.1, 0.3, known(50.0, 0.1), survey.ABOVE, 1.1, 0.1),
+        (48.9, 0.3, known(50.0, 0.1), survey.BELOW, -1.1, 0.1),
+        (51.2, 1.8, known(50.0, 9.9), survey.AGREES, 1.2, 0.6),  # two standard errors; the published n is unknown
+        (51.3, 1.8, known(50.0, 9.9), survey.ABOVE, 1.3, 0.6),
+        (52.0, 1.8, known(50.0, 8.0, 100), survey.AGREES, 2.0, 1.0),  # sqrt(1.8² / 9 + 8² / 100)
+        (52.1, 1.8, known(50.0, 8.0, 100), survey.ABOVE, 2.1, 1.0),
+        (51.6, ONLY, known(50.0, 8.0, 100), survey.AGREES, 1.6, 0.8),
+        (51.1, ONLY, known(50.0, 8.0), survey.ABOVE, 1.1, math.nan),
+        (51.0, ONLY, known(50.0, 8.0), survey.AGREES, 1.0, math.nan),
+        (50.0, 0.3, known(60.0, 0.1, 5, "wrong", source_mean=50.0), survey.AGREES, 0.0, 0.1),  # the authors' counts
+        (60.0, 0.3, known(60.0, 0.1, 5, "wrong", source_mean=50.0), survey.ABOVE, 10.0, 0.1),
+        (60.0, 0.3, known(60.0, 0.1, 5, "copied", source_mean=50.0, source_std=0.6), survey.ABOVE, 10.0, 0.3),
+        (60.0, 0.3, known(60.0, 0.1, source_mean=50.0), survey.AGREES, 0.0, 0.1),  # no objection, no authors
+        (60.0, 0.3, known(60.0, 0.1, objection="other"), survey.AGREES, 0.0, 0.1),  # a doubt without another value
+        (60.0, 0.3, known(60.0, 0.1, objection="copied"), "", math.nan, math.nan),  # another row's number is no target
+        (60.0, 0.3, OURS, survey.AGREES, -0.5, 0.1),
+        (60.0, 0.3, known(math.nan), "", math.nan, math.nan),
     ],
 )
-def test_best_of_a_column(places, value, values, best):
-    assert survey._among(places, value, values) is best
-
-
-def known(mean: float, std: float = math.nan, doubtful: str = "", source: float = math.nan, spread: float = math.nan):
-    return Published(mean, std, doubtful, source, spread, "A note.")
-
-
-@pytest.mark.parametrize(
-    "mean, std, reference, verdict",
-    [
-        (51.0, 0.1, known(50.0, 0.1), survey.AGREES),  # a point is always within
-        (51.1, 0.1, known(50.0, 0.1), survey.ABOVE),
-        (48.9, 0.1, known(50.0, 0.1), survey.BELOW),
-        (52.0, 1.0, known(50.0, 1.0), survey.AGREES),  # two pooled stds
-        (52.1, 1.0, known(50.0, 1.0), survey.ABOVE),
-        (54.9, 3.0, known(50.0, 1.8), survey.AGREES),  # 2 sqrt((9 + 3.24) / 2) = 4.947...
-        (55.0, 3.0, known(50.0, 1.8), survey.ABOVE),
-        (52.0, 1.0, known(50.0), survey.AGREES),  # an unknown std is left out
-        (51.1, math.nan, known(50.0), survey.ABOVE),
-        (50.0, 0.1, known(60.0, 0.1, "3", 50.0), survey.AGREES),  # the authors' value counts where there is a doubt
-        (60.0, 0.1, known(60.0, 0.1, "3", 50.0), survey.ABOVE),
-        (60.0, 0.1, known(60.0, 0.1, "", 50.0), survey.AGREES),
-        (60.0, 0.1, known(60.0, 0.1, "22"), survey.AGREES),  # a doubt without another value
-        (60.0, 0.1, known(60.0, 0.1, "9"), survey.MEASURED),  # another row's number is no target
-        (60.0, 0.1, known(math.nan, math.nan, "15", 60.5), survey.AGREES),
-        (60.0, 0.1, known(math.nan), survey.MEASURED),
-    ],
-)
-def test_verdicts(mean, std, reference, verdict):
-    assert survey.verdict(mean, std, reference) == verdict
+def test_verdicts(mean, std, published, verdict, difference, error):
+    for state in State:
+        own = survey.judged(survey.Measured("dm-x-1.convnet3.dsa", mean, std, 9, state, ""), published)
+        expected = (
+            [verdict, difference, error] if state in ("as published", "unverified settings") else ["", *[math.nan] * 2]
+        )
+        assert [own.verdict, own.difference, own.error] == pytest.approx(expected, nan_ok=True)
 
 
 def test_doubtful_cells_are_compared_with_the_authors(printed):
     table = cells(printed["1"])
-    assert table["dc", "mnist", "10", "convnet"].reference == (97.4, pytest.approx(math.nan, nan_ok=True))
-    assert table["dm", "mnist", "50", "convnet"].reference == (98.6, 0.1)
-    assert table["dc", "mnist", "1", "convnet"].reference == (91.7, 0.5)
-    assert math.isnan(table["tesla", "tinyimagenet", "1", "convnet"].reference[0])
+
+    def reference(method: str, dataset: str, ipc: str) -> tuple[float, float]:
+        return survey.reference(table[method, dataset, ipc, "convnet"].published)
+
+    assert reference("dc", "mnist", "10") == (97.4, pytest.approx(math.nan, nan_ok=True))
+    assert reference("dm", "mnist", "50") == (98.6, 0.1)
+    assert reference("dc", "mnist", "1") == (91.7, 0.5)
+    assert math.isnan(reference("tesla", "tinyimagenet", "1")[0])
 
 
 @pytest.fixture
@@ -139,7 +142,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def state(tables: dict[str, survey.Table], number: str, method: str, ipc: str, network: str = "convnet") -> str:
-    return cells(tables[number])[method, "cifar10", ipc, network].state
+    cell = cells(tables[number])[method, "cifar10", ipc, network]
+    return cell.measured.state if cell.measured else survey.MISSING if cell.missing else ""
 
 
 @pytest.mark.parametrize(
@@ -231,43 +235,66 @@ def test_a_measured_cell(root):
     tables = filled(root)
     for number in ("1", "3", "4"):  # Tables 3 and 4 repeat the ConvNet of Table 1
         cell = cells(tables[number])["dm", "cifar10", "1", "convnet"]
-        assert (cell.mean, cell.std, cell.n, cell.difference) == (26.5, 0.4, 5, 0.5)
-        assert (cell.state, cell.evaluation) == (survey.AGREES, "dm-cifar10-1.convnet3.dsa")
-        assert cell.best_measured and not cell.best_published
+        own = cell.measured
+        assert (own.mean, own.std, own.n, own.verdict) == (26.5, 0.4, 5, survey.AGREES)
+        assert (own.difference, own.error) == (0.5, 0.2)  # sqrt(0.4² / 5 + 0.8² / 100)
+        assert (own.state, own.evaluation) == (State.PUBLISHED, "dm-cifar10-1.convnet3.dsa")
+        assert not cell.best_measured and not cell.best_published  # no selection stands beside it
     assert state(tables, "3", "dm", "1", "resnet18") == survey.MISSING
 
 
-def test_missing_is_for_methods_of_the_grid(root):
+def test_missing_is_for_cells_of_the_grid(root):
     tables = filled(root)
-    assert state(tables, "1", "dm", "1") == state(tables, "1", "kfs", "50") == survey.MISSING
-    assert state(tables, "1", "mtt", "1") == ""
-    assert cells(tables["1"])["dm", "fashionmnist", "1", "convnet"].state == ""  # the survey prints a dash
+    assert state(tables, "1", "dm", "1") == survey.MISSING
+    assert state(tables, "1", "kfs", "50") == state(tables, "1", "mtt", "1") == ""
+    assert state(tables, "1", "dm", "1", "convnet") == survey.MISSING
+    assert not cells(tables["1"])["dm", "fashionmnist", "1", "convnet"].missing  # the survey prints a dash
 
 
-def test_only_published_settings_enter(root):
+def test_a_reduced_result_stands_in_the_cell_until_there_is_a_better_one(root):
     put(root, "dm-short-cifar10-1", "convnet3", "dsa", 26.0, overrides={"iterations": 7}, base="dm")
     put(root, "dm-cifar10-jpeg75-1", "convnet3", "dsa", 26.0)
-    assert all(not cell.n for table in filled(root).values() for cell in cells(table).values())
+    assert all(cell.measured is None for table in filled(root).values() for cell in cells(table).values())
     put(root, "dm-cifar10-1", "convnet3", "dsa", 26.0, overrides={"iterations": 7})
-    put(root, "dsa-cifar10-1", "convnet3", "short", 28.8)
-    put(root, "dsa-cifar10-1", "plain18", "dsa", 28.8)
-    tables = filled(root)
-    assert all(not cell.n for table in tables.values() for cell in cells(table).values())
-    assert state(tables, "1", "dm", "1") == survey.ALTERED  # overrides
-    assert state(tables, "1", "dsa", "1") == state(tables, "3", "dsa", "1", "resnet18") == survey.ALTERED  # protocol
-    assert state(tables, "1", "dsa", "10") == state(tables, "3", "dm", "1", "resnet18") == survey.MISSING
+    own = cells(filled(root)["1"])["dm", "cifar10", "1", "convnet"].measured
+    assert (own.mean, own.state, own.why, own.verdict) == (26.0, State.REDUCED, "iterations 7", "")
 
 
-def test_measured_bold_has_its_own_ranking(root):
-    put(root, "random-cifar10-1", "convnet3", "dc", 99.0)
-    put(root, "dm-cifar10-1", "convnet3", "dsa", 30.0)
-    put(root, "dsa-cifar10-1", "convnet3", "dsa", 29.0)
-    put(root, "kfs-cifar10-1", "convnet3", "dsa", 28.0)
+def test_measured_bold_is_told_among_what_is_shown(root):
+    put(root, "random-cifar10-1", "convnet3", "dsa", 28.5)
+    put(root, "dm-cifar10-1", "convnet3", "dsa", 30.0, 0.3)
+    put(root, "dm-short-cifar10-1", "convnet3", "dsa", 40.0, overrides={"iterations": 7}, base="dm")  # is in no table
+    put(root, "dsa-cifar10-1", "convnet3", "dsa", 29.9, 0.1)
+    put(root, "kfs-cifar10-1", "convnet3", "dsa", 29.8)
     tables = filled(root)
     best = {
         number: {k[0] for k, cell in cells(table).items() if cell.best_measured} for number, table in tables.items()
     }
-    assert best == {"1": {"dm", "dsa", "kfs"}, "2": set(), "3": {"dm"}, "4": {"dm"}}
+    assert best == {
+        "1": {"dm", "dsa"},
+        "2": set(),
+        "3": {"dm", "dsa"},
+        "4": {"dm", "dsa"},
+    }  # 0.3 / sqrt(5) is above 0.1
+
+
+def test_the_best_state_stands_in_a_cell(root):
+    """Whatever the order of rows: as published, then unverified, reduced, one's own."""
+    put(root, "dm-cifar10-1", "convnet3", "dsa", 26.0)
+    put(root, "dm-cifar10-10", "convnet3", "dsa", 46.0)
+    frames = collect_all(config.load(root))
+    frame = frames["cifar10"]
+    ten = (frame["cell"] == "dm-cifar10-10") & (frame["protocol"] == "dsa") & (frame["network"] == "convnet3")
+    frame.loc[ten, ["ipc", "state", "why"]] = ["1", State.UNVERIFIED, "lr not published"]
+    rows = published.read(root / "data/published")
+    for first in (frame, frame[::-1].reset_index(drop=True)):
+        tables = {table.number: table for table in survey.tables(rows, {"cifar10": first})}
+        own = cells(tables["1"])["dm", "cifar10", "1", "convnet"].measured
+        assert (own.state, own.evaluation) == (State.PUBLISHED, "dm-cifar10-1.convnet3.dsa")
+    frame.loc[frame["state"] == State.PUBLISHED, "state"] = State.REDUCED
+    tables = {table.number: table for table in survey.tables(rows, {"cifar10": frame})}
+    own = cells(tables["1"])["dm", "cifar10", "1", "convnet"].measured
+    assert (own.state, own.why, own.verdict) == (State.UNVERIFIED, "lr not published", survey.ABOVE)
 
 
 def test_no_published_files_give_no_tables(tmp_path):

@@ -1,8 +1,8 @@
 """The card of a printed cell: what it is worth, and how to make or repeat it."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 
@@ -21,12 +21,18 @@ from ddpipe.report.tables import heading, percent
 
 @dataclass(frozen=True)
 class Cards:
-    """What the cards are made from: evaluations and losses by data set, pictures by cell."""
+    """What the cards are made from.
+
+    `frames` and `losses` are by data set, `pictures` of finished sets by cell; so are `strips`, pictures of sets while
+    they are distilled, and `courses`, the (iteration, accuracy in percent) of a set that was looked at meanwhile.
+    """
 
     config: Config
     frames: Mapping[str, pd.DataFrame]
     losses: Mapping[str, pd.DataFrame]
-    pictures: Mapping[str, Picture]
+    pictures: Mapping[str, Picture | None]
+    strips: Mapping[str, Picture] = field(default_factory=dict)
+    courses: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
 
     @cached_property
     def rows(self) -> dict[str, dict]:
@@ -106,17 +112,21 @@ class Cards:
         )
 
     def _course(self, dataset: str, cell: str, name: str) -> str:
-        """The set as a picture, and its loss while it was distilled."""
+        """The set before, while and after it was distilled, as far as there are pictures, its loss and accuracy."""
         parts = []
+        if strip := self.strips.get(cell):
+            parts.append(
+                shown(strip, f"Images of {name} while they are distilled", "From the first to the last state.")
+            )
         if picture := self.pictures.get(cell):
-            parts.append(shown(picture, f"The images of {name}: class by class", "The set after distillation."))
+            parts.append(shown(picture, f"The images of {name}: class by class", "The finished set."))
         curves = self.losses[dataset]
         own = curves[curves["cell"] == cell]
         if len(own):
             points = list(zip(own["iteration"].astype(float), own["loss"].astype(float), strict=True))
-            text = f"The loss of {name}, from {points[0][1]:.4g} to {points[-1][1]:.4g}"
-            plot = plots.curve(points, text)
-            parts.append(f"<figure>{plot}<figcaption>Loss, mean over the sets.</figcaption></figure>")
+            parts.append(_curve(points, f"The loss of {name}", "Loss, mean over the sets."))
+        if points := list(self.courses.get(cell, ())):
+            parts.append(_curve(points, f"The accuracy of {name}", "Accuracy in percent of set 0."))
         return "".join(parts)
 
     def _notes(self, line: Line) -> str:
@@ -125,6 +135,11 @@ class Cards:
             return ""
         paper = f"<p class=soft>{escape(recipe.paper)}</p>"
         return paper + (folded("Notes of the recipe", bullets(recipe.notes)) if recipe.notes else "")
+
+
+def _curve(points: Sequence[tuple[float, float]], text: str, caption: str) -> str:
+    told = f"{text} over iterations, from {points[0][1]:.4g} to {points[-1][1]:.4g}"
+    return f"<figure>{plots.curve(points, told)}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def _cited(value: str, note: str) -> str:
@@ -160,11 +175,12 @@ def _provenance(row: Mapping, path: str) -> dict[str, str]:
         value = row.get(name, math.nan)
         return f"{value:,.0f} s" if value == value else ""
 
+    on = f" on {escape(row['spent_on'])}" if row.get("spent_on") else ""
     spent = {
-        "Distillation": seconds("distill_seconds"),
+        "Sets and experts": spent + on if (spent := seconds("spent")) else "",
+        "Sets, by the clock": seconds("distill_seconds"),
         "Experts": seconds("experts_seconds"),
         "Evaluation": seconds("eval_seconds"),
-        "Processor or device": seconds("spent"),
     }
     words = {"Device": "device", "Hardware": "hardware", "Commit": "commit", "When": "when", "Settings": "digest"}
     return {

@@ -13,7 +13,7 @@ from ddpipe.report.html.pictures import Picture, shown
 from ddpipe.report.tables import Entry
 
 
-def section(dataset: str, frame: pd.DataFrame, pictures: Mapping[str, Picture]) -> str:
+def section(dataset: str, frame: pd.DataFrame, pictures: Mapping[str, Picture | None]) -> str:
     """All of one data set, from frame.collect's table and the pictures that the page stores, by cell."""
     done = int(frame["mean"].notna().sum())
     name = escape(dataset)
@@ -47,25 +47,27 @@ def _wide(frame: pd.DataFrame, caption: str) -> str:
 def _cell(entry: Entry | None) -> str:
     if entry is None:
         return "<td></td>"
-    text = "<span class=missing>missing</span>" if entry.measured == "missing" else entry.measured
-    text = f"<strong>{text}</strong>" if entry.best else text
-    altered = f"<sup>{tables.ALTERED}</sup>" if entry.altered else ""
+    text = tables.measured(entry, "<strong>{}</strong>") if entry.state else "<span class=missing>missing</span>"
     cited = "".join(f"<small>{escape(part)}</small>" for part in tables.cited(entry))
-    return f"<td>{text}{altered}{cited}</td>"
+    return f"<td>{text}{cited}</td>"
 
 
 def _long(frame: pd.DataFrame, dataset: str) -> str:
     names, rows = tables.long(frame)
-    heads = "".join(f'<th scope="col"{" class=word" if i < 4 else ""}>{name}</th>' for i, name in enumerate(names))
+    heads = "".join(
+        f'<th scope="col"{" class=word" if i < tables.WORDS else ""}>{name}</th>' for i, name in enumerate(names)
+    )
     lines = []
     for first, *others in rows:
-        cells = "".join(f"<td{' class=word' if i < 3 else ''}>{escape(cell)}</td>" for i, cell in enumerate(others))
+        cells = "".join(
+            f"<td{' class=word' if i < tables.WORDS else ''}>{escape(cell)}</td>" for i, cell in enumerate(others, 1)
+        )
         lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
     table = f"<table class=long><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
     return region(f"Every evaluation on {dataset}", table)
 
 
-def _pictures(dataset: str, frame: pd.DataFrame, pictures: Mapping[str, Picture]) -> str:
+def _pictures(dataset: str, frame: pd.DataFrame, pictures: Mapping[str, Picture | None]) -> str:
     """The sets as pictures, the smallest IPC first; what the page has no room for is named."""
     own = frame[frame["main"] & frame["mean"].notna()]
     groups: dict[str, list[str]] = {}
@@ -74,9 +76,13 @@ def _pictures(dataset: str, frame: pd.DataFrame, pictures: Mapping[str, Picture]
             text = f"The images of {row['label']} on {dataset}, {tables.heading(row['ipc'])}: class by class"
             caption = f"<b>{escape(row['label'])}</b> {tables.percent(row['mean'], row['std'])} %"
             groups.setdefault(row["ipc"], []).append(shown(picture, text, caption))
-    return "".join(
+    parts = [
         folded(
             f"The sets of {tables.heading(ipc)}, as images ({len(found)})", f"<div class=grid>{''.join(found)}</div>"
         )
         for ipc, found in groups.items()
-    )
+    ]
+    if left_out := [cell for cell in own["cell"] if pictures.get(cell, ...) is None]:
+        where = f"In reports/{dataset}/images, to keep this page light: {', '.join(left_out)}."
+        parts.append(f"<p class=soft>{escape(where)}</p>")
+    return "".join(parts)

@@ -14,7 +14,7 @@ from ddpipe.report.frame import ipc_order
 from ddpipe.report.html.markup import anchor
 from ddpipe.report.pictures import stored
 
-MOST = 1_200_000  # bytes of all pictures of sets: a third more in the file
+MOST = 950_000  # bytes of all pictures of sets: a third more in the file
 COLOURS, GREYS = 64, 32
 
 
@@ -40,8 +40,8 @@ def light(png: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def chosen(config: Config, frames: Mapping[str, pd.DataFrame], first: Iterable[str]) -> dict[str, Picture]:
-    """The pictures that the page has room for, by their cell.
+def chosen(config: Config, frames: Mapping[str, pd.DataFrame], first: Iterable[str]) -> dict[str, Picture | None]:
+    """The pictures by their cell, None for those that the page has no room for; cells without one are left out.
 
     Those of the cells in `first` come before the others; of these a data set is served after the other, the smallest
     IPC first, so that no data set takes the room of the next.
@@ -54,26 +54,31 @@ def chosen(config: Config, frames: Mapping[str, pd.DataFrame], first: Iterable[s
         own = frame[frame["main"] & frame["mean"].notna()]
         queues.append(list(own.sort_values("ipc", key=lambda ipc: ipc.map(ipc_order), kind="stable")["cell"]))
     served = [queue[i] for i in range(max(map(len, queues), default=0)) for queue in queues if i < len(queue)]
-    found: dict[str, Picture] = {}
+    found: dict[str, Picture | None] = {}
     room = MOST
     for cell in dict.fromkeys([*first, *served]):
         if (whole := stored(config, cell)) is None:
             continue
-        png = light(whole)
-        if len(png) > room:
-            continue
-        room -= len(png)
-        with Image.open(io.BytesIO(png)) as image:
-            found[cell] = Picture(anchor("set", cell), png, *image.size)
+        picture = made(anchor("set", cell), whole) if room > 0 else None  # what nobody sees need not be made
+        room -= len(picture.png) if picture else 0
+        found[cell] = picture if room >= 0 else None
     return found
 
 
-def definitions(pictures: Iterable[Picture]) -> str:
+def made(id_: str, png: bytes) -> Picture:
+    """The picture of this PNG, lightened."""
+    small = light(png)
+    with Image.open(io.BytesIO(small)) as image:
+        return Picture(id_, small, *image.size)
+
+
+def definitions(pictures: Iterable[Picture | None]) -> str:
     """What `shown` refers to; it takes no place itself."""
     symbols = [
         f'<symbol id="{picture.id}" viewBox="0 0 {picture.width} {picture.height}"><image width="{picture.width}" '
         f'height="{picture.height}" href="data:image/png;base64,{base64.b64encode(picture.png).decode()}"/></symbol>'
         for picture in pictures
+        if picture
     ]
     return f"<svg class=store aria-hidden=true>{''.join(symbols)}</svg>" if symbols else ""
 

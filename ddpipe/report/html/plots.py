@@ -43,8 +43,8 @@ def dots(accuracies: Sequence[Sequence[float]], mean: float, published: float, s
         parts.append(_label(place, 12, f"published {published:.1f}", "middle"))
     parts.append(f'<path class=mean d="M{x(mean):.1f} {top}V{bottom}"/><path class=axis d="M{LEFT} {bottom}H{RIGHT}"/>')
     for i, row in enumerate(accuracies):
-        y = top + ROW * (i + 0.5)
-        parts += [f'<circle cx="{x(value):.1f}" cy="{y:g}" r="4"/>' for value in row]
+        circles = "".join(f'<circle r=4 cx="{x(value):.1f}"/>' for value in row)
+        parts.append(f'<g transform="translate(0 {top + ROW * (i + 0.5):g})">{circles}</g>')
     parts += [_label(LEFT, bottom + 15, f"{low:.1f} %"), _label(RIGHT, bottom + 15, f"{high:.1f} %", "end")]
     return _svg(bottom + 20, text, "".join(parts))
 
@@ -70,5 +70,5 @@ def curve(points: Sequence[tuple[float, float]], text: str, of: str = "iteration
     parts += [_label(left - 5, top + 8, f"{high:.4g}", "end"), _label(left - 5, bottom, f"{low:.4g}", "end")]
     parts += [_label(left, bottom + 16, f"{first:,.0f}"), _label(RIGHT, bottom + 16, f"{of} {last:,.0f}", "end")]
     if len(points) == 1:
-        parts.append(f'<circle cx="{places[0][0]:.1f}" cy="{places[0][1]:.1f}" r="4"/>')
+        parts.append(f'<circle r=4 cx="{places[0][0]:.1f}" cy="{places[0][1]:.1f}"/>')
     return _svg(bottom + 21, text, "".join(parts))

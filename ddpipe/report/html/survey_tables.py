@@ -7,9 +7,11 @@ from itertools import groupby
 
 from ddpipe.report import survey_text
 from ddpipe.report.html.markup import anchor, bullets, folded, region
-from ddpipe.report.survey import BASELINE, DATASETS, FACTORISED, MISSING, NAN, NETWORKS, Cell, Line, Table
+from ddpipe.report.survey import DATASETS, FACTORISED, MISSING, NAN, NETWORKS, Cell, Line, Table
+from ddpipe.report.survey_legend import legend
 from ddpipe.states import State
 
+BASELINE = "-"  # the scheme of Random, Herding and Whole
 FITTING = 4  # columns in which published and measured stand beside each other on any desk
 Card = Callable[[Table, Line, Cell], str]
 
@@ -125,14 +127,14 @@ def _panel(panel: Panel, card: Card) -> str:
         classes = [*(["ruled"] if line.group != last else []), *(["empty"] if fold and line in empty else [])]
         rows.append(_line(table, line, " ".join(classes), card))
         last = line.group
-    legend = folded(f"How to read Table {table.number}", bullets(survey_text.legend(table)))
+    reading = folded(f"How to read Table {table.number}", bullets(legend(table)))
     look = "survey dense" if len(table.columns) > FITTING else "survey"
     body = "".join(rows)
     grid = f'<table class="{look}"><thead>{_head(table)}</thead><tbody>{body}</tbody></table>'
     return (
         f'<section class=panel id="{panel.id}" aria-label="{title}"><h3>{title}</h3>'
         f"<p class=soft>{escape(table.title)}. {escape(survey_text.summary([table]))}</p>"
-        f"{region(title, grid)}{fold}{legend}</section>"
+        f"{region(title, grid)}{fold}{reading}</section>"
     )
 
 
@@ -173,6 +175,8 @@ def values(cell: Cell) -> str:
     if own := survey_text.measured(cell):
         parts.append(f"<span class=own>{_best(_narrow(own), cell.best_measured)}</span>")
     if (said := survey_text.judged(cell)) and cell.measured:
+        source = survey_text.authors(cell)  # what the verdict is about, then
+        parts += [f"<span class=authors>authors {_narrow(source)}</span>"] if source else []
         parts.append(f"<span class={cell.measured.verdict}>{escape(said)}</span>")
     return " ".join(parts)
 
