@@ -21,6 +21,7 @@ from ddpipe.report.html.markup import figure
 from ddpipe.report.survey import Table
 
 FOLDER = Path(__file__).parent / "html"
+Pictures = Mapping[str, pictures.Picture | None]
 LEAD = (
     "ddpipe turns raw images into small synthetic training sets with the published methods of dataset distillation, "
     "trains fresh networks on them, and prints what it measured beside what was published."
@@ -85,7 +86,7 @@ def _figures(config: Config, frames: Mapping[str, pd.DataFrame], curves: Mapping
     )
 
 
-def _runs(frames: Mapping[str, pd.DataFrame], stored: Mapping[str, pictures.Picture | None], waiting: Sequence[str]) -> str:
+def _runs(frames: Mapping[str, pd.DataFrame], stored: Pictures, waiting: Sequence[str]) -> str:
     shown = "".join(datasets.section(dataset, frame, stored) for dataset, frame in frames.items())
     none = f"<p><b>Not run yet:</b> {escape(', '.join(waiting))}.</p>" if waiting else ""
     links = ", ".join(f'<a href="#{escape(dataset)}">{escape(dataset)}</a>' for dataset in frames)
