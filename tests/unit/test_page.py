@@ -159,7 +159,7 @@ def test_a_card_tells_what_a_value_is_worth_and_how_to_repeat_it(tmp_path):
     text = page.render(own, collect_all(own), list(filled(root).values()))
     card = text.partition('id="t1-dm-cifar10-1"')[2].partition("</article>")[0]
     plain = html.unescape(re.sub("<[^>]+>", " ", card))
-    for said in ("26.0 ± 0.8", "26.4 ± 0.2", "● as published", "1 set (a row each) x 5 networks", "published 26.0"):
+    for said in ("26.0 ± 0.8", "26.4 ± 0.2", "● as published", "1 set (a row each) x 5 networks", "survey 26.0"):
         assert said in " ".join(plain.split())
     assert "<code>ddpipe run evaluate@dm-cifar10-1</code>" in card
     assert "<code>ddpipe explain dm-cifar10-1</code>" in card
@@ -181,13 +181,13 @@ def test_rows_without_a_measured_value_are_folded_into_their_number(tmp_path):
 
 
 def test_dots_stand_where_their_numbers_are():
-    drawn = plots.dots([[10.0, 30.0], [20.0, 30.0]], 22.5, 15.0, math.nan, "text")
+    drawn = plots.dots([[10.0, 30.0], [20.0, 30.0]], 22.5, 15.0, math.nan, "survey", "text")
     rows = re.findall(r"translate\(0 (\d+)\)(.*?)</g>", drawn)
     places = {int(y): [float(x) for x in re.findall(r'cx="([\d.]+)"', circles)] for y, circles in rows}
     middle = (plots.LEFT + plots.RIGHT) / 2
     assert places == {26: [plots.LEFT, plots.RIGHT], 42: [middle, plots.RIGHT]}
-    assert "published 15.0" in drawn and "10.0 %" in drawn and "30.0 %" in drawn
-    assert "published" not in plots.dots([[10.0, 10.0]], 10.0, math.nan, math.nan, "text")
+    assert "survey 15.0" in drawn and "10.0 %" in drawn and "30.0 %" in drawn
+    assert "survey" not in plots.dots([[10.0, 10.0]], 10.0, math.nan, math.nan, "survey", "text")
 
 
 def test_a_curve_has_an_absolute_scale():

@@ -11,6 +11,7 @@ import pandas as pd
 from ddpipe.config import Config, ResultKey
 from ddpipe.pipeline import results
 from ddpipe.report import survey, survey_text
+from ddpipe.report.best import excess
 from ddpipe.report.html import plots
 from ddpipe.report.html.markup import badge, bullets, facts, folded
 from ddpipe.report.html.pictures import Picture, shown
@@ -41,6 +42,15 @@ class Cards:
             f"{row['cell']}.{row['network']}.{row['protocol']}": row
             for frame in self.frames.values()
             for row in frame.to_dict("records")
+        }
+
+    @cached_property
+    def excess(self) -> dict[str, str]:
+        """In words what a cell's set is worth that stores more than its images per class; "" for the others."""
+        return {
+            cell: words
+            for frame in self.frames.values()
+            for cell, words in zip(frame["cell"], excess(frame), strict=True)
         }
 
     @cached_property
@@ -86,30 +96,32 @@ class Cards:
     def _full(self, line: Line, cell: Cell, own: Measured, said: Mapping[str, str]) -> str:
         row = self.rows[own.evaluation]
         path = f"{cell.dataset}/{own.evaluation}.json"
-        key = ResultKey(row["cell"], row["network"], row["protocol"], self.config.results / path)
-        result = results.read(self.config, key)
         name = f"{row['label']} on {cell.dataset}, {heading(cell.ipc)}"
-        target, spread = survey.reference(cell.published)
-        plot = ""
-        if result:
-            text = f"The {result.n} accuracies of {name}, a row a set, {percent(own.mean, own.std)} % on average"
-            plot = plots.dots(result.accuracies, result.mean, target, spread, text)
         verdict = survey_text.judged(cell)
         about = {
             "State": badge(own.state) + (f": {escape(own.why)}" if own.why else ""),
             **said,
+            "Stored": self.excess.get(row["cell"], ""),
             "Verdict": f"<span class={own.verdict}>{escape(verdict)}</span>" if verdict else "",
         }
-        return "".join(
-            (
-                facts(about),
-                f"<figure>{plot}<figcaption>{escape(_counted(row))}</figcaption></figure>" if plot else "",
-                self._course(cell.dataset, row["cell"], name),
-                self._commands(line, cell),
-                facts(_provenance(row, path)),
-                self._notes(line),
-            )
+        parts = [facts(about), self._dots(cell, own, row, path, name), self._course(cell.dataset, row["cell"], name)]
+        return "".join([*parts, self._commands(line, cell), facts(_provenance(row, path)), self._notes(line)])
+
+    def _dots(self, cell: Cell, own: Measured, row: Mapping, path: str, name: str) -> str:
+        """The single accuracies, and what they are compared with."""
+        result = results.read(
+            self.config, ResultKey(row["cell"], row["network"], row["protocol"], self.config.results / path)
         )
+        if result is None:
+            return ""
+        target, spread = survey.reference(cell.published)
+        word = "survey" if target == cell.published.mean else "authors"
+        text = f"The {result.n} accuracies of {name}, a row a set, {percent(own.mean, own.std)} % on average"
+        plot = plots.dots(result.accuracies, result.mean, target, spread, word, text)
+        caption = f"{_many(result.sets, 'set')} (a row each) x {_many(result.networks, 'network')}, "
+        caption += f"{row['network']} under {row['protocol']}. Line: their mean"
+        caption += f"; band: {word}." if target == target else "."
+        return f"<figure>{plot}<figcaption>{escape(caption)}</figcaption></figure>"
 
     def _course(self, dataset: str, cell: str, name: str) -> str:
         """The set before, while and after it was distilled, as far as there are pictures, its loss and accuracy."""
@@ -150,13 +162,8 @@ def _measured(own: Measured) -> str:
     return f"<b>{escape(percent(own.mean, own.std))}</b>"
 
 
-def _counted(row: Mapping) -> str:
-    counts = f"{_many(row['sets'], 'set')} (a row each) x {_many(row['networks'], 'network')}"
-    return f"{counts}, {row['network']} under {row['protocol']}. Line: their mean; band: published."
-
-
-def _many(count: float, thing: str) -> str:
-    return f"{count:.0f} {thing}" + ("" if count == 1 else "s")
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}" + ("" if count == 1 else "s")
 
 
 def _stage(row: Mapping) -> str:
