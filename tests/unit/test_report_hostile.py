@@ -52,7 +52,7 @@ def test_every_format_takes_names_and_notes_as_text(root: Path) -> None:
         assert r"\textbackslash{}input\{/i\}" in text and r"\$j\$" in text
         assert not re.search(r"\\input|^# k|^- l", text, re.MULTILINE)
     html = render(project, frames, filled)
-    assert "&lt;script&gt;alert(1)" in html and "<script" not in html
+    assert "&lt;script&gt;alert(1)" in html and html.count("<script") == 1  # the page's own
 
 
 def test_the_mark_of_an_objection_is_a_number(root: Path) -> None:

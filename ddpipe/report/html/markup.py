@@ -1,0 +1,43 @@
+"""Pieces of HTML that several parts of the page need. What is called `text` is escaped, `html` is not."""
+
+import re
+from collections.abc import Iterable, Mapping
+from html import escape
+
+from ddpipe.report.drawings import Drawing
+from ddpipe.states import State
+
+
+def anchor(*words: str) -> str:
+    """What an address can end in: `anchor("t1", "dm", "cifar10", "10")` is t1-dm-cifar10-10."""
+    return re.sub(r"[^\w.-]+", "-", "-".join(words))
+
+
+def badge(state: State) -> str:
+    """The shape and the word of a state."""
+    return f"<span class=badge>{state.shape} {state}</span>"
+
+
+def region(text: str, html: str) -> str:
+    """A table that scrolls by itself, with keys too, where it is wider than the page."""
+    return f'<div class=scroll tabindex=0 role="region" aria-label="{escape(text)}">{html}</div>'
+
+
+def facts(pairs: Mapping[str, str]) -> str:
+    """A list of names (text) and what is known of them (HTML); what is empty is left out."""
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{html}</dd>" for name, html in pairs.items() if html)
+    return f"<dl>{items}</dl>" if items else ""
+
+
+def bullets(texts: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f"<ul class=notes>{items}</ul>" if items else ""
+
+
+def folded(text: str, html: str) -> str:
+    return f"<details><summary>{escape(text)}</summary>{html}</details>"
+
+
+def drawn(drawing: Drawing) -> str:
+    """A figure that names itself, with its words below."""
+    return f"<figure>{drawing.svg}<figcaption>{escape(drawing.caption)}</figcaption></figure>"
