@@ -78,7 +78,8 @@ def measured(
             rows.append(
                 {
                     **{name: row[name] for name in ("method", "label", "ipc", "network", "protocol", "mean", "std")},
-                    **{name: row[name] for name in ("n", "doubtful", "state", "cell", "peak_memory_mb")},
+                    **{name: row[name] for name in ("n", "state", "cell", "peak_memory_mb")},
+                    "doubtful": "",  # an objection is to what is printed
                     "table": "",
                     "stands": stands,
                     "scheme": schemes.get(of_what[0], "") if of_what and not own else "",

@@ -268,7 +268,7 @@ def test_objections_are_counted_once_a_cell(in_print):
     objections = in_print["same-convnet"].objections
     assert objections["18"] == 9 and objections["19"] == 41
     assert sum(verdict.unsure for verdict in in_print.values()) == 0  # nobody knows n in print
-    assert "cells with an objection: ‡14 1, ‡19 1" in claims_text.behind(in_print["kfs-best"])
+    assert "objections (to cells): ‡14 (1), ‡19 (1)" in claims_text.behind(in_print["kfs-best"])
 
 
 def test_claims_name_what_exists():
