@@ -86,7 +86,10 @@ def read(folder: Path) -> dict[str, Claim]:
     said = read_yaml(path)
     if not isinstance(said, dict):
         raise UserError(f"{path} holds no claims by name; mend it or restore it from git")
-    return validate(dict[str, Claim], said, str(path))
+    try:
+        return validate(dict[str, Claim], said, "")
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def verdict(claim: Claim, cells: Cells, among: pd.DataFrame) -> Verdict:

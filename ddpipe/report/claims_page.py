@@ -13,8 +13,12 @@ STYLE = """
 .claims thead th:nth-child(n + 2) { min-width: 12rem; }
 .claims details { margin: .3rem 0 0; font-size: .86rem; } .claims summary { font-weight: 400; }
 .claims ul { margin: .3rem 0; padding-left: 1.1rem; } .claims .soft { display: block; }
+.claims th .soft { font-weight: 400; }
 .claims .holds, .claims .fails { font-weight: 600; } .claims .holds { color: var(--good, #1a6b3c); }
 .claims .fails { color: var(--low, #a3261c); } .claims .open { color: var(--soft); }
+@media (max-width: 40rem) { .claims thead { display: none; } .claims tr, .claims th, .claims td { display: block; }
+  .claims th, .claims td { border: 0; } .claims tr { border-bottom: 1px solid var(--line); }
+  .claims td::before { content: attr(data-where) " "; color: var(--soft); } }
 """
 
 
@@ -39,7 +43,8 @@ def section(found: Sequence[Found]) -> str:
 
 def _line(found: Found) -> str:
     words = f"{escape(found.claim.claim)}<span class=soft>{escape(claims_text.rule(found))}</span>"
-    verdicts = "".join(f"<td>{_verdict(verdict)}</td>" for verdict in (found.published, found.ours))
+    places = (("In print", found.published), ("Here", found.ours))
+    verdicts = "".join(f'<td data-where="{place}">{_verdict(verdict)}</td>' for place, verdict in places)
     return f'<tr id="claim-{escape(found.name)}"><th scope="row">{words}</th>{verdicts}</tr>'
 
 

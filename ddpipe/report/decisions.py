@@ -276,7 +276,8 @@ def _(test: claims.OneNetwork, pool: pd.DataFrame) -> list[Comparison]:
     found = []
     for _, rows in pool[pool["native"] & pool["tabled"]].groupby("dataset", sort=False):
         usual = set(rows.loc[rows["baseline"], "network"])  # Random's and Whole's are the field's
-        for row in distilled(rows, claims.EVERY).to_dict("records") if usual else []:
+        own = distilled(rows, claims.EVERY).drop_duplicates(["cell", "network"])
+        for row in own.to_dict("records") if usual else []:
             same = row["network"] in usual and row["doubtful"] not in test.objections
             found.append(Comparison(same, f"{row['label']} on {where(row)}", (row,)))
     return found

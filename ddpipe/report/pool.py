@@ -5,13 +5,14 @@ Columns: `method` (its own name), `stands` (the method of the survey that it sta
 in print `protocol` is ""), `table` (in print), `native` (on the network that its row names), `tabled` (it stands in one
 of the survey's tables), `mean std n doubtful state`, `cell` (the set: in print method, data set and budget, here the
 row of the grid), `hard` (networks learn from one-hot targets), `augment` and `plain` (the protocol's augmentation, and
-all else of it that says how networks learn; None and "" where there is none), and of the set `spent` (seconds),
-`spent_per_iteration`, `peak_memory_mb` and `device` (NaN and "" in print).
+all else of it that says how networks learn; None and "" where there is none), and of the set `spent` (seconds, experts
+included), `spent_per_iteration` (without them), `peak_memory_mb` and `device` (NaN and "" in print).
 """
 
 import json
 import math
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -74,11 +75,11 @@ def measured(
             stands = row["method"] if own else asked.recipe
             of_what = None if isinstance(chosen, Selection) else (chosen.objective.name, chosen.synthetic.name)
             told = config.protocol(row["protocol"], dataset).model_dump(mode="json")
-            spent = row.get("spent", row["distill_seconds"])
             rows.append(
                 {
                     **{name: row[name] for name in ("method", "label", "ipc", "network", "protocol", "mean", "std")},
-                    **{name: row[name] for name in ("n", "doubtful", "state", "cell", "peak_memory_mb")},
+                    **{name: row[name] for name in ("n", "state", "cell", "peak_memory_mb")},
+                    "doubtful": "",  # an objection is to what is printed
                     "table": "",
                     "stands": stands,
                     "scheme": schemes.get(of_what[0], "") if of_what and not own else "",
@@ -91,12 +92,18 @@ def measured(
                     "hard": bool(told.get("hard")) or one_hot(chosen),
                     "augment": told.get("augment"),
                     "plain": json.dumps({key: told[key] for key in sorted(told) if key not in HIDDEN}),
-                    "spent": spent,
-                    "spent_per_iteration": spent / row["iterations"] if row["iterations"] else math.nan,
+                    "spent": row.get("spent", row["distill_seconds"]),
+                    "spent_per_iteration": of_sets(row) / row["iterations"] if row["iterations"] else math.nan,
                     "device": row.get("spent_on", row["device"]),
                 }
             )
     return pd.DataFrame(rows, columns=[*printed(survey).columns])
+
+
+def of_sets(row: dict[str, Any]) -> float:
+    """The seconds of the sets alone, without those of experts: of the device, else of the processor."""
+    device = row.get("device_seconds", math.nan)
+    return row.get("processor_seconds", row["distill_seconds"]) if math.isnan(device) else device
 
 
 def one_hot(chosen: Cell) -> bool:
