@@ -1,6 +1,7 @@
 """Everything the report of one dataset says as one table: a row per (cell, network, protocol) of the grid."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from ddpipe.settings.reading import did_you_mean
 from ddpipe.states import State
 
 NAN = math.nan
+Survey = Mapping[published.Key, published.Published]
 COST = (
     *("distill_seconds", "iterations", "seconds_per_iteration", "experts_seconds"),
     *("processor_seconds", "device_seconds", "load", "spent", "eval_spent"),
@@ -26,7 +28,7 @@ COST = (
 WORDS = ("device", "versions", "experts", "capped", "spent_on", "eval_spent_on", "hardware", "commit", "digest")
 
 
-def collect(config: Config, dataset: str) -> pd.DataFrame:
+def collect(config: Config, dataset: str, survey: Survey | None = None) -> pd.DataFrame:
     """The measured and the published accuracies of `dataset`; a missing result is a row of NaN.
 
     Columns: `cell method label ipc network protocol` (identity; `label` is the method and the variant, `ipc` is text,
@@ -48,6 +50,9 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
     digits, "+" behind a changed one) are those of both stages, `digest` is that of the resolved settings ("" unknown).
     Methods come in the order of params.yaml, IPC ascending.
 
+    Args:
+        survey: what is published, where it was read before.
+
     Raises:
         UserError: no cell shows `dataset`, or a result is damaged.
     """
@@ -55,7 +60,7 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
     if not keys:
         known = sorted({row.dataset for row in config.rows.values()})
         raise UserError(f"no cell of the grid belongs to dataset {dataset!r}{did_you_mean(dataset, known)}")
-    survey = published.lookup(published.read(config.root / "data" / "published"))
+    survey = _survey(config) if survey is None else survey
     names = labels(config)
     table = pd.DataFrame([_row(config, key, survey, names) for key in keys])
     methods = {method: position for position, method in enumerate(config.params.methods)}
@@ -83,7 +88,12 @@ def collect_all(config: Config) -> dict[str, pd.DataFrame]:
     """`collect` of every dataset of the grid, those with a report first."""
     gridded = {row.dataset for row in config.rows.values()}
     reported = [dataset for dataset in config.params.reports if dataset in gridded]
-    return {dataset: collect(config, dataset) for dataset in (*reported, *sorted(gridded.difference(reported)))}
+    survey = _survey(config)
+    return {dataset: collect(config, dataset, survey) for dataset in (*reported, *sorted(gridded.difference(reported)))}
+
+
+def _survey(config: Config) -> Survey:
+    return published.lookup(published.read(config.root / "data" / "published"))
 
 
 def ipc_order(ipc: str) -> float:
@@ -94,7 +104,7 @@ def ipc_order(ipc: str) -> float:
 def _row(
     config: Config,
     key: ResultKey,
-    survey: published.Mapping[published.Key, published.Published],
+    survey: Survey,
     names: dict[str, str],
 ) -> dict:
     row = config.row(key.cell)
@@ -219,15 +229,14 @@ def losses(config: Config, frame: pd.DataFrame) -> pd.DataFrame:
     Mean over the sets, then over stretches of equal length, so that a curve has at most 100 points; `iteration` is the
     last one of its stretch. Cells without `<cell>.loss.csv` beside their results are left out.
     """
-    curves = []
-    for _, row in frame[frame["main"] & frame["distilled"]].iterrows():
-        if found := results.losses(config, row["cell"]):
-            curves.append(_curve(found).assign(**{name: row[name] for name in ("cell", "method", "label", "ipc")}))
-    columns = ["cell", "method", "label", "ipc", "iteration", "loss"]
-    return pd.concat(curves, ignore_index=True)[columns] if curves else pd.DataFrame(columns=columns)
-
-
-def _curve(found: list[tuple[int, int, float]]) -> pd.DataFrame:
-    curve = pd.DataFrame(found, columns=results.HEADER).groupby("iteration")["loss"].mean()
-    stretch = np.arange(len(curve)) * min(POINTS, len(curve)) // len(curve)
-    return curve.reset_index().groupby(stretch).agg({"iteration": "max", "loss": "mean"})
+    shown = frame.loc[frame["main"] & frame["distilled"], ["cell", "method", "label", "ipc"]]
+    found = ((i, *point) for i, cell in enumerate(shown["cell"]) for point in results.losses(config, cell))
+    points = pd.DataFrame(found, columns=["row", *results.HEADER])
+    # all at once: a table of its own for each of hundreds of cells would take seconds
+    means = points.groupby(["row", "iteration"], as_index=False)["loss"].mean()
+    per_row = means.groupby("row")["iteration"]
+    many = per_row.transform("size")
+    stretch = (per_row.cumcount() * many.clip(upper=POINTS) // many).rename("stretch")
+    curves = means.groupby(["row", stretch]).agg({"iteration": "max", "loss": "mean"}).reset_index("row")
+    found_in = shown.iloc[curves["row"].astype(int)].reset_index(drop=True)
+    return found_in.assign(**{name: curves[name].to_numpy() for name in ("iteration", "loss")})
