@@ -16,6 +16,7 @@ from ddpipe.pipeline.descriptions import Cost, Result
 from ddpipe.report import published
 from ddpipe.report.matching import survey_network
 from ddpipe.report.spent import spent
+from ddpipe.settings.names import TRAINED
 from ddpipe.settings.reading import did_you_mean
 from ddpipe.states import State
 
@@ -149,6 +150,8 @@ def _measured(config: Config, result: Result | None) -> dict[str, Any]:
     judging = (result.seal and costs.of(config.root, name, result.seal)) or unknown
     cost = judging.distillation or unknown
     of_sets, of_networks = spent(cost), spent(judging)
+    if config.row(result.cell).upstream[0] in TRAINED and not (cost.experts or cost.generators):
+        of_sets = of_sets._replace(seconds=NAN)  # nobody noted what they cost
     return {
         "mean": result.mean,
         "std": result.std if result.n > 1 else NAN,  # one accuracy has no spread to speak of
@@ -197,7 +200,7 @@ def _hardware(cost: Cost) -> str:
 
 
 def _short(commit: str) -> str:
-    return commit[:12] + commit[40:].lstrip("0123456789abcdef")
+    return commit[:12] + "+" * commit.endswith("+")
 
 
 def _number(value: float | None) -> float:

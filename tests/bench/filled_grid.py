@@ -1,4 +1,4 @@
-"""A project in which every evaluation of the grid has a result, with pictures, losses and costs: made up, of real sizes."""
+"""A project in which every evaluation of the grid has a result, with pictures, losses and costs; all made up."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ import numpy as np
 
 from ddpipe import config
 from ddpipe.config import Config, ResultKey, results_of
-from ddpipe.files.artifacts import write_bytes, write_sealed, write_text
+from ddpipe.files.artifacts import write_bytes, write_sealed
 from ddpipe.pipeline import costs
 from ddpipe.pipeline.results import HEADER, digest
 from ddpipe.report.pictures import image_grid
@@ -23,10 +23,10 @@ HARDWARE = {"hardware": "Made-up CPU", "threads": 1, "device": "CPU made up, 1 t
 
 def fill(root: Path) -> int:
     """Make the project at `root`; how many results it has."""
-    for path in ("params.yaml", "dvc.yaml", "ddpipe/methods", "data/published"):
-        shutil.copytree(TRACKED / path, root / path) if (TRACKED / path).is_dir() else write_text(
-            root / path, (TRACKED / path).read_text()
-        )
+    for folder in ("ddpipe/methods", "data/published"):
+        shutil.copytree(TRACKED / folder, root / folder)
+    for file in ("params.yaml", "dvc.yaml"):
+        shutil.copyfile(TRACKED / file, root / file)
     project = config.load(root)
     picture = image_grid(np.random.default_rng(0).random((100, 3, 32, 32), dtype=np.float32), 10)
     keys = [key for dataset in {row.dataset for row in project.rows.values()} for key in results_of(project, dataset)]
