@@ -134,7 +134,7 @@ def main(
         seal = sets.write(folder, info, prepared.preprocessing, [own for own, _ in found], found[0][1])
     spent = of_all_sets([meta["cost"] for _, meta in pieces])
     if earlier:
-        share = settings.sets / len(buffer) if settings.kind == "selection" and buffer else 1.0
+        share = min(1.0, settings.sets / len(buffer)) if settings.kind == "selection" and buffer else 1.0
         spent[kind] = {TRAINED[kind]: upstream} | costs.part(earlier, share)
     costs.note(cell, seal, spent, commit)
 

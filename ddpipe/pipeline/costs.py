@@ -1,4 +1,5 @@
-"""What finished outputs cost (seconds, memory, on which machine): data/costs/<name>.json, one ledger a stage.
+"""What finished outputs cost (seconds, memory, on which hardware, at which commit): data/costs/<name>.json, a ledger a
+stage.
 
 Seconds differ from run to run. They lie in no output of a stage, so that they make nothing stale; git keeps them, so
 that everybody's report shows them. An entry is found by the seal of the output that it is about, and is made once: the

@@ -1,6 +1,7 @@
 """Everything the report of one dataset says as one table: a row per (cell, network, protocol) of the grid."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ from ddpipe.pipeline.descriptions import Cost, Result
 from ddpipe.publication.telling import Publication
 from ddpipe.report import published
 from ddpipe.report.spent import spent
+from ddpipe.settings.names import TRAINED
 from ddpipe.settings.reading import did_you_mean
 from ddpipe.states import State
 
 NAN = math.nan
 COMPARABLE = (State.PUBLISHED, State.UNVERIFIED)  # with a published accuracy
+Survey = Mapping[published.Key, published.Published]
 COST = (
     *("distill_seconds", "iterations", "seconds_per_iteration", "experts_seconds"),
     *("processor_seconds", "device_seconds", "load", "spent", "eval_spent"),
@@ -26,7 +29,7 @@ COST = (
 WORDS = ("device", "versions", "experts", "capped", "spent_on", "eval_spent_on", "hardware", "commit", "digest")
 
 
-def collect(config: Config, dataset: str) -> pd.DataFrame:
+def collect(config: Config, dataset: str, survey: Survey | None = None) -> pd.DataFrame:
     """The measured and the published accuracies of `dataset`; a missing result is a row of NaN.
 
     Columns: `cell method recipe label ipc network protocol` (identity; `recipe` is the published method behind it,
@@ -51,6 +54,9 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
     wrong published value, "§22" beside one that stands for something else).
     Methods come in the order of params.yaml, IPC ascending.
 
+    Args:
+        survey: what is published, where it was read before.
+
     Raises:
         UserError: no cell shows `dataset`, or a result is damaged.
     """
@@ -58,7 +64,7 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
     if not keys:
         known = sorted({row.dataset for row in config.rows.values()})
         raise UserError(f"no cell of the grid belongs to dataset {dataset!r}{did_you_mean(dataset, known)}")
-    survey = published.lookup(published.read(config.root / "data" / "published"))
+    survey = _survey(config) if survey is None else survey
     names = labels(config)
     publication = Publication(config)
     table = pd.DataFrame([_row(publication, key, survey, names) for key in keys])
@@ -87,7 +93,12 @@ def collect_all(config: Config) -> dict[str, pd.DataFrame]:
     """`collect` of every dataset of the grid, those with a report first."""
     gridded = {row.dataset for row in config.rows.values()}
     reported = [dataset for dataset in config.params.reports if dataset in gridded]
-    return {dataset: collect(config, dataset) for dataset in (*reported, *sorted(gridded.difference(reported)))}
+    survey = _survey(config)
+    return {dataset: collect(config, dataset, survey) for dataset in (*reported, *sorted(gridded.difference(reported)))}
+
+
+def _survey(config: Config) -> Survey:
+    return published.lookup(published.read(config.root / "data" / "published"))
 
 
 def ipc_order(ipc: str) -> float:
@@ -98,7 +109,7 @@ def ipc_order(ipc: str) -> float:
 def _row(
     publication: Publication,
     key: ResultKey,
-    survey: published.Mapping[published.Key, published.Published],
+    survey: Survey,
     names: dict[str, str],
 ) -> dict:
     config = publication.config
@@ -150,6 +161,8 @@ def _measured(config: Config, result: Result | None) -> dict[str, Any]:
     judging = (result.seal and costs.of(config.root, name, result.seal)) or unknown
     cost = judging.distillation or unknown
     of_sets, of_networks = spent(cost), spent(judging)
+    if config.row(result.cell).upstream[0] in TRAINED and not (cost.experts or cost.generators):
+        of_sets = of_sets._replace(seconds=NAN)  # nobody noted what they cost
     return {
         "mean": result.mean,
         "std": result.std if result.n > 1 else NAN,  # one accuracy has no spread to speak of
@@ -197,7 +210,7 @@ def _hardware(cost: Cost) -> str:
 
 
 def _short(commit: str) -> str:
-    return commit[:12] + commit[40:].lstrip("0123456789abcdef")
+    return commit[:12] + "+" * commit.endswith("+")
 
 
 def _number(value: float | None) -> float:
@@ -229,15 +242,14 @@ def losses(config: Config, frame: pd.DataFrame) -> pd.DataFrame:
     Mean over the sets, then over stretches of equal length, so that a curve has at most 100 points; `iteration` is the
     last one of its stretch. Cells without `<cell>.loss.csv` beside their results are left out.
     """
-    curves = []
-    for _, row in frame[frame["main"] & frame["distilled"]].iterrows():
-        if found := results.losses(config, row["cell"]):
-            curves.append(_curve(found).assign(**{name: row[name] for name in ("cell", "method", "label", "ipc")}))
-    columns = ["cell", "method", "label", "ipc", "iteration", "loss"]
-    return pd.concat(curves, ignore_index=True)[columns] if curves else pd.DataFrame(columns=columns)
-
-
-def _curve(found: list[tuple[int, int, float]]) -> pd.DataFrame:
-    curve = pd.DataFrame(found, columns=results.HEADER).groupby("iteration")["loss"].mean()
-    stretch = np.arange(len(curve)) * min(POINTS, len(curve)) // len(curve)
-    return curve.reset_index().groupby(stretch).agg({"iteration": "max", "loss": "mean"})
+    shown = frame.loc[frame["main"] & frame["distilled"], ["cell", "method", "label", "ipc"]]
+    found = ((i, *point) for i, cell in enumerate(shown["cell"]) for point in results.losses(config, cell))
+    points = pd.DataFrame(found, columns=["row", *results.HEADER])
+    # all at once: a table of its own for each of hundreds of cells would take seconds
+    means = points.groupby(["row", "iteration"], as_index=False)["loss"].mean()
+    per_row = means.groupby("row")["iteration"]
+    many = per_row.transform("size")
+    stretch = (per_row.cumcount() * many.clip(upper=POINTS) // many).rename("stretch")
+    curves = means.groupby(["row", stretch]).agg({"iteration": "max", "loss": "mean"}).reset_index("row")
+    found_in = shown.iloc[curves["row"].astype(int)].reset_index(drop=True)
+    return found_in.assign(**{name: curves[name].to_numpy() for name in ("iteration", "loss")})

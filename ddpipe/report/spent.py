@@ -28,6 +28,8 @@ def spent(cost: descriptions.Spent) -> Spent:
         parts.append(Spent(cost.experts.share * seconds, on))
     if cost.generators:
         parts.append(spent(cost.generators))
+    if isinstance(cost, descriptions.GeneratorsCost) and not cost.experts:  # which it always needs
+        parts.append(Spent(math.nan, ""))
     on = joined(part.on for part in parts)
     known = APART not in on and all(part.on for part in parts)
     return Spent(sum(part.seconds for part in parts) if known else math.nan, on)

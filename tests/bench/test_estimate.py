@@ -7,7 +7,6 @@ programs do not matter. Iterations and epochs are cut, not what one of them does
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,9 +14,9 @@ import torch
 from ruamel.yaml import YAML
 
 import stages
-from ddpipe import config, device
+from ddpipe import config
 from ddpipe.config import Config
-from ddpipe.files.artifacts import read_json
+from ddpipe.pipeline import costs, resolved
 from ddpipe.planning.calibration import Calibration
 from ddpipe.planning.calls import Bench
 from ddpipe.planning.estimate import STAGES, demands, estimate
@@ -108,7 +107,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
     YAML().dump(params, root / "params.yaml")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        patch.setattr(device, "time", SimpleNamespace(monotonic=time.process_time))  # what the stages record
         torch.set_num_threads(1)
         for data in ("digits", "grey28", "colour32"):
             with stages.held:
@@ -117,21 +115,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
 
 
 def measured(project: Config, stage: str, key: str) -> float:
-    """Run a stage; the seconds that it records."""
+    """Run a stage; the processor seconds that it records."""
     command = {"experts": experts, "distill": distill}.get(stage, evaluate)
     with stages.held:
         command.main(key)
-    if stage == "experts":
-        return read_json(project.root / "data/costs" / f"experts.{key}.json")["seconds"]
-    if stage == "distill":
-        return read_json(project.root / "data/costs" / f"{key}.json")["seconds"]
-    if stage == "further":
-        entry = project.evaluations[key]
-        key, network, protocol = entry.cell, entry.network, entry.protocol
+    if stage in ("experts", "distill"):
+        name = f"experts.{key}" if stage == "experts" else key
     else:
-        network, protocol = project.row(key).network, project.row(key).protocol
-    path = project.results / project.row(key).dataset / f"{key}.{network}.{protocol}.json"
-    return read_json(path)["seconds"]
+        name, _ = resolved.of_evaluation(project, key)
+    (cost,) = costs.ledger(project.root / costs.place(name)).values()
+    assert cost.processor_seconds is not None
+    return cost.processor_seconds
 
 
 @pytest.mark.bench

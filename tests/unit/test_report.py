@@ -171,6 +171,9 @@ def test_costs(root):
     assert (dm["hardware"], dm["commit"]) == ("Card / Chip, 1 thread", f"{'a' * 12} / {'b' * 12}+")
     random = table.loc["random-mnist-1", "convnet3", "dc"]
     assert pd.isna(random["spent"]) and random["spent_on"] == "" and random["commit"] == "b" * 12 + "+"
+    path = root / "ddpipe/methods/dm.yaml"  # experts of which nobody noted what they cost
+    write_text(path, path.read_text().replace("needs: data/prepared/x", "needs: data/experts/x"))
+    assert pd.isna(rows(root).loc["dm-mnist-1", "convnet3", "dsa"]["spent"])
     missing = table.loc["random-mnist-10", "convnet3", "dc"]
     assert pd.isna(missing["spent"]) and (missing["hardware"], missing["digest"]) == ("", "")
 

@@ -53,6 +53,7 @@ def test_seconds_of_one_device(said: dict[str, Any], seconds: float, on: str) ->
         ({"experts": {"buffer": "mnist", "seconds": 5.0}}, ""),
         (chip(3.0, experts={"buffer": "mnist", "seconds": 5.0}), "Chip"),  # early experts, a later cell
         ({"experts": chip(3.0) | EXPERTS}, "Chip"),
+        (chip(3.0, generators=chip(8.0, generator="gan")), "Chip"),  # which looked through experts of unknown cost
         (card(3.0, experts=chip(8.0) | EXPERTS), "Card / Chip"),
         (chip(3.0, experts=chip(8.0, hardware="Another chip") | EXPERTS), "Chip / Another chip"),
         ({"hardware": "Chip / Card"}, "Chip / Card"),  # begun on one, ended on the other
