@@ -79,6 +79,7 @@ BY_FILE = {  # what the stages of the grid depend on
     "distill": "distill/${key}",
     "evaluate": "evaluate/${key}.${item.network}.${item.protocol}",
     "further": "evaluate/${item.cell}.${item.network}.${item.protocol}",
+    "course": "course/${key}",
 }
 PROJECT = config.load(TRACKED)
 CELLS = [(row.method, chosen) for _, row, chosen in PROJECT.cells()]
