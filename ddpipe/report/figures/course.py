@@ -22,19 +22,19 @@ def accuracy_over_iterations(shown: pd.DataFrame, levels: pd.DataFrame, look: di
 
     Args:
         shown: not empty; columns `cell method label ipc iteration mean std state`.
-        levels: of the selections beside them, grey lines; columns `cell` (that they stand beside) `method mean`.
+        levels: of the selections beside them, grey lines; columns `cell` (that they stand beside) `method label mean`.
     """
     blocks = [(ipc, list(rows.groupby("cell", sort=False))) for ipc, rows in shown.groupby("ipc", sort=False)]
     blocks.sort(key=lambda block: ipc_order(block[0]))
-    selections = list(dict.fromkeys(levels["method"]))
+    selections = dict(zip(levels["method"], levels["label"], strict=True))
     legend = HEAD if selections else 0.0
     lines = [-(-len(panels) // COLUMNS) for _, panels in blocks]
     figure = canvas.sheet(legend + sum(HEAD + HEIGHT * count for count in lines))
     axes = canvas.page(figure)
-    for i, method in enumerate(selections):
+    for i, (method, label) in enumerate(selections.items()):
         style = look[method]
         axes.plot([6 + 90 * i, 28 + 90 * i], [9, 9], color=style.colour, linestyle=style.dashes, linewidth=1.0)
-        axes.text(32 + 90 * i, 12, method, fontsize=canvas.TEXT, color=SOFT)
+        axes.text(32 + 90 * i, 12, label, fontsize=canvas.TEXT, color=SOFT)
     y, width = legend, canvas.WIDTH / COLUMNS
     for (ipc, panels), count in zip(blocks, lines, strict=True):
         axes.text(6, y + 13, f"IPC {ipc}", fontsize=canvas.TEXT, color=SOFT, style="italic")
