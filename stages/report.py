@@ -10,6 +10,7 @@ from ddpipe.files.artifacts import new_folder, write_bytes, write_json, write_te
 from ddpipe.pipeline import courses
 from ddpipe.report import figures, seen, tables
 from ddpipe.report.drawings import draw
+from ddpipe.report.figures.vector import standalone
 from ddpipe.report.frame import collect, losses, metrics
 from ddpipe.report.pictures import stored
 from stages import claim, key_of, run_command, settled
@@ -23,8 +24,9 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
 
     Writes table.md, table.csv, table.tex, cells.csv (every evaluation with n,
     std, seconds and memory), accuracy.csv and loss.csv (what figures show),
-    the figures that have something to show, and a picture of each set, and of
-    how it became that where this was looked at, under images/; and data/metrics/DATASET, of which `dvc metrics` and
+    the figures that have something to show, as PNG and SVG, a picture of each
+    set and, where this was looked at, of how it became what it is, under
+    images/; and data/metrics/DATASET, of which `dvc metrics` and
     `dvc exp show` speak: a file a method with the means by IPC.
     """
     config, dataset = load(), key_of("report", address=dataset)
@@ -46,6 +48,7 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
         write_text(folder / "loss.csv", curves.to_csv(index=False, lineterminator="\n"))
         for drawing in (*draw(dataset, frame, curves, look, dpi), *seen.draw(config, dataset, frame, look, dpi)):
             write_bytes(folder / f"{drawing.name}.png", drawing.png)
+            write_text(folder / f"{drawing.name}.svg", standalone(drawing.svg))
         for cell in own["cell"]:
             if (png := stored(config, cell)) is not None:
                 write_bytes(folder / "images" / f"{cell}.png", png)

@@ -1,14 +1,17 @@
-"""Which figures a dataset has, with their file names and words; one that would show nothing is left out."""
+"""Which figures a dataset and the project have, with their file names and words; none that would show nothing."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ddpipe.report.figures import accuracy, canvas, costs, loss, transfer
+from ddpipe.config import Config
+from ddpipe.report.figures import accuracy, canvas, costs, loss, taxonomy, transfer
 from ddpipe.report.figures.style import SHADES, SHAPES, Style
 from ddpipe.report.figures.vector import svg
+from ddpipe.report.survey import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +30,7 @@ class Drawing:
 
     @cached_property
     def svg(self) -> str:
-        """One element that can stand in a page."""
+        """One element that can stand in an HTML page; `vector.standalone` makes it a file."""
         return svg(self.figure, f"{self.about}-{self.name}", self.alternative, self.caption)
 
     @cached_property
@@ -47,8 +50,8 @@ def draw(dataset: str, frame: pd.DataFrame, losses: pd.DataFrame, look: dict[str
             "accuracy_vs_ipc",
             accuracy.accuracy_vs_ipc(measured, look),
             f"Dot chart of test accuracy on {dataset} for each method and IPC; its numbers stand in the table",
-            "Accuracy in percent on the cells' own network, a group for each protocol and network; bars are one standard "
-            f"deviation, grey lines the selections under the same protocol. {SHADES}",
+            "Accuracy in percent on the cells' own network, a group for each protocol and network; bars are one "
+            f"standard deviation, grey lines the selections under the same protocol. {SHADES}",
         )
     if len(transferred := transfer.transferred(frame)):
         add(
@@ -62,8 +65,8 @@ def draw(dataset: str, frame: pd.DataFrame, losses: pd.DataFrame, look: dict[str
             "accuracy_vs_seconds",
             costs.accuracy_vs_seconds(costly, look),
             f"Dot chart of seconds of distillation and its experts beside test accuracy on {dataset}",
-            "Device-seconds of distillation and of the experts it used, beside the accuracy under the cell's own protocol. "
-            "Bold: nothing cheaper is as accurate.",
+            "Device-seconds of distillation and of the experts it used, beside the accuracy under the cell's own "
+            "protocol. Bold: nothing cheaper is as accurate.",
         )
     if len(losses):
         add(
@@ -73,3 +76,20 @@ def draw(dataset: str, frame: pd.DataFrame, losses: pd.DataFrame, look: dict[str
             "Loss during distillation, mean over the sets, relative to its maximum.",
         )
     return found
+
+
+def overall(config: Config, frames: Mapping[str, pd.DataFrame], survey: Sequence[Table]) -> list[Drawing]:
+    """The figures of the whole project, from `frames` (frame.collect_all) and the survey's tables filled with them."""
+    tree = taxonomy.methods(config, frames, survey)
+    return [
+        Drawing(
+            "taxonomy",
+            "survey",
+            taxonomy.taxonomy(tree),
+            "Tree of the survey's methods by what the set must imitate, coloured by what is measured of them",
+            "The survey's tree of methods (its Figure 3), from the objectives of the recipes; in blue what a "
+            "factorised method learns in place of images. A name has the colour and the shape of its best result on "
+            "any data, the squares beside it are the cells that the survey prints of it.",
+            config.params.report.dpi,
+        )
+    ]

@@ -55,7 +55,8 @@ summary { cursor: pointer; font-weight: 600; }
 figure { margin: 0; break-inside: avoid; }
 figure img { display: block; width: 100%; height: auto; border-radius: 4px; background: #fff; }
 .grid:not(.wide) img { image-rendering: pixelated; }
-.wide img { border: 1px solid var(--line); padding: .4rem; }
+.wide svg { display: block; width: 100%; height: auto; background: #fff; border: 1px solid var(--line);
+  border-radius: 4px; padding: .4rem; }
 figcaption { margin-top: .35rem; }
 figcaption b { color: var(--ink); font-weight: 600; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; font-size: .86rem; }
@@ -184,7 +185,7 @@ def _pictures(config: Config, dataset: str, frame: pd.DataFrame, share: int) -> 
 def _figures(config: Config, dataset: str, frame: pd.DataFrame) -> str:
     look, curves = figures.looks(config), losses(config, frame)
     drawings = draw(dataset, frame, curves, look, config.params.report.dpi)
-    shown = "".join(_figure(drawing.png, drawing.alternative, escape(drawing.caption)) for drawing in drawings)
+    shown = "".join(f"<figure>{d.svg}<figcaption>{escape(d.caption)}</figcaption></figure>" for d in drawings)
     return f'<h3>Figures</h3><div class="grid wide">{shown}</div>'
 
 

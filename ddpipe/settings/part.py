@@ -64,6 +64,7 @@ class Synthetic(Part):
     factorised: ClassVar[bool] = False  # bases, each shown in several `styles`: `ddpipe.synthetic.Factorised`
     whole: ClassVar[bool] = False  # an example for every training image: the row's IPC is all
     generated: ClassVar[bool] = False  # decoded by a generator that the row needs
+    factors: ClassVar[str] = ""  # what it learns in place of images (survey section 5); "": images, or their labels
 
     @property
     def course(self) -> int | None:
@@ -123,6 +124,7 @@ class Objective(Part):
     """What the set must imitate (survey sections 3 and 4)."""
 
     name: str
+    section: ClassVar[str] = ""  # of the survey, to which methods with it belong; "": it is no method's own
     accepts: ClassVar[frozenset[str]] = frozenset({"network"})  # what it needs of a student
     draws_real: ClassVar[bool] = True  # batches of `real_batch` real images a class
     hints: ClassVar[dict[str, str]] = {}  # what users of the set have to know: name -> shape, as in files/layout.py

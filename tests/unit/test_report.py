@@ -14,7 +14,8 @@ import pytest
 from ddpipe import config
 from ddpipe.errors import UserError
 from ddpipe.files.artifacts import write_bytes, write_sealed, write_text
-from ddpipe.report import figures, frame, page, pictures, published, survey, tables
+from ddpipe.report import frame, page, pictures, published, survey, tables
+from ddpipe.report.figures.costs import costly
 from ddpipe.report.published import COLUMNS
 
 PARAMS = """
@@ -154,7 +155,9 @@ def test_costs(root):
     assert (dm["peak_memory_mb"], dm["device"], dm["versions"]) == (90.0, "gpu / cpu", "ddpipe 1, torch 2")
     assert pd.isna(table.loc["random-mnist-1", "convnet3", "dc"]["distill_seconds"])
     assert table["experts_seconds"].dropna().to_dict() == {("dsa-mnist-1", "convnet3", "dsa"): 500.0}
-    assert figures.costly(table).set_index("method")["seconds"].to_dict() == {"dm": 30.0, "dsa": 530.0, "dm-own": 3.0}
+    found = costly(table).set_index("method")
+    assert found["seconds"].to_dict() == {"dm": 30.0, "dsa": 530.0, "dm-own": 3.0}
+    assert found["on"].to_dict() == {"dm": "gpu / cpu", "dsa": "gpu / cpu", "dm-own": "gpu / cpu"}
 
 
 def test_wide_table(root):
@@ -249,7 +252,10 @@ def test_page_is_self_contained_and_escapes(root):
     assert "Not run yet:</b> digits" in html and "a&lt;b" in html
     assert html == rendered(root)
     assert not re.search(r"<script|https?://|<link|src=\"(?!data:)", html)
-    assert html.count("<img") == html.count('alt="') == 5  # a set and four figures
+    assert html.count("<img") == html.count('alt="') == 1  # a set
+    assert html.count("<svg") == html.count('role="img"') == 4
+    ids = re.findall(r'(?<![\w-])id="([^"]*)"', html)
+    assert len(set(ids)) == len(ids)
     assert 'scope="row"' in html and 'scope="col"' in html and "<figcaption>" in html
 
 
@@ -266,6 +272,9 @@ def test_page_without_any_result(root):
     for path in (root / "data/results/mnist").iterdir():
         path.unlink()
     assert "Not run yet:</b> mnist, digits" in rendered(root)
+
+
+FIGURES = ("accuracy_vs_ipc", "cross_architecture", "accuracy_vs_seconds", "loss")
 
 
 def written(root: Path) -> dict[str, bytes]:
@@ -288,11 +297,11 @@ def test_stages_write_equal_bytes_twice_and_fail_in_one_sentence(root, monkeypat
     names = {Path(name).name for name in first if name.startswith("reports/mnist/")}
     assert names == {
         *("table.md", "table.csv", "table.tex", "cells.csv", "accuracy.csv", "loss.csv", "dm-mnist-1.png"),
-        *("accuracy_vs_ipc.png", "accuracy_vs_seconds.png", "loss.png"),
-        "cross_architecture.png",
+        *(f"{figure}.{kind}" for figure in FIGURES for kind in ("png", "svg")),
     }
     assert {Path(name).name for name in first if name.startswith("reports/survey/")} == {
-        f"table{number}.{kind}" for number in (1, 3) for kind in ("md", "csv", "tex")
+        *(f"table{number}.{kind}" for number in (1, 3) for kind in ("md", "csv", "tex")),
+        *("taxonomy.png", "taxonomy.svg"),
     }
     run("stages.report", "mnist")
     run("stages.page")

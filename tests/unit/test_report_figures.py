@@ -1,99 +1,70 @@
-"""Pictures of sets: size, order, scale, limits."""
+"""The figures: how methods look, what stands where, and that a phone, an eye without colours and a page can show it."""
 
-import io
 import itertools
+import math
+import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from ddpipe.config import load
-from ddpipe.errors import UserError
-from ddpipe.report import figures, pictures
-from ddpipe.report.drawings import draw
+from ddpipe.report.drawings import Drawing, draw
+from ddpipe.report.figures import Style, accuracy, canvas, costs, looks, loss, transfer
+from ddpipe.report.figures.scales import Scale, percents, seconds
+from ddpipe.report.figures.style import GREYS, MARKERS, PALETTE, REFERENCES, mixed, styles
+from ddpipe.report.figures.vector import standalone
 from ddpipe.report.frame import labels
+from ddpipe.states import State
+
+PHONE = 345  # pixels of a phone's 390 that a figure gets between the page's margins
+WITHOUT_RED = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+WITHOUT_GREEN = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+EYES = {"all": np.eye(3), "without red": WITHOUT_RED, "without green": WITHOUT_GREEN}  # Machado et al. (2009)
 
 
-def opened(png: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+def linear(colour: str) -> np.ndarray:
+    """sRGB -> linear red, green, blue in [0, 1]."""
+    values = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
-def ramp(count: int, side: int = 8) -> np.ndarray:
-    """Grey images whose brightness tells their number."""
-    return np.broadcast_to((np.arange(count) / count)[:, None, None, None], (count, 1, side, side))
+def contrast(colour: str) -> float:
+    """With white, as WCAG counts it."""
+    return 1.05 / (linear(colour) @ [0.2126, 0.7152, 0.0722] + 0.05)
 
 
-def tile(picture: np.ndarray, row: int, column: int, side: int = 40) -> np.ndarray:
-    top, left = pictures.GAP + row * (side + pictures.GAP), pictures.GAP + column * (side + pictures.GAP)
-    return picture[top : top + side, left : left + side]
+def lab(light: np.ndarray) -> np.ndarray:
+    """Linear light -> CIE L*, a*, b* (D65)."""
+    xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    relative = xyz @ np.clip(light, 0, 1) / [0.9505, 1.0, 1.089]
+    x, y, z = np.where(relative > 0.008856, np.cbrt(relative), 7.787 * relative + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-def test_one_row_a_class():
-    picture = opened(pictures.image_grid(ramp(3 * 6), 6))
-    assert picture.shape == (3 * 42 + 2, 6 * 42 + 2, 3)
-    for label, i in itertools.product(range(3), range(6)):
-        assert (tile(picture, label, i) == round((label * 6 + i) / 18 * 255)).all()
+@pytest.mark.parametrize("colour", [*PALETTE, *GREYS])
+def test_a_colour_stands_out_from_white(colour):
+    assert contrast("#767676") == pytest.approx(4.54, abs=0.01)
+    assert contrast(colour) >= 3
 
 
-def test_at_most_ten_images_a_class():
-    picture = opened(pictures.image_grid(ramp(2 * 12), 12))
-    assert picture.shape == (2 * 42 + 2, 10 * 42 + 2, 3)
-    assert (tile(picture, 1, 0) == round(12 / 24 * 255)).all()
+@pytest.mark.parametrize("eyes", EYES)
+def test_colours_are_told_apart(eyes):
+    for first, second in itertools.combinations(PALETTE, 2):
+        assert np.linalg.norm(lab(EYES[eyes] @ linear(first)) - lab(EYES[eyes] @ linear(second))) > 28, (first, second)
 
 
-def test_one_image_a_class_shares_rows():
-    assert opened(pictures.image_grid(ramp(20), 1)).shape == (2 * 42 + 2, 10 * 42 + 2, 3)
-
-
-def test_small_images_are_enlarged_without_smoothing():
-    image = np.zeros((1, 1, 8, 8))
-    image[0, 0, 3, 5] = 1
-    inside = tile(opened(pictures.image_grid(image, 1)), 0, 0)
-    assert (inside[15:20, 25:30] == 255).all() and inside.sum() == 25 * 3 * 255
-
-
-def test_values_are_clamped_and_nan_is_black():
-    images = np.array([-3.0, 5.0, np.nan]).reshape(3, 1, 1, 1) * np.ones((3, 3, 8, 8))
-    picture = opened(pictures.image_grid(images, 1))
-    assert [int(tile(picture, 0, i).max()) for i in range(3)] == [0, 255, 0]
-
-
-@pytest.mark.parametrize(
-    "classes, count, channels, side",
-    [
-        (10, 10, 3, 32),
-        (10, 50, 1, 28),
-        (100, 10, 3, 32),
-        (200, 1, 3, 64),
-        (2, 1, 3, 500),
-        (1000, 1, 3, 64),
-        (1, 1, 2, 7),
-    ],
-)
-def test_noise_of_any_shape_stays_below_the_limit(classes, count, channels, side):
-    images = np.random.default_rng(0).random((classes * count, channels, side, side), dtype=np.float32)
-    png = pictures.image_grid(images, count)
-    assert len(png) < 60_000
-    if side not in (32, 64):  # which take seconds
-        assert png == pictures.image_grid(images, count)
-
-
-def test_extreme_shapes():
-    assert opened(pictures.image_grid(np.ones((1, 1, 1, 300)), 1)).size
-
-
-@pytest.mark.parametrize("shape, columns", [((0, 1, 8, 8), 1), ((3, 1, 8, 8), 2), ((3, 8, 8), 1), ((3, 1, 8, 8), 0)])
-def test_wrong_shapes(shape, columns):
-    with pytest.raises(UserError, match="cannot draw images of shape"):
-        pictures.image_grid(np.zeros(shape), columns)
-
-
-def test_every_method_has_one_look_wherever_it_appears():
-    selections, published = ["random", "all", "some", "most", "more"], [f"method{i}" for i in range(40)]
-    look = figures.styles(selections, published, ["mine", "yours"])
-    assert len(set(look.values())) == len(look) == 47
-    assert figures.styles(selections[:2], published[:3], ["mine"]).items() <= look.items(), "others change nothing"
+def test_every_method_has_one_look_and_neighbours_differ_in_grey_too():
+    selections, methods = ["random", "all", "some", "most", "more"], [f"method{i}" for i in range(56)]
+    look = styles(selections, methods)
+    assert len(set(look.values())) == len(look) == 61
+    assert styles(selections[:2], methods[:3]).items() <= look.items(), "others change nothing"
+    for one, other in itertools.pairwise(methods):
+        assert look[one].colour != look[other].colour and look[one].marker != look[other].marker
+    assert not {look[name].marker for name in selections} & set(MARKERS)
+    assert [look[name].reference for name in ("random", "method0")] == [True, False]
+    assert not set(MARKERS) & set(REFERENCES)
 
 
 def test_looks_and_labels_come_from_recipes_and_the_survey(project):
@@ -101,33 +72,54 @@ def test_looks_and_labels_come_from_recipes_and_the_survey(project):
     (project.root / "data/published").mkdir(parents=True, exist_ok=True)
     (project.root / "data/published/methods.csv").write_text("method,label\nrandom,Random\ndd,DD\ndm,DM\n")
     project.set("ddpipe/methods/herding.yaml", "herding.label", "Herding!")
+    before = looks(load(project.root))
     project.set("params.yaml", "methods.mine", {"base": "dm"})
+    project.set("params.yaml", "methods.ours", {"base": "random"})
     found = load(project.root)
     assert labels(found) == {"random": "Random", "dd": "DD", "dm": "DM", "herding": "Herding!"}
-    look = figures.looks(found)
-    assert [look[name].filled for name in ("random", "dd", "dm", "dc", "mine")] == [True, True, True, True, False]
-    assert {name for name, style in look.items() if style.colour in figures.GREYS} == {"random", "herding"}
-    assert look["dd"] == figures.styles([], ["dd"], [])["dd"], "the survey's order gives the colours"
+    look = looks(found)
+    assert {name for name, style in look.items() if style.reference} == {"random", "herding", "ours"}
+    assert look["dm"] == styles([], ["dd", "dm"])["dm"], "the survey's order gives the colours"
+    assert look["mine"] == Style(look["dm"].colour, look["dm"].marker, hollow=True)
+    assert before.items() <= look.items()
 
 
-def test_a_variant_of_a_method_has_its_colour_and_a_mark_of_its_own():
-    shown = pd.DataFrame({"method": ["dm", "dm", "mine", "dm"], "label": ["DM", "DM (wide)", "mine", "DM (zca)"]})
-    base = figures.styles([], ["dm"], ["mine"])
-    look = figures.lines(shown, base)
-    assert (look["DM"], look["mine"]) == (base["dm"], base["mine"])
-    assert {look[label].colour for label in ("DM", "DM (wide)", "DM (zca)")} == {base["dm"].colour}
-    assert len({(style.colour, style.marker, style.filled) for style in look.values()}) == 4
+def test_a_marker_is_full_only_as_published():
+    dm = Style("#102030", "o")
+    assert [dm.inside(state) for state in State] == ["#102030", "#889098", "white", "white"]
+    assert Style("#102030", "o", hollow=True).inside(State.PUBLISHED) == "white"
+    assert mixed("#000000", "#FF8000", 0.25) == "#402000"
+
+
+def test_scales_have_few_round_values():
+    assert Scale(42.0, 97.0).ticks(60) == [(50.0, "50")]
+    assert Scale(42.0, 97.0).ticks(80) == [(60.0, "60"), (80.0, "80")]
+    assert Scale(88.5, 92.5).ticks(110) == [(float(tick), str(tick)) for tick in range(89, 93)]
+    assert Scale(0.0, 100.0).ticks(300) == [(float(tick), str(tick)) for tick in range(0, 101, 10)]
+    assert Scale(0.0, 100.0).place(25.0, 10.0, 50.0) == 20.0
+    assert Scale(50.0, 100.0).place(25.0, 10.0, 50.0) == 10.0
+    assert percents([90.0, 91.0, math.nan]) == Scale(88.5, 92.5)
+    assert percents([99.0, 100.0]) == Scale(97.5, 100.0)
+    times = seconds([2.0, 7000.0])
+    assert (times.low, times.high) == (1, 36000)
+    assert [word for _, word in times.ticks(240)] == ["1 s", "10 s", "1 min", "10 min", "1 h", "10 h"]
+    assert [word for _, word in times.ticks(110)] == ["1 s", "1 min", "1 h"]
+    assert times.place(1.0, 0.0, 10.0) == 0 and times.place(36000**0.5, 0.0, 10.0) == pytest.approx(5)
+    assert times.place(0.0, 0.0, 10.0) == 0
+    assert [word for _, word in seconds([1e6]).ticks(110)] == ["100 h"]
 
 
 COLUMNS = ("cell", "method", "label", "ipc", "network", "protocol", "main", "distilled", "mean", "distill_seconds")
 OWN = ("dm-tiny-1", "dm", "DM", "1", "small", "dsa", True, True)
 ELSEWHERE = ("dm-tiny-1", "dm", "DM", "1", "other", "dsa", False, True)
 UNTOUCHED = ("dc-tiny-1", "dc", "DC", "1", "small", "dsa", True, True)
+LOOK = styles(["random"], ["dm", "dc"])
 
 
 def evaluations(*rows: tuple) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return frame.assign(std=1.0, experts_seconds=np.nan)
+    state = frame["mean"].map(lambda mean: "" if math.isnan(mean) else State.REDUCED)
+    return frame.assign(std=1.0, experts_seconds=np.nan, state=state, device="CPU")
 
 
 def curves(*levels: float) -> pd.DataFrame:
@@ -136,7 +128,7 @@ def curves(*levels: float) -> pd.DataFrame:
 
 
 def names(frame: pd.DataFrame, losses: pd.DataFrame) -> list[str]:
-    drawings = draw("tiny", frame, losses, figures.styles([], ["dm", "dc"], []), 50)
+    drawings = draw("tiny", frame, losses, LOOK, 50)
     assert all(drawing.png.startswith(b"\x89PNG") for drawing in drawings)
     return [drawing.name for drawing in drawings]
 
@@ -154,21 +146,165 @@ def test_a_figure_only_where_there_is_something_to_show():
     ]
 
 
+def row(method: str, ipc: str, protocol: str, mean: float, network: str = "small", label: str = "") -> tuple:
+    distilled = method != "random"
+    return (
+        f"{label or method}-tiny-{ipc}",
+        method,
+        label or method,
+        ipc,
+        network,
+        protocol,
+        True,
+        distilled,
+        mean,
+        3.0,
+    )
+
+
+def test_accuracies_stand_by_protocol_the_best_first_beside_their_selections():
+    frame = evaluations(
+        row("random", "1", "dsa", 30.0),
+        row("dm", "1", "dsa", 40.0),
+        row("dc", "1", "dsa", 45.0),
+        row("dm", "10", "dsa", 60.0, label="DM (wide)"),
+        row("dc", "10", "mtt", 50.0),
+        row("random", "10", "dc", 20.0),
+    )
+    (section,) = accuracy.sections(accuracy.on_main_network(frame), LOOK)
+    assert [column.title for column in section.columns] == ["IPC 1", "IPC 10"]
+    assert [(group.title, [line.name for line in group.lines]) for group in section.groups] == [
+        ("dsa, small", ["dc", "dm", "DM (wide)"]),
+        ("mtt, small", ["dc"]),
+        ("dc, small", ["random"]),
+    ]
+    assert [(one.name, one.values) for one in section.groups[0].references] == [("random", (30.0, None))]
+    first, dot = section.groups[0].lines[0].dots, section.groups[1].lines[0].dots[1]
+    assert (first[0].value, first[0].spread, first[0].state, first[1]) == (45.0, 1.0, "reduced", None)
+    assert dot and dot.value == 50.0
+
+
+def test_what_few_have_gets_a_section_of_its_own():
+    rows = [row("dm", "1", "dsa", 40.0 + i, label=f"DM {i}") for i in range(5)]
+    frame = evaluations(*rows, row("dm", "all", "dsa", 90.0))
+    sections = accuracy.sections(accuracy.on_main_network(frame), LOOK)
+    assert [[column.title for column in section.columns] for section in sections] == [["IPC 1"], ["Whole set"]]
+    assert [line.name for line in sections[0].groups[0].lines] == ["DM 4", "DM 3", "DM 2", "DM 1", "DM 0"]
+
+
+def test_costs_never_mix_devices_and_bold_is_what_nothing_cheaper_beats():
+    frame = evaluations((*OWN, 50.0, 5.0), (*UNTOUCHED, 50.0, 7.0), row("dm", "1", "dsa", 60.0, label="DM (wide)"))
+    frame.loc[1, "experts_seconds"] = 100.0
+    (section,) = costs.sections(costs.costly(frame), LOOK)
+    (group,) = section.groups
+    told = [(line.name, line.dots[0].value, line.strong) for line in group.lines]
+    assert told == [("DM (wide)", 3.0, True), ("DM", 5.0, False), ("DC", 107.0, False)]
+    frame.loc[1, "device"] = "GPU"
+    (section,) = costs.sections(costs.costly(frame), LOOK)
+    assert [(group.title, [line.strong for line in group.lines]) for group in section.groups] == [
+        ("CPU", [True, False]),
+        ("GPU", [True]),
+    ]
+
+
 def test_cross_architecture_shows_the_cells_with_several_networks():
     frame = evaluations((*ELSEWHERE, 40.0, 3.0), (*UNTOUCHED, 60.0, 3.0), (*OWN, 50.0, 3.0))
-    shown = figures.transferred(frame)
+    shown = transfer.transferred(frame)
     assert shown[["cell", "network"]].values.tolist() == [["dm-tiny-1", "small"], ["dm-tiny-1", "other"]]
 
 
-def test_classes_are_called_by_their_names():
-    """Above the first image of each; numbers that they have anyway are not written."""
-    plain, numbers = (pictures.image_grid(ramp(20), 10, names) for names in ((), ("0", "1")))
-    assert plain == numbers
-    picture = opened(pictures.image_grid(ramp(20), 10, ("gull", "a name that is much longer than its images " * 3)))
-    assert picture.shape == (2 * (42 + pictures.LINE) + 2, 10 * 42 + 2, 3)
-    for row in range(2):
-        top = pictures.GAP + row * (pictures.LINE + 40 + pictures.GAP)
-        strip = picture[top : top + pictures.LINE]
-        assert (strip == 0).any() and (strip[:, -pictures.GAP :] == pictures.BACKGROUND).all()
-        assert (picture[top + pictures.LINE, pictures.GAP] == round(row * 10 / 20 * 255)).all()
-    assert opened(pictures.image_grid(ramp(3), 1, ("Übel", "鳥", "a\x00b"))).shape[0] == 42 + pictures.LINE + 2
+def test_sets_on_the_same_networks_stand_together():
+    elsewhere = ("dc-tiny-1", "dc", "DC", "1", "other", "dsa", False, True)
+    again, third = (*ELSEWHERE[:5], "hard", False, True), (*elsewhere[:4], "third", "dsa", False, True)
+    rows = [(*OWN, 50.0, 3.0), (*ELSEWHERE, 40.0, 3.0), (*again, 35.0, 3.0), (*UNTOUCHED, 60.0, 3.0)]
+    frame = evaluations(*rows, (*elsewhere, 30.0, 3.0), (*third, 20.0, 3.0))
+    (block,) = transfer.blocks(transfer.transferred(frame))
+    assert block.columns == ["own network", "other", "third"]
+    assert [(name, [(cell["column"], cell["mean"]) for cell in cells]) for name, cells in block.lines] == [
+        ("DC, 1", [("own network", 60.0), ("other", 30.0), ("third", 20.0)]),
+        ("DM, 1", [("own network", 50.0), ("other", 40.0)]),
+        ("DM, 1, hard", [("other", 35.0)]),
+    ]
+
+
+def test_a_curve_is_thinned_to_means_relative_to_its_largest_value():
+    iterations, levels = loss.thinned(pd.Series(range(80)), pd.Series([4.0, -8.0] * 40))
+    assert iterations.tolist() == list(range(1, 80, 2)) and levels.tolist() == [-0.25] * 40
+    iterations, levels = loss.thinned(pd.Series([0, 5, 9]), pd.Series([2.0, 4.0, 1.0]))
+    assert iterations.tolist() == [0, 5, 9] and levels.tolist() == [0.5, 1.0, 0.25]
+    assert loss.thinned(pd.Series([0]), pd.Series([0.0]))[1].tolist() == [0.0]
+    lengths = [len(loss.thinned(pd.Series(range(n)), pd.Series([1.0] * n))[0]) for n in (39, 41, 79, 1000)]
+    assert lengths == [39, 40, 40, 40]
+
+
+LONG = "mtt-hallucinators-that-nobody-ever-named (14x14)"
+
+
+@pytest.fixture(scope="module")
+def large() -> list[Drawing]:
+    """The figures of as many results as a filled grid has, with long and odd names."""
+    methods = [f"method-{i}" for i in range(50)]
+    labels = [LONG, "a $x_ <b> & §", *methods[2:]]
+    look = styles(["random", "herding", "kcenter"], methods)
+    rows = [row(m, ipc, f"protocol{i % 7}", 30.0 + i, label=label) for ipc in ("1", "10", "50", "all")
+            for i, (m, label) in enumerate(zip(methods, labels, strict=True))]  # fmt: skip
+    rows += [row("random", ipc, f"protocol{i}", 25.0) for ipc in ("1", "10", "50") for i in range(1)]
+    for network in ("resnet18_in", "densenet121_g12_bn", "a", "b", "c"):
+        rows += [(*found[:4], network, "transfer", False, *found[7:]) for found in rows[:20]]
+    frame = evaluations(*rows)
+    rng = np.random.default_rng(0)
+    losses = pd.concat(
+        pd.DataFrame({"cell": f"{label}-{ipc}", "method": method, "label": label, "ipc": ipc, "iteration": range(100),
+                      "loss": rng.random(100)})
+        for method, label in zip(methods, labels, strict=True) for ipc in ("1", "10", "50")
+    )  # fmt: skip
+    return draw("tiny", frame, losses, look, 60)
+
+
+def test_svg_can_stand_in_a_page(large):
+    assert len(large) == 4
+    for drawing in large:
+        root = ElementTree.fromstring(drawing.svg)
+        assert root.tag == "svg" and root.attrib["role"] == "img"
+        title, words = (root.find(tag) for tag in ("title", "desc"))
+        assert (title.text, words.text) == (drawing.alternative, drawing.caption)
+        assert root.attrib["aria-labelledby"] == f"{title.attrib['id']} {words.attrib['id']}"
+        ids = [element.attrib["id"] for element in root.iter() if "id" in element.attrib]
+        assert len(set(ids)) == len(ids) and all(name.startswith(f"tiny-{drawing.name}-") for name in ids)
+        asked = set(re.findall(r"[\"(]#([^\")]+)", drawing.svg))
+        assert asked <= set(ids) and (asked or drawing.name == "loss")  # whose lines have no markers
+        assert not re.search(r"<style|<metadata|<!|<\?|https?:|clip-path|id=\"\"|\d\.\d{3}", drawing.svg)
+        file = standalone(drawing.svg)
+        assert ElementTree.fromstring(file).tag == "{http://www.w3.org/2000/svg}svg" and file.endswith("</svg>\n")
+
+
+def test_svg_of_a_filled_grid_is_light(large):
+    assert all(len(drawing.svg) < 250_000 for drawing in large), [len(drawing.svg) for drawing in large]
+
+
+def test_equal_figures_are_equal_bytes():
+    frame = evaluations((*OWN, 50.0, 3.0), (*ELSEWHERE, 40.0, 3.0))
+    first, second = (draw("tiny", frame, curves(2.0, 1.0), LOOK, 50) for _ in range(2))
+    assert [(one.svg, one.png) for one in first] == [(one.svg, one.png) for one in second]
+    other = draw("other", frame, curves(2.0, 1.0), LOOK, 50)
+    assert "tiny" not in other[0].svg
+
+
+def test_text_has_nine_pixels_on_a_phone(large):
+    for drawing in large:
+        sizes = [float(size) for size in re.findall(r"font-size:([\d.]+)px", drawing.svg)]
+        assert sizes and min(sizes) * PHONE / float(ElementTree.fromstring(drawing.svg).attrib["width"]) >= 9
+
+
+def test_all_text_stands_on_the_sheet_as_it_is_written(large):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    for drawing in large:
+        figure = drawing.figure
+        figure.set_dpi(72)
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        (axes,) = figure.axes
+        for text in axes.texts:
+            box = text.get_window_extent(renderer)
+            assert box.x0 >= 0 and box.x1 <= canvas.WIDTH and box.y0 >= 0, (drawing.name, text.get_text())
+    assert "a $x_ &lt;b&gt; &amp; §" in large[0].svg and LONG[:20] in large[0].svg and LONG not in large[0].svg

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ddpipe.report.figures.dots import Column, Dot, Group, Line, Reference, chart
+from ddpipe.report.figures.dots import Column, Dot, Group, Line, Reference, Section, chart
 from ddpipe.report.figures.scales import percents
 from ddpipe.report.figures.style import Style
 from ddpipe.report.frame import ipc_order
+from ddpipe.report.tables import heading
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+FEW = 4  # an IPC with less than a fourth of the most frequent one's results has a section of its own
 
 
 def on_main_network(frame: pd.DataFrame) -> pd.DataFrame:
@@ -23,39 +26,49 @@ def on_main_network(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def accuracy_vs_ipc(shown: pd.DataFrame, look: dict[str, Style]) -> "Figure":
+    """The chart of `sections`."""
+    return chart(sections(shown, look))
+
+
+def sections(shown: pd.DataFrame, look: dict[str, Style]) -> list[Section]:
     """A group for each protocol and network, the largest first, a column an IPC; bars are one standard deviation.
 
-    What only picks real images is the reference of its group, or has lines like the others where nothing is learned.
+    Selections are the references of their group; where it has nothing else they have lines themselves.
 
     Args:
         shown: not empty; rows of `on_main_network`.
     """
     ipcs = sorted(shown["ipc"].unique(), key=ipc_order)
-    spread = shown["std"].fillna(0)
+    counts = shown["ipc"].value_counts()
+    common = [ipc for ipc in ipcs if counts[ipc] * FEW > counts.max()]
+    parts = [common, *([ipc] for ipc in ipcs if ipc not in common)]
+    return [_section(shown[shown["ipc"].isin(part)], part, look) for part in parts]
+
+
+def _section(shown: pd.DataFrame, ipcs: list[str], look: dict[str, Style]) -> Section:
     columns = []
     for ipc in ipcs:
-        here = shown["ipc"] == ipc
-        ends = pd.concat([(shown["mean"] - spread)[here], (shown["mean"] + spread)[here]])
-        columns.append(Column("whole set" if ipc == "all" else f"IPC {ipc}", percents(ends)))
+        rows = shown[shown["ipc"] == ipc]
+        spread = rows["std"].fillna(0)
+        ends = percents(pd.concat([rows["mean"] - spread, rows["mean"] + spread]))
+        columns.append(Column(heading(ipc), ends))
     groups = []
     for (protocol, network), members in shown.groupby(["protocol", "network"], sort=False):
-        learned = members["distilled"].any()
-        lines = [
-            Line(str(label), look[method], _dots(rows, ipcs))
-            for (label, method), rows in members.groupby(["label", "method"], sort=False)
-            if rows["distilled"].any() or not learned
-        ]
-        references = [
-            Reference(str(label), look[method], tuple(dot and dot.value for dot in _dots(rows, ipcs)))
-            for (label, method), rows in members.groupby(["label", "method"], sort=False)
-            if learned and not rows["distilled"].any()
-        ]
+        lines, references = [], []
+        learned = any(not look[method].reference for method in members["method"])
+        for (label, method), rows in members.groupby(["label", "method"], sort=False):
+            dots = _dots(rows, ipcs)
+            if learned and look[method].reference:
+                references.append(Reference(label, look[method], tuple(dot.value if dot else None for dot in dots)))
+            else:
+                lines.append(Line(label, look[method], dots))
         groups.append(Group(f"{protocol}, {network}", best_first(lines), tuple(references)))
-    return chart(columns, sorted(groups, key=lambda group: -len(group.lines)))
+    return Section(tuple(columns), tuple(sorted(groups, key=lambda group: -len(group.lines))))
 
 
 def _dots(rows: pd.DataFrame, ipcs: list[str]) -> tuple[Dot | None, ...]:
-    found = {row["ipc"]: Dot(row["mean"], row["std"], row["state"]) for row in rows.to_dict("records")}
+    columns = (rows[name] for name in ("ipc", "mean", "std", "state"))
+    found = {ipc: Dot(*numbers) for ipc, *numbers in zip(*columns, strict=True)}
     return tuple(found.get(ipc) for ipc in ipcs)
 
 

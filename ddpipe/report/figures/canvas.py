@@ -4,7 +4,7 @@ Nothing here measures text (matplotlib's layout engines take most of a page's ti
 """
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ddpipe.report.figures.style import GRID, INK, SOFT
 
@@ -45,6 +45,18 @@ def page(figure: "Figure") -> "Axes":
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(height, 0))
     axes.set_axis_off()
     return axes
+
+
+def say(axes: "Axes", x: float, y: float, words: str, color: str = SOFT, **more: Any) -> None:
+    """`words` as they are (no formulas), of the size of all text but headings."""
+    kind: dict[str, Any] = {"fontsize": TEXT, "color": color, "parse_math": False}
+    axes.text(x, y, words, **kind | more)
+
+
+def cut(name: str, room: float) -> str:
+    """`name`, shortened to fit on so many points."""
+    most = int(room / LETTER)
+    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def png(figure: "Figure", dpi: int) -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 SHORTEST = 26.0  # points between two written values
 TIMES = {1: "1 s", 10: "10 s", 60: "1 min", 600: "10 min", 3600: "1 h", 36000: "10 h", 360000: "100 h"}
+ROUND = (1, 60, 3600, 360000)
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,11 @@ class Scale:
     def ticks(self, length: float) -> list[tuple[float, str]]:
         """Round values between the ends with their words, as many as have room on so many points."""
         if self.times:
-            known = [(float(at), word) for at, word in TIMES.items() if self.low <= at <= self.high]
-            thin = max(1, math.ceil(len(known) * 1.4 * SHORTEST / length))
-            return known[::thin]
+            known = [at for at in TIMES if self.low <= at <= self.high]
+            for some in (known, [at for at in known if at in ROUND]):
+                if len(some) * 1.4 * SHORTEST <= length:
+                    break
+            return [(float(at), TIMES[at]) for at in some]
         step = next(step for step in _steps() if (self.high - self.low) / step * SHORTEST <= length)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [(i * step, f"{i * step:g}") for i in range(first, last + 1)]
@@ -41,10 +44,10 @@ def _steps() -> Iterable[float]:
 
 
 def percents(values: Iterable[float]) -> Scale:
-    """A scale of accuracies with all finite `values`, no narrower than two points."""
+    """A scale of accuracies with all finite `values`, no narrower than four points."""
     known = [value for value in values if not math.isnan(value)]
     low, high = min(known, default=0.0), max(known, default=100.0)
-    room = max(2.0 - (high - low), 0.06 * (high - low)) / 2
+    room = max(4.0 - (high - low), 0.06 * (high - low)) / 2
     return Scale(max(0.0, low - room), min(100.0, high + room))
 
 

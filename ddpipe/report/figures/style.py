@@ -8,11 +8,12 @@ from ddpipe.config import Config
 from ddpipe.report.frame import labels
 from ddpipe.states import State
 
-# Light and dark in turn, each of contrast 3.7 or more on white; any two lie further apart than a CIE76 distance of 28 for
-# eyes without the red or the green cones too (Machado, Oliveira and Fernandes, 2009). Seven colours and eight markers
-# have no common divisor: neighbours differ in both, and 56 methods in one of them.
+# Light and dark in turn, each of contrast 3.7 or more on white; any two lie further apart than a CIE76 distance of 28,
+# for eyes without the red or the green cones too (Machado, Oliveira and Fernandes, 2009). Seven colours and eight
+# markers have no common divisor: neighbours differ in both, and 56 methods in one of them.
 PALETTE = ("#1F77C8", "#6E2810", "#D55E00", "#1B1464", "#00966C", "#5B34D6", "#1A8FA0")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
+SIZES = {"D": 4.6, "P": 6.8, "X": 6.4}  # of markers that look smaller or larger than others of 5.2 points
 # Selections are references: greys, markers and dashes that no method has
 GREYS = ("#707070", "#505050", "#303030", "#000000")
 REFERENCES = ("p", "h", "*")
@@ -29,8 +30,13 @@ class Style:
     hollow: bool = False  # a combination of one's own, which has the look of its base
     dashes: Any = "-"
 
+    @property
+    def reference(self) -> bool:
+        """A selection: what learned sets are held against."""
+        return self.colour in GREYS
+
     def inside(self, state: str = State.PUBLISHED) -> str:
-        """Of its marker: full as published, pale with unverified settings, white for what stands for nothing printed."""
+        """Of its marker: full as published, pale with unverified settings, else white."""
         if self.hollow or state in (State.REDUCED, State.OWN):
             return "white"
         return mixed(self.colour, "#FFFFFF", 0.5) if state == State.UNVERIFIED else self.colour
@@ -40,9 +46,9 @@ class Style:
         return {
             "color": self.colour,
             "marker": self.marker,
-            "markersize": 5,
+            "markersize": SIZES.get(self.marker, 5.2),
             "markerfacecolor": self.inside(state),
-            "markeredgewidth": 1.1,
+            "markeredgewidth": 1.0,
             "linestyle": self.dashes,
             "linewidth": 1.3,
         }

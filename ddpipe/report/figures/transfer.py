@@ -1,19 +1,23 @@
 """The same sets on other networks than those they were distilled for, as a table of colours."""
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ddpipe.report.figures import canvas
-from ddpipe.report.figures.style import INK, PALETTE, SOFT, Style, mixed
+from ddpipe.report.figures.style import INK, Style, mixed
 from ddpipe.report.frame import ipc_order
 from ddpipe.states import State
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 OWN = "own network"
-ROW, NAMES, SLANT = 14.0, 118.0, 50.0  # points of a line and of the names beside it; degrees of the names above
+ROW, NAMES, SIDE, SLANT = 14.0, 140.0, 39.0, -40.0  # points of a line, of names, of a cell; degrees of the names above
+MOST = 4  # networks side by side beside a cell's own
+PALE, DARK = "#EAF2FA", "#123A66"
 
 
 def transferred(frame: pd.DataFrame) -> pd.DataFrame:
@@ -24,55 +28,86 @@ def transferred(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def cross_architecture(shown: pd.DataFrame, look: dict[str, Style]) -> "Figure":
-    """A row per set and a column per network: the accuracy, the shape of its state, and a colour by the accuracy.
+    """A row per set, a column per network: accuracy, the shape of its state, and a colour by the accuracy.
 
-    The first column is each cell's own network under its own protocol. A further protocol on one network has a line of
-    its own.
+    The first column is each cell's own network under its own protocol. Sets that were measured on the same networks
+    stand together; what has a further protocol on a network has a further row.
 
     Args:
         shown: not empty; rows of `transferred`.
     """
-    own = shown.loc[shown["main"], ["cell", "network"]].drop_duplicates("cell").set_index("cell")["network"]
-    column = shown["network"].where(shown["network"] != shown["cell"].map(own), OWN)
-    shown = shown.assign(column=column, again=shown.assign(column=column).groupby(["cell", "column"]).cumcount())
-    columns = sorted(dict.fromkeys(column), key=lambda name: name != OWN)
-    blocks = [(ipc, _lines(shown[shown["ipc"] == ipc])) for ipc in sorted(shown["ipc"].unique(), key=ipc_order)]
-    left = min(NAMES, 22 + max(len(name) for _, lines in blocks for name, _ in lines) * canvas.LETTER)
-    side = min(56.0, (canvas.WIDTH - left - 30) / len(columns))
-    head = 14 + max(map(len, columns)) * canvas.LETTER * 0.77  # sine of the slant
-    figure = canvas.sheet(head + sum(16 + ROW * len(lines) for _, lines in blocks) + 6)
+    parts = blocks(shown)
+    names = [name for block in parts for name, _ in block.lines]
+    left = min(NAMES, 22 + max(map(len, names)) * canvas.LETTER)
+    heads = [12 + max(map(len, block.columns)) * canvas.LETTER * 0.64 for block in parts]  # the sine of the slant
+    figure = canvas.sheet(sum(heads) + sum(8 + ROW * len(block.lines) for block in parts))
     axes = canvas.page(figure)
-    for i, name in enumerate(columns):
-        x = left + (i + 0.45) * side
-        axes.text(x, head - 2, name, fontsize=canvas.TEXT, color=INK, rotation=SLANT, rotation_mode="anchor")
     low, high = float(shown["mean"].min()), float(shown["mean"].max())
-    y = head
-    for ipc, lines in blocks:
-        axes.text(
-            6, y + 12, "whole set" if ipc == "all" else f"IPC {ipc}", fontsize=canvas.TEXT, color=SOFT, style="italic"
-        )
-        y += 16
-        for name, members in lines:
-            style = look[members["method"].iloc[0]]
-            axes.text(left - 18, y + 10, name, ha="right", fontsize=canvas.TEXT, color=INK)
-            axes.plot([left - 9], [y + 7], **style.ink(members["state"].iloc[0]))
-            for row in members.to_dict("records"):
-                x, tint = left + columns.index(row["column"]) * side, (row["mean"] - low) / ((high - low) or 1.0)
-                colour = mixed("#EAF2FA", "#123A66", tint)
-                axes.fill(
-                    [x, x + side - 1, x + side - 1, x], [y, y, y + ROW - 1, y + ROW - 1], color=colour, linewidth=0
+    y = 0.0
+    for block, head in zip(parts, heads, strict=True):
+        y += head
+        for i, name in enumerate(block.columns):
+            place = (left + (i + 0.6) * SIDE, y - 4)
+            canvas.say(axes, *place, name, color=INK, ha="right", rotation=SLANT, rotation_mode="anchor")
+        for name, rows in block.lines:
+            canvas.say(axes, left - 18, y + 10, canvas.cut(name, left - 22), ha="right", color=INK)
+            axes.plot([left - 9], [y + 7], **look[rows[0]["method"]].ink(rows[0]["state"]))
+            for row in rows:
+                _cell(
+                    axes,
+                    left + block.columns.index(row["column"]) * SIDE,
+                    y,
+                    row,
+                    (row["mean"] - low) / (high - low or 1),
                 )
-                number = f"{row['mean']:.1f}{State(row['state']).shape}"
-                ink = "white" if tint > 0.45 else INK
-                axes.text(x + side / 2, y + 10, number, ha="center", fontsize=canvas.TEXT, color=ink)
             y += ROW
+        y += 8
     return figure
 
 
-def _lines(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """(name, rows) of the sets of one IPC, those first that are the best on their own networks."""
+def _cell(axes: "Axes", x: float, y: float, row: dict[str, Any], share: float) -> None:
+    """One accuracy; `share` of the way from the lowest to the highest one of the figure."""
+    right, bottom = x + SIDE - 1, y + ROW - 1
+    axes.fill([x, right, right, x], [y, y, bottom, bottom], color=mixed(PALE, DARK, share), linewidth=0)
+    number, ink = f"{row['mean']:.1f}{State(row['state']).shape}", "#FFFFFF" if share > 0.5 else INK
+    canvas.say(axes, x + SIDE / 2, y + 10, number, ha="center", color=ink)
+
+
+@dataclass(frozen=True)
+class Block:
+    columns: list[str]
+    lines: list[tuple[str, list[dict[str, Any]]]]  # name, results
+
+
+def blocks(shown: pd.DataFrame) -> list[Block]:
+    """The sets by the networks on which they were measured: fewer networks go with more where these include them."""
+    own = shown[shown["main"]].drop_duplicates("cell").set_index("cell")["network"]
+    named = shown.assign(column=shown["network"].where(shown["network"] != shown["cell"].map(own), OWN))
+    named = named[["cell", "method", "label", "ipc", "protocol", "state", "mean", "column"]]
+    named["again"] = named.groupby(["cell", "column"]).cumcount()
+    named = named[(named["again"] == 0) | (named["column"] != OWN)]
+    places = {cell: tuple(dict.fromkeys(rows["column"])) for cell, rows in named.groupby("cell", sort=False)}
+    found, left_over = [], list(places)
+    for networks in sorted(dict.fromkeys(places.values()), key=lambda names: -len(names)):
+        inside = [cell for cell in left_over if set(places[cell]) <= set(networks)]
+        left_over = [cell for cell in left_over if cell not in inside]
+        rows = named[named["cell"].isin(inside)]
+        others = list(rows.loc[rows["column"] != OWN, "column"].value_counts().index)  # the most frequent ones first
+        for start in range(0, len(others), MOST):
+            columns = others[start : start + MOST]
+            part = rows[rows["cell"].isin(rows.loc[rows["column"].isin(columns), "cell"])]
+            found.append(Block([OWN, *columns], _lines(part[part["column"].isin([OWN, *columns])])))
+    return found
+
+
+def _lines(rows: pd.DataFrame) -> list[tuple[str, list[dict[str, Any]]]]:
+    """A line a set, by IPC, then those first that are the best on their own networks."""
+    own = rows[rows["column"] == OWN].set_index("cell")["mean"]
     found = []
-    for (label, again), members in rows.groupby(["label", "again"], sort=False):
-        found.append((f"{label}, {members['protocol'].iloc[0]}" if again else str(label), members))
-    own = {str(row["label"]): row["mean"] for row in rows[rows["column"] == OWN].to_dict("records")[::-1]}
-    return sorted(found, key=lambda line: -own.get(line[1]["label"].iloc[0], 0.0))
+    for (cell, again), members in rows.groupby(["cell", "again"], sort=False):
+        results = members.to_dict("records")
+        ipc = results[0]["ipc"]
+        name = f"{results[0]['label']}, {'whole' if ipc == 'all' else ipc}"
+        name += f", {results[0]['protocol']}" if again else ""
+        found.append(((ipc_order(ipc), -own.get(cell, 0.0), cell, again), (name, results)))
+    return [line for _, line in sorted(found, key=lambda entry: entry[0])]

@@ -1,7 +1,8 @@
-"""A figure as SVG for a page: small, without anything that other figures of the page could meet, the same every time."""
+"""A figure as SVG for a page: small, always the same, without anything that other figures of the page could meet."""
 
 import io
 import re
+from itertools import groupby
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as tree
 
@@ -17,32 +18,45 @@ METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # nothing that 
 
 
 def svg(figure: "Figure", address: str, title: str, description: str) -> str:
-    """One `<svg>` element with text as text, its ids beginning with `address`; numbers have two decimals."""
+    """One `<svg>` element for an HTML page: text is text, its ids begin with `address`, numbers have two decimals."""
     import matplotlib
 
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": address}):
         figure.savefig(buffer, format="svg", metadata=METADATA)
     root = tree.fromstring(buffer.getvalue())
-    _drop_style(root)
+    _drop(root)
     _rename(root, address)
     _shorten(root)
+    _gather(root)
     width, height = root.attrib["viewBox"].split()[2:]
     told = {"width": width, "height": height, "role": "img", "aria-labelledby": f"{address}-title {address}-words"}
     drawn = {"font-family": FONTS, "stroke-linejoin": "round"}
-    root.attrib = {"xmlns": NAMESPACE, "viewBox": root.attrib["viewBox"]} | told | drawn
+    root.attrib = {"viewBox": root.attrib["viewBox"]} | told | drawn
     for place, (tag, name, words) in enumerate((("title", "title", title), ("desc", "words", description))):
         element = tree.Element(tag, {"id": f"{address}-{name}"})
         element.text = words
         root.insert(place, element)
-    return tree.tostring(root, encoding="unicode") + "\n"
+    return tree.tostring(root, encoding="unicode")
 
 
-def _drop_style(root: tree.Element) -> None:
-    """A style sheet would hold for the whole page."""
+def standalone(element: str) -> str:
+    """What `svg` gave as a file of its own."""
+    return element.replace("<svg ", f'<svg xmlns="{NAMESPACE}" ', 1) + "\n"
+
+
+def _drop(root: tree.Element) -> None:
+    """Style sheets, which would hold for the whole page, and clips of the whole sheet."""
+    size, whole = root.attrib["viewBox"].split()[2:], set()
     for parent in list(root.iter()):
-        for child in [child for child in parent if child.tag.endswith("}style")]:
-            parent.remove(child)
+        for child in list(parent):
+            if child.tag.endswith("}style"):
+                parent.remove(child)
+            if child.tag.endswith("}clipPath") and [child[0].get("width"), child[0].get("height")] == size:
+                whole.add(f"url(#{child.attrib['id']})")
+    for element in root.iter():
+        if element.get("clip-path") in whole:
+            del element.attrib["clip-path"]
 
 
 def _rename(root: tree.Element, address: str) -> None:
@@ -88,3 +102,21 @@ def _shorten(element: tree.Element) -> None:
     if element.tag != "text":
         element.text = None
     element.tail = None
+
+
+def _gather(element: tree.Element) -> None:
+    """Neighbours of one style share a group that has it."""
+    found: list[tree.Element] = []
+    for style, members in groupby(element, key=lambda child: child.get("style")):
+        same = list(members)
+        if style and len(same) > 1:
+            for child in same:
+                del child.attrib["style"]
+            group = tree.Element("g", {"style": style})
+            group[:] = same
+            found.append(group)
+        else:
+            found += same
+    element[:] = found
+    for child in element:
+        _gather(child)

@@ -9,6 +9,7 @@ from ddpipe.settings.work import Cell, Operation, Work, batch_norm, parts, times
 
 class DistributionMatching(Objective):
     reference = "DM (Zhao and Bilen, WACV 2023); survey section 4.3, Eq. 31"
+    section = "4.3"
 
     quiet = frozenset({"batch"})
 

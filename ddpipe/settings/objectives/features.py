@@ -10,6 +10,7 @@ from ddpipe.settings.work import Cell, Operation, Work, batch_norm, parts, times
 
 class FeatureAlignment(Objective):
     reference = "CAFE (Wang et al., CVPR 2022); survey Eq. 32-34"
+    section = "4.3"
 
     name: Literal["features"]
     earlier: NonNegative = 0.1  # weight of the distance in every map but the last

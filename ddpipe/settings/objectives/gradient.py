@@ -25,6 +25,7 @@ class GradientMatching(Objective):
         "DC (Zhao et al., ICLR 2021), DSA (Zhao and Bilen, ICML 2021), DCC (Lee et al., ICML 2022), Jiang et al. "
         "(2022), IDC (Kim et al., ICML 2022); survey Eq. 20-29"
     )
+    section = "4.1"
 
     quiet = frozenset({"scope", "warmup", "chunk", "weights", "sequential", "batch"})
     scales = ("one-hot",)

@@ -10,7 +10,8 @@ from ddpipe.settings.work import Cell, Work, parts, times
 
 
 class Lookahead(Glimpsing):
-    reference = "LD (Bohdal et al., 2020), its second-order variant; survey section 4.1, the text after Eq. 11"
+    reference = "LD (Bohdal et al., 2020), its second-order variant; survey section 3.1, the text after Eq. 11"
+    section = "3.1"
 
     name: Literal["lookahead"]
     lr: Positive = 0.01  # of the step ahead

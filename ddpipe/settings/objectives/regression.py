@@ -11,6 +11,7 @@ from ddpipe.settings.work import Cell, Work, times
 
 class Regression(Glimpsing):
     reference = "LD (Bohdal et al., 2020), its first-order variant with ridge regression; survey, the text after Eq. 11"
+    section = "3.1"
 
     name: Literal["regression"]
     regularisation: Positive = 1.0  # lambda

@@ -16,6 +16,7 @@ class RidgeRegression(Objective):
         "KIP (Nguyen et al., ICLR and NeurIPS 2021), FRePo (Zhou et al., NeurIPS 2022), RFAD (Loo et al., NeurIPS "
         "2022); survey Eq. 14-17"
     )
+    section = "3.2"
     quiet = frozenset({"passes", "batches"})  # of images of any class
     scales = FITTING["squared-error"]
     accepts = frozenset({"kernel"})

@@ -11,6 +11,7 @@ from ddpipe.settings.work import Cell, Operation, Work, times
 
 class LabelSolve(Objective):
     reference = "Label Solve (Nguyen et al., ICLR 2021)"
+    section = "3.2"
     scales = FITTING["squared-error"]
     accepts = frozenset({"kernel"})
     draws_real = False

@@ -12,6 +12,7 @@ from ddpipe.settings.work import Cell, Operation, Work, times
 
 class TrajectoryMatching(Objective):
     reference = "MTT (Cazenavette et al., CVPR 2022), FTD, TESLA, HaBa; survey Eq. 30"
+    section = "4.2"
     learned = frozenset({"lr"})
     scales = FITTING["cross-entropy"]
     accepts = frozenset({"segment"})

@@ -14,6 +14,7 @@ from ddpipe.settings.work import Cell, Operation, Work, times
 
 class Unroll(Objective):
     reference = "DD (Wang et al., 2018), SLDD (Sucholutsky and Schonlau, 2019), RTP, GTN; survey Eq. 8-13"
+    section = "3.1"
     scales = FITTING["cross-entropy"]
 
     name: Literal["unroll"]

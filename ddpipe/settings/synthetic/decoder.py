@@ -16,6 +16,7 @@ class Decoder(Synthetic):
     """Every image decoded is an example of its own: a pass over the set sees all of them."""
 
     reference = "KFS (Lee, Lee and Hwang, arXiv 2208.10494, 2022), its decoders designed here; survey section 5"
+    factors = "codes, decoders"
     learned = frozenset({"codes", "decoders"})
 
     name: Literal["decoder"]

@@ -16,6 +16,7 @@ class Generator(Synthetic):
     """The set has `batches` times `batch` examples, whatever the row's IPC, and stores what makes them."""
 
     reference = "GTN (Such et al., ICML 2020); survey section 5, decoder-based"
+    factors = "decoder"
     learned = frozenset({"generator", "curriculum"})
 
     name: Literal["generator"]

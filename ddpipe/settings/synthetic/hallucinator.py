@@ -12,6 +12,7 @@ from ddpipe.settings.work import Operation, Work
 
 class Hallucinator(Synthetic):
     reference = "HaBa (Liu et al., NeurIPS 2022); survey Eq. 36"
+    factors = "codes, decoders"
     learned = frozenset({"bases", "hallucinators"})
     factorised = True
 

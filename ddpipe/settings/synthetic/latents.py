@@ -14,6 +14,7 @@ class Latents(Synthetic, Sizes):
     """The set is as large as the data, so the row's IPC is all; the sizes are those of the row's generator."""
 
     reference = "IT-GAN (Zhao and Bilen, NeurIPS 2022 workshop SyntheticData4ML); survey section 5, decoder-based"
+    factors = "codes"
     learned = frozenset({"latents"})
     whole = True
     generated = True

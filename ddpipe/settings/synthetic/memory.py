@@ -12,6 +12,7 @@ from ddpipe.settings.work import Operation, Work
 
 class Memory(Synthetic):
     reference = "RTP (Deng and Russakovsky, NeurIPS 2022); survey Eq. 35"
+    factors = "codes, decoders"
     learned = frozenset({"bases", "addresses"})
 
     name: Literal["memory"]

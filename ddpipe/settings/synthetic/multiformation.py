@@ -13,6 +13,7 @@ from ddpipe.settings.work import Operation, Work
 
 class MultiFormation(Synthetic):
     reference = "IDC (Kim et al., ICML 2022); survey Eq. 27, S = f(C)"
+    factors = "codes"
     learned = frozenset({"images"})
 
     name: Literal["multiformation"]
