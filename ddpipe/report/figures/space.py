@@ -42,7 +42,7 @@ def feature_space(cells: list[Placed]) -> "Figure":
     figure = canvas.sheet(LEGEND + len(cells) * (HEAD + PANEL))
     axes = canvas.page(figure)
     for x, word in ((10, "real images"), (98, "random ones of the budget"), (240, "the set")):
-        axes.text(x + 8, 13, word, fontsize=canvas.TEXT, color=SOFT)
+        canvas.say(axes, x + 8, 13, word, color=SOFT)
     _dots(axes, [10], [10])
     _crosses(axes, [98], [10])
     axes.plot([240], [10], **_ink(cells[0]))
@@ -52,10 +52,10 @@ def feature_space(cells: list[Placed]) -> "Figure":
         told = (
             f"{cell.label}, IPC {cell.ipc}: covers {share['set']:.0%} of the real images, random {share['random']:.0%}"
         )
-        axes.text(MARGIN, top + 13, told, fontsize=canvas.TEXT, color=INK)
+        canvas.say(axes, MARGIN, top + 13, told, color=INK)
         for j, (plane, name) in enumerate(PLANES.items()):
             left = MARGIN + j * (width + GAP)
-            axes.text(left, top + 27, name, fontsize=canvas.TEXT, color=SOFT)
+            canvas.say(axes, left, top + 27, name, color=SOFT)
             _panel(axes, cell, plane, (left, top + HEAD, width, PANEL - 10))
     return figure
 
@@ -80,7 +80,7 @@ def _panel(axes: "Axes", cell: Placed, plane: str, place: tuple[float, float, fl
     classes = np.array(cell.space.points["real"].classes)
     for label in sorted(set(classes)) if plane == APART and len(cell.space.classes) <= NAMED else ():
         x, y = (float(np.median(np.array(own)[classes == label])) for own in spots("real"))
-        axes.text(x, y + 3, cell.space.classes[label], fontsize=canvas.TEXT, color=INK, ha="center", bbox=PAPER)
+        canvas.say(axes, x, y + 3, cell.space.classes[label], color=INK, ha="center", bbox=PAPER)
 
 
 def _values(points: Points, plane: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
