@@ -196,7 +196,14 @@ def test_a_mistaken_entry_is_told(project: Project, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-    ("cell", "told"), [("random-tiny-1", "random chooses its images"), ("dm-tiny-9", "not under grid")]
+    ("cell", "told"),
+    [
+        (
+            "random-tiny-1",
+            "random (of random.parts, random.cells.tiny-1, methods.random and courses.random-tiny-1) chooses",
+        ),
+        ("dm-tiny-9", "not under grid"),
+    ],
 )
 def test_a_cell_that_is_not_distilled_has_no_course(
     project: Project, capsys: pytest.CaptureFixture[str], cell: str, told: str
