@@ -109,7 +109,7 @@ class Config:
         ]
 
     def kept(self, row: settings.Row, recipe: settings.Recipe) -> list[tuple[str, dict]]:
-        """The layer of a cell that is watched while it is distilled; none where nothing is, which `ddpipe check` says."""
+        """The layer of a cell that is watched while it is distilled; none where nothing is, as `ddpipe check` says."""
         if row.name not in self.courses or recipe.parts.get("kind") == "selection":
             return []
         return [(f"courses.{row.name}", {"snapshots": list(self.courses[row.name].snapshots)})]
