@@ -91,7 +91,7 @@ class Config:
         if row.method not in self.params.methods:
             known = did_you_mean(row.method, list(self.params.methods))
             raise UserError(f"methods.{row.method}: cell {cell} needs this line in params.yaml{known}")
-        base, course = self.base(row.method), self.courses.get(cell)
+        base = self.base(row.method)
         if row.recipe != base:
             raise UserError(
                 f"grid.{cell}.recipe: {row.recipe!r}, but the base of methods.{row.method} is {base!r}; make them one"
@@ -105,12 +105,20 @@ class Config:
             (f"{file}.parts", recipe.parts),
             *((f"{file}.{key}", numbers) for key, numbers in recipe.layers(row.cell, row.ipc)),
             (f"params.yaml:methods.{row.method}", self.changes(row.method)),
-            *([(f"courses.{cell}", {"snapshots": list(course.snapshots)})] if course else []),
+            *self.kept(row, recipe),
         ]
+
+    def kept(self, row: settings.Row, recipe: settings.Recipe) -> list[tuple[str, dict]]:
+        """The layer of a cell that is watched while it is distilled; none where nothing is, as `ddpipe check` says."""
+        if row.name not in self.courses or recipe.parts.get("kind") == "selection":
+            return []
+        return [(f"courses.{row.name}", {"snapshots": list(self.courses[row.name].snapshots)})]
 
     def sources(self, row: settings.Row) -> str:
         """Where the settings of a row may stand, for sentences about them."""
-        return f"{row.recipe}.parts, {row.recipe}.cells.{row.cell} and methods.{row.method}"
+        own = [f"{row.recipe}.parts", f"{row.recipe}.cells.{row.cell}", f"methods.{row.method}"]
+        own += [f"courses.{row.name}"] if row.name in self.courses else []
+        return f"{', '.join(own[:-1])} and {own[-1]}"
 
     def recipe(self, name: str) -> settings.Recipe:
         if name not in self.recipes:

@@ -1,5 +1,6 @@
 """That what is to be seen of a cell while it is distilled can be seen: the entries of `courses:`."""
 
+import contextlib
 from collections.abc import Iterator
 
 from ddpipe.config import Config
@@ -27,13 +28,6 @@ def courses(config: Config) -> Iterator[str]:
             )
         if row.ipc == "all":
             yield f"{where}: as many images as the data are compared with no random selection; remove it"
-        if selects(config, cell):
-            yield f"{where}: {row.method} chooses its images and distils none; remove it"
-
-
-def selects(config: Config, cell: str) -> bool:
-    """Whether nothing is learned of the cell, as far as its recipe says."""
-    try:
-        return config.recipe(config.row(cell).recipe).parts.get("kind") == "selection"
-    except UserError:
-        return False
+        with contextlib.suppress(UserError):  # of which others speak
+            if config.resolved(cell).kind == "selection":
+                yield f"{where}: {row.method} (of {config.sources(row)}) chooses its images and distils none; remove it"

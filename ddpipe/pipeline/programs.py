@@ -60,6 +60,8 @@ def of_cell(chosen: settings.Cell) -> Digests:
     texts = []
     if chosen.steps:
         texts.append("ddpipe.distillation.loop")  # which can import every part
+    if getattr(chosen, "snapshots", ()):
+        texts.append("ddpipe.distillation.snapshots")  # of the loop
     if chosen.embedded:
         texts.append("ddpipe.experts.training")  # it has their features
     return digests(implementations(chosen), texts)
@@ -76,8 +78,6 @@ def implementations(chosen: settings.Cell) -> Iterator[str]:
         yield "ddpipe.distillation.warm"
     if getattr(chosen, "stop", None) is not None:
         yield "ddpipe.distillation.stop"
-    if getattr(chosen, "snapshots", ()):
-        yield "ddpipe.distillation.snapshots"
     for augment in chosen.augments().values():
         yield from augmenting(augment)
 

@@ -25,12 +25,12 @@ def curves(config: Config, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def levels(config: Config, frame: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
-    """What selections reach with the IPC, network and protocol of each cell in `shown`: `cell method mean`."""
+    """What selections reach with the IPC, network and protocol of each cell in `shown`: `cell method label mean`."""
     kinds = {cell: config.resolved(cell).kind for cell in frame["cell"].unique()}
     same = ["ipc", "network", "protocol"]
     chosen = frame[(frame["cell"].map(kinds) == "selection") & frame["mean"].notna()]
-    beside = shown[["cell", *same]].drop_duplicates().merge(chosen[[*same, "method", "mean"]], on=same)
-    return beside[["cell", "method", "mean"]]
+    beside = shown[["cell", *same]].drop_duplicates().merge(chosen[[*same, "method", "label", "mean"]], on=same)
+    return beside[["cell", "method", "label", "mean"]]
 
 
 def placed(config: Config, frame: pd.DataFrame, look: dict[str, Style]) -> list[Placed]:
@@ -49,6 +49,7 @@ def draw(config: Config, dataset: str, frame: pd.DataFrame, look: dict[str, Styl
     found = []
     if len(shown := curves(config, frame)):
         beside = levels(config, frame, shown)
+        numbers = " or ".join(map(str, sorted(shown["n"].unique())))
         told = ", grey lines the selections of as many images on the same network under the same protocol"
         found.append(
             Drawing(
@@ -58,7 +59,7 @@ def draw(config: Config, dataset: str, frame: pd.DataFrame, look: dict[str, Styl
                 f"Line charts of test accuracy on {dataset} over the iterations of a distillation, one per cell",
                 "Accuracy in percent of new networks trained on set 0 as it was after so many iterations, the last of "
                 "which is the result: nothing is chosen by the others. Bands are one standard deviation of "
-                f"{shown['n'].min()} to {shown['n'].max()} networks{told if len(beside) else ''}. {SHADES}",
+                f"{numbers} networks{told if len(beside) else ''}. {SHADES}",
                 dpi,
             )
         )

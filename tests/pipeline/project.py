@@ -164,7 +164,7 @@ def shrink(project: Project) -> None:
             protocol |= {"networks": 1} | ({"epochs": 2} if "epochs" in protocol else {})
         params["reports"] = {"digits": {}}
         params["report"]["dpi"] = 50
-        params["evaluations"] = {}
+        params |= {"evaluations": {}, "courses": {}}
         params["grid"] = {}
     numbers = {
         **{"random": {"digits": {"sets": 1}}, "herding": {"digits": {"sets": 1}}},
@@ -174,8 +174,7 @@ def shrink(project: Project) -> None:
         with project.recipe(method) as recipe:
             kept = [cell for cell in recipe["grid"] if cell in (*CELLS, NEVER_RUN)]
             recipe["grid"] = {cell: recipe["grid"][cell] for cell in kept}
-            if "evaluations" in recipe:
-                recipe["evaluations"] = {}
+            recipe |= {table: {} for table in ("evaluations", "courses") if table in recipe}
             recipe[method]["cells"] |= numbers.get(method, {})
             if method == "dc":
                 recipe["grid"]["dc-digits-1"] |= {"student": "small", "network": "small"}

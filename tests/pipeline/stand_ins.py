@@ -95,9 +95,9 @@ def resize(project: Project, count: int) -> None:
         recipes[path]["grid"]["{method}-{dataset}-{ipc}".format(**row)] = row
     for path, recipe in recipes.items():
         kept = {key for other in recipes.values() for key in other["grid"]}
-        if "evaluations" in recipe:
-            entries = recipe["evaluations"] or {}
-            recipe["evaluations"] = {key: entry for key, entry in entries.items() if entry["cell"] in kept}
+        for table in {"evaluations", "courses"} & recipe.keys():
+            entries = recipe[table] or {}
+            recipe[table] = {key: entry for key, entry in entries.items() if entry["cell"] in kept}
         yaml.default_flow_style = None
         with path.open("w") as file:
             yaml.dump(recipe, file)

@@ -24,7 +24,7 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stages = [("prepare", "tiny"), ("experts", "tiny"), ("generators", "tiny")]
     for method in PARTS:
         stages += [("distill", f"{method}-tiny-1"), ("evaluate", f"{method}-tiny-1")]
-    for words in [*stages, ("evaluate", "further@dm-tiny-1-other-again"), ("report", "tiny")]:
+    for words in [*stages, ("evaluate", "further@dm-tiny-1-other-again"), ("course", "dc-tiny-1"), ("report", "tiny")]:
         assert project.run(*words) == 0, words
     return root
 

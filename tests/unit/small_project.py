@@ -51,6 +51,8 @@ evaluations:
   dm-tiny-1-other-again: {cell: dm-tiny-1, dataset: tiny, data: tiny, network: other, protocol: again}
   random-tiny-1-other-again: {cell: random-tiny-1, dataset: tiny, data: tiny, network: other, protocol: again}
   herding-tiny-1-other-again: {cell: herding-tiny-1, dataset: tiny, data: tiny, network: other, protocol: again}
+courses:
+  dc-tiny-1: {cell: dc-tiny-1, dataset: tiny, data: tiny, experts: tiny, snapshots: [0]}
 reports: {tiny: {}}
 """
 
@@ -78,7 +80,7 @@ LATENTS = {  # a method whose sets are as large as the data: tests that need one
       students: {name: fresh}, augment: color_crop, outer: {latents: {optimizer: adam, lr: 0.01, betas: [0.9, 0.999]}},
       iterations: 3, real_batch: 4, sets: 1}"""
 }
-STAGES = ("resolve", "prepare", "experts", "generators", "distill", "evaluate", "report", "page")
+STAGES = ("resolve", "prepare", "experts", "generators", "distill", "evaluate", "course", "report", "page")
 
 INFO = {  # what distilled.json says of a cell, but for `classes`
     **{"cell": "dm-tiny-1", "method": "dm", "recipe": "dm", "dataset": "tiny", "data": "tiny", "ipc": 1, "seed": 0},

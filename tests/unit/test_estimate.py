@@ -243,6 +243,7 @@ def test_every_row_and_evaluation_of_the_project_is_counted() -> None:
     steps += [Step(f"generators@{key}", RUNS) for key in project.params.generators]
     steps += [Step(f"{group}@{key}", RUNS) for group in ("distill", "evaluate") for key in project.rows]
     steps += [Step(f"further@{key}", RUNS) for key in project.evaluations]
+    steps += [Step(f"course@{key}", RUNS) for key in project.courses]
     found, unknown = demands(project, steps)
     own = {key for key, data in project.params.datasets.items() if data.source in ("npz", "folder")}
     assert all(any(name in sentence for name in own) for sentence in unknown)

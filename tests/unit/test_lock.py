@@ -25,12 +25,16 @@ RUNS = {  # a run of every stage of dvc.yaml; "further" is the same command as e
     "distill": ("distill@dm-tiny-1", "distill dm-tiny-1"),
     "evaluate": ("evaluate@dm-tiny-1.small.quick", "evaluate dm-tiny-1"),
     "further": ("evaluate@dm-tiny-1.other.again", "evaluate dm-tiny-1-other-again"),
+    "course": ("course@dc-tiny-1", "course dc-tiny-1"),
     "report": ("report@tiny", "report tiny"),
     "page": ("page", "page"),
 }
 INPUTS = [
     ("evaluate@dm-tiny-1.small.quick", "report tiny"),
     ("evaluate@dm-tiny-1.other.again", "page"),
+    ("course@dc-tiny-1", "report tiny"),
+    ("distill@dc-tiny-1", "course dc-tiny-1"),
+    ("experts@tiny", "course dc-tiny-1"),
     ("resolve", "experts tiny"),
     ("resolve", "distill dm-tiny-1"),
     ("prepare@tiny", "experts tiny"),

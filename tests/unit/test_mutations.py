@@ -136,6 +136,8 @@ def said(trees: dict[str, Any]) -> dict[tuple, Any]:
     further = [tree.get("evaluations") or {} for tree in (params, *recipes.values())]
     told["rows"] = {key: whole(trees, told, key, row) for table in rows for key, row in table.items()}
     told["evaluations"] = {key: entry for table in further for key, entry in table.items()}
+    watched = [tree.get("courses") or {} for tree in (params, *recipes.values())]
+    told["courses"] = {key: entry for table in watched for key, entry in table.items()}
     for name, protocol in params["protocols"].items():
         plain, exceptions = {k: v for k, v in protocol.items() if k != "exceptions"}, protocol.get("exceptions", {})
         for dataset in told["datasets"]:
@@ -152,16 +154,21 @@ def said(trees: dict[str, Any]) -> dict[tuple, Any]:
         told["methods", name] = named(over(parts, changes[name]))
     for cell, row in told["rows"].items():
         recipe = recipes[row["recipe"]][row["recipe"]]
-        told["cells", cell] = named(
-            over(over(recipe["parts"], of_size(recipe["cells"][row["cell"]], row["ipc"])), changes[row["method"]])
-        )
+        own = over(over(recipe["parts"], of_size(recipe["cells"][row["cell"]], row["ipc"])), changes[row["method"]])
+        kept = {"snapshots": told["courses"][cell]["snapshots"]} if cell in told["courses"] else {}
+        told["cells", cell] = named(over(own, kept))
     return {(*(p[0] if isinstance(p[0], tuple) else p[:1]), *p[1:]): value for p, value in flat(told)}
 
 
 def understood(found: config.Config) -> dict[tuple, Any]:
     """What the program makes of it, less what nothing reads."""
     params = found.params
-    seen: dict[Any, Any] = {"rows": found.rows, "evaluations": found.evaluations, "seed": params.seed}
+    seen: dict[Any, Any] = {
+        "rows": found.rows,
+        "evaluations": found.evaluations,
+        "courses": found.courses,
+        "seed": params.seed,
+    }
     for key in ("run", "datasets", "networks", "experts", "generators", "reports", "report"):
         seen[key] = getattr(params, key)
     for name in params.protocols:
@@ -351,7 +358,8 @@ def test_the_shipped_files() -> None:
     for name, tree in files.trees.items():
         if name != "params.yaml":
             tree["grid"] = {key: row for key, row in (tree.get("grid") or {}).items() if "digits" in key}
-            tree["evaluations"] = {k: e for k, e in (tree.get("evaluations") or {}).items() if e["dataset"] == "digits"}
+            for table in ("evaluations", "courses"):
+                tree[table] = {k: e for k, e in (tree.get(table) or {}).items() if e["dataset"] == "digits"}
     files.trees["params.yaml"]["reports"] = {"digits": {}}
     files.remember()
     judge_many(files, 250)

@@ -79,6 +79,7 @@ BY_FILE = {  # what the stages of the grid depend on
     "distill": "distill/${key}",
     "evaluate": "evaluate/${key}.${item.network}.${item.protocol}",
     "further": "evaluate/${item.cell}.${item.network}.${item.protocol}",
+    "course": "course/${key}",
 }
 PROJECT = config.load(TRACKED)
 CELLS = [(row.method, chosen) for _, row, chosen in PROJECT.cells()]
@@ -180,7 +181,7 @@ def test_dvc_runs_the_stage_where_what_it_reads_changed() -> None:
     stages = YAML(typ="safe").load(TRACKED / "dvc.yaml")["stages"]
     files = {"config.py", "methods", "settings", "pipeline/programs.py", "pipeline/resolved.py"}
     assert set(stages["resolve"]["deps"]) == {f"ddpipe/{name}" for name in files.union(programs.ROOMS)}
-    tables = {"grid", "evaluations", "experts", "generators", "methods", "networks", "protocols"}
+    tables = {"grid", "evaluations", "experts", "generators", "methods", "networks", "protocols", "courses"}
     assert set(stages["resolve"]["params"]) == tables | {"seed"}
     asked = {stage: {dep for dep in stages[stage]["do"]["deps"] if "resolved" in dep} for stage in BY_FILE}
     assert asked == {stage: {f"{resolved.FOLDER}/{name}.json"} for stage, name in BY_FILE.items()}
@@ -206,14 +207,18 @@ def test_a_file_says_what_its_stage_reads(project: Project) -> None:
     assert change("params.yaml", "methods.dc", {"iterations": 5}) == {"distill/dc-tiny-1"}
     assert change("params.yaml", "experts.tiny.networks", 2) == {"experts/tiny"}
     measured = {f"evaluate/{cell}.small.quick" for cell in cells}
-    assert change("params.yaml", "protocols.quick.networks", 3) == measured
+    assert change("params.yaml", "protocols.quick.networks", 3) == {*measured, "course/dc-tiny-1"}
     further = {f"evaluate/{cell}.other.again" for cell in cells - {"dc-tiny-1"}}
     assert change("params.yaml", "protocols.again.networks", 3) == further
+    kept = {"distill/dc-tiny-1", "course/dc-tiny-1"}
+    assert change("params.yaml", "courses.dc-tiny-1.snapshots", [0, 2]) == kept
+    assert change("params.yaml", "courses.dc-tiny-1.networks", 2) == {"course/dc-tiny-1"}
     assert change("params.yaml", "generators.tiny.steps", 4) == {"generators/tiny"}
     everything = {
         "experts/tiny",
         "generators/tiny",
         *further,
+        "course/dc-tiny-1",
         *measured,
         *(f"distill/{cell}" for cell in cells),
     }

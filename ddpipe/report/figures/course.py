@@ -22,22 +22,22 @@ def accuracy_over_iterations(shown: pd.DataFrame, levels: pd.DataFrame, look: di
 
     Args:
         shown: not empty; columns `cell method label ipc iteration mean std state`.
-        levels: of the selections beside them, grey lines; columns `cell` (that they stand beside) `method mean`.
+        levels: of the selections beside them, grey lines; columns `cell` (that they stand beside) `method label mean`.
     """
     blocks = [(ipc, list(rows.groupby("cell", sort=False))) for ipc, rows in shown.groupby("ipc", sort=False)]
     blocks.sort(key=lambda block: ipc_order(block[0]))
-    selections = list(dict.fromkeys(levels["method"]))
+    selections = dict(zip(levels["method"], levels["label"], strict=True))
     legend = HEAD if selections else 0.0
     lines = [-(-len(panels) // COLUMNS) for _, panels in blocks]
     figure = canvas.sheet(legend + sum(HEAD + HEIGHT * count for count in lines))
     axes = canvas.page(figure)
-    for i, method in enumerate(selections):
+    for i, (method, label) in enumerate(selections.items()):
         style = look[method]
         axes.plot([6 + 90 * i, 28 + 90 * i], [9, 9], color=style.colour, linestyle=style.dashes, linewidth=1.0)
-        axes.text(32 + 90 * i, 12, method, fontsize=canvas.TEXT, color=SOFT)
+        canvas.say(axes, 32 + 90 * i, 12, canvas.cut(label, 60), color=SOFT)
     y, width = legend, canvas.WIDTH / COLUMNS
     for (ipc, panels), count in zip(blocks, lines, strict=True):
-        axes.text(6, y + 13, f"IPC {ipc}", fontsize=canvas.TEXT, color=SOFT, style="italic")
+        canvas.say(axes, 6, y + 13, f"IPC {ipc}", color=SOFT, style="italic")
         names = [cell for cell, _ in panels]
         beside = levels[levels["cell"].isin(names)]
         spread = pd.concat([rows["mean"] + side * rows["std"].fillna(0) for _, rows in panels for side in (-1, 1)])
@@ -49,7 +49,7 @@ def accuracy_over_iterations(shown: pd.DataFrame, levels: pd.DataFrame, look: di
             for value, word in scale.ticks(bottom - top):
                 at = scale.place(value, bottom, top)
                 axes.plot([left, right], [at, at], color=GRID, linewidth=0.8)
-                axes.text(left - 3, at + 3, word, fontsize=canvas.TEXT, color=SOFT, ha="right")
+                canvas.say(axes, left - 3, at + 3, word, color=SOFT, ha="right")
             for row in beside[beside["cell"] == cell].to_dict("records"):
                 at, style = scale.place(row["mean"], bottom, top), look[row["method"]]
                 axes.plot([left, right], [at, at], color=style.colour, linestyle=style.dashes, linewidth=1.0)
@@ -63,8 +63,8 @@ def accuracy_over_iterations(shown: pd.DataFrame, levels: pd.DataFrame, look: di
                 for side in (-1, 0, 1)
             ]
             _curve(axes, x, bounds, look[rows["method"].iloc[0]], rows["state"].iloc[0])
-            axes.text(left, top - 4, rows["label"].iloc[0], fontsize=canvas.TEXT, color=INK)
-            axes.text(right, bottom + 11, f"{last:,}", fontsize=canvas.TEXT, color=SOFT, ha="right")
+            canvas.say(axes, left, top - 4, canvas.cut(rows["label"].iloc[0], width - 30), color=INK)
+            canvas.say(axes, right, bottom + 11, f"{last:,}", color=SOFT, ha="right")
         y += HEAD + HEIGHT * count
     return figure
 
