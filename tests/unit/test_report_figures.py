@@ -93,6 +93,7 @@ def test_a_marker_is_full_only_as_published():
 
 def test_scales_have_few_round_values():
     assert Scale(42.0, 97.0).ticks(50) == [(42.0, "42"), (97.0, "97")]
+    assert Scale(42.0, 58.0).ticks(20) == [(42.0, "42"), (58.0, "58")]
     assert Scale(42.0, 97.0).ticks(60) == [(60.0, "60"), (80.0, "80")]
     assert Scale(97.0, 99.0).ticks(115) == [(97.0, "97"), (97.5, "97.5"), (98.0, "98"), (98.5, "98.5"), (99.0, "99")]
     assert Scale(97.0, 99.0).ticks(110) == [(97.0, "97"), (98.0, "98"), (99.0, "99")]

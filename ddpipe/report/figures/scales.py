@@ -19,10 +19,9 @@ class Scale:
 
     def place(self, value: float, start: float, end: float) -> float:
         """Between `start` and `end`; what lies beyond stands at the end."""
-        low, high, value = (math.log(v) for v in (self.low, self.high, max(value, self.low))) if self.times else (
-            self.low, self.high, value
-        )  # fmt: skip
-        return start + (end - start) * min(1.0, max(0.0, (value - low) / (high - low)))
+        inside = min(self.high, max(self.low, value))
+        low, high, at = (math.log(v) if self.times else v for v in (self.low, self.high, inside))
+        return start + (end - start) * (at - low) / (high - low)
 
     def ticks(self, length: float) -> list[tuple[float, str]]:
         """Round values between the ends with their words, as many as have room on so many points."""
@@ -35,7 +34,7 @@ class Scale:
         point = (self.high - self.low) / length
         step = next(step for step in _steps() if step >= point * (WHOLE if step >= 1 else TENTHS))
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        if first == last:  # one value tells no scale
+        if last <= first:  # one value tells no scale
             return [(float(end), str(end)) for end in (math.ceil(self.low), math.floor(self.high))]
         return [(i * step, f"{i * step:g}") for i in range(first, last + 1)]
 
