@@ -92,8 +92,11 @@ def test_a_marker_is_full_only_as_published():
 
 
 def test_scales_have_few_round_values():
-    assert Scale(42.0, 97.0).ticks(60) == [(50.0, "50")]
-    assert Scale(42.0, 97.0).ticks(80) == [(60.0, "60"), (80.0, "80")]
+    assert Scale(42.0, 97.0).ticks(50) == [(42.0, "42"), (97.0, "97")]
+    assert Scale(42.0, 58.0).ticks(20) == [(42.0, "42"), (58.0, "58")]
+    assert Scale(42.0, 97.0).ticks(60) == [(60.0, "60"), (80.0, "80")]
+    assert Scale(97.0, 99.0).ticks(115) == [(97.0, "97"), (97.5, "97.5"), (98.0, "98"), (98.5, "98.5"), (99.0, "99")]
+    assert Scale(97.0, 99.0).ticks(110) == [(97.0, "97"), (98.0, "98"), (99.0, "99")]
     assert Scale(88.5, 92.5).ticks(110) == [(float(tick), str(tick)) for tick in range(89, 93)]
     assert Scale(0.0, 100.0).ticks(300) == [(float(tick), str(tick)) for tick in range(0, 101, 10)]
     assert Scale(0.0, 100.0).place(25.0, 10.0, 50.0) == 20.0
@@ -219,7 +222,7 @@ def test_sets_on_the_same_networks_stand_together():
     rows = [(*OWN, 50.0, 3.0), (*ELSEWHERE, 40.0, 3.0), (*again, 35.0, 3.0), (*UNTOUCHED, 60.0, 3.0)]
     frame = evaluations(*rows, (*elsewhere, 30.0, 3.0), (*third, 20.0, 3.0))
     (block,) = transfer.blocks(transfer.transferred(frame))
-    assert block.columns == ["own network", "other", "third"]
+    assert block.columns == ["own network", "other", "third"] and block.gaps == [0, 0, 0]
     assert [(name, [(cell["column"], cell["mean"]) for cell in cells]) for name, cells in block.lines] == [
         ("DC, 1", [("own network", 60.0), ("other", 30.0), ("third", 20.0)]),
         ("DM, 1", [("own network", 50.0), ("other", 40.0)]),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from ddpipe.config import Config, load
 from ddpipe.report import published, survey
 from ddpipe.report.drawings import overall
-from ddpipe.report.figures.taxonomy import SECTIONS, Method, methods
+from ddpipe.report.figures.taxonomy import SECTIONS, Method, methods, taxonomy
+from ddpipe.report.figures.vector import svg
 from ddpipe.states import State
 from tests.tracked import TRACKED
 
@@ -88,7 +90,15 @@ def test_the_tree_names_its_sections_and_methods(config):
     measured = frames(("dm-mnist-1", State.PUBLISHED, "convnet"))
     (drawing,) = overall(config, measured, survey.tables(published.read(TRACKED / "data/published"), measured))
     words = re.findall(r"<text[^>]*>([^<]*)</text>", drawing.svg)
-    assert drawing.name == "taxonomy" and {f"{number}  {title}" for number, title in SECTIONS.items()} <= set(words)
+    titles = {f"{number}  {title}" for number, title in SECTIONS.items() if number}
+    assert drawing.name == "taxonomy" and titles <= set(words) and SECTIONS[""] not in words
     assert {"● DM", "DC", "codes, decoders: hallucinator"} <= set(words)
     assert min(map(float, re.findall(r"font-size:([\d.]+)px", drawing.svg))) * 345 / 338 >= 9
     assert len(drawing.svg) < 60_000
+
+
+def test_what_the_survey_does_not_know_stands_apart(config):
+    odd = config.recipes["dm"].model_copy(update={"label": None, "parts": {"kind": "distillation"}})
+    found = methods(replace(config, recipes={"odd": odd}), {}, [])
+    assert {section: members for section, members in found.items() if members} == {"": [Method("odd", "", "", ())]}
+    assert "Other objectives" in svg(taxonomy(found), "a", "b", "c")

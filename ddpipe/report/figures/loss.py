@@ -47,7 +47,8 @@ def loss_curves(losses: pd.DataFrame, look: dict[str, Style]) -> "Figure":
         for ipc, (iterations, levels) in curves.items():
             x = left + iterations / last * (right - left)
             y = bottom - (levels - lowest) / (1 - lowest) * (bottom - top)
-            axes.plot(x, y, color=look[method].colour, linestyle=dashes[ipc], linewidth=1.2)
+            dot = "." if len(x) == 1 else None  # a line of one point is not seen
+            axes.plot(x, y, color=look[method].colour, linestyle=dashes[ipc], linewidth=1.2, marker=dot)
         canvas.say(axes, left, top - 5, canvas.cut(label, right - left + 16), color=INK)
         canvas.say(axes, right, bottom + 10, f"{last:,}", ha="right")
     return figure

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-SHORTEST = 26.0  # points between two written values
+WHOLE, TENTHS, TIME = 20.0, 28.0, 36.0  # points between two written values at least
 TIMES = {1: "1 s", 10: "10 s", 60: "1 min", 600: "10 min", 3600: "1 h", 36000: "10 h", 360000: "100 h"}
 ROUND = (1, 60, 3600, 360000)
 
@@ -19,21 +19,23 @@ class Scale:
 
     def place(self, value: float, start: float, end: float) -> float:
         """Between `start` and `end`; what lies beyond stands at the end."""
-        low, high, value = (math.log(v) for v in (self.low, self.high, max(value, self.low))) if self.times else (
-            self.low, self.high, value
-        )  # fmt: skip
-        return start + (end - start) * min(1.0, max(0.0, (value - low) / (high - low)))
+        inside = min(self.high, max(self.low, value))
+        low, high, at = (math.log(v) if self.times else v for v in (self.low, self.high, inside))
+        return start + (end - start) * (at - low) / (high - low)
 
     def ticks(self, length: float) -> list[tuple[float, str]]:
         """Round values between the ends with their words, as many as have room on so many points."""
         if self.times:
             known = [at for at in TIMES if self.low <= at <= self.high]
             for some in (known, [at for at in known if at in ROUND]):
-                if len(some) * 1.4 * SHORTEST <= length:
+                if len(some) * TIME <= length:
                     break
             return [(float(at), TIMES[at]) for at in some]
-        step = next(step for step in _steps() if (self.high - self.low) / step * SHORTEST <= length)
+        point = (self.high - self.low) / length
+        step = next(step for step in _steps() if step >= point * (WHOLE if step >= 1 else TENTHS))
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        if last <= first:  # one value tells no scale
+            return [(float(end), str(end)) for end in (math.ceil(self.low), math.floor(self.high))]
         return [(i * step, f"{i * step:g}") for i in range(first, last + 1)]
 
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from ddpipe import settings
 from ddpipe.config import Config
+from ddpipe.errors import UserError
 from ddpipe.report.figures import canvas
 from ddpipe.report.figures.style import INK, SOFT
 from ddpipe.report.frame import labels
 from ddpipe.report.survey import MISSING, Cell, Table
-from ddpipe.settings.part import Objective, Synthetic, records
+from ddpipe.settings.reading import validate
 from ddpipe.states import State
 
 if TYPE_CHECKING:
@@ -28,8 +30,9 @@ SECTIONS = {
     "4.2": "Trajectory matching",
     "4.3": "Distribution matching",
     "6": "Selections of real images",
+    "": "Other objectives",
 }
-SELECTIONS = "6"  # the survey compares methods with them there
+SELECTIONS, OTHERS = "6", ""  # the survey compares methods with selections there; objectives that it does not know
 # From dark to pale, told apart in grey too; all have a dark edge
 COLOURS: dict[str, str] = {
     State.PUBLISHED: "#123A66",
@@ -65,7 +68,7 @@ def methods(config: Config, frames: Mapping[str, pd.DataFrame], survey: Sequence
     names = labels(config)
     found: dict[str, list[Method]] = {section: [] for section in SECTIONS}
     for name in dict.fromkeys([*(name for name in names if name in config.recipes), *config.recipes]):
-        section, factors = _place(config.recipes[name].parts)
+        section, factors = _place(config, name)
         cells = tuple(
             sorted(map(_state, printed.get(name, [])), key=lambda state: [*COLOURS, MISSING, ""].index(state))
         )
@@ -73,15 +76,16 @@ def methods(config: Config, frames: Mapping[str, pd.DataFrame], survey: Sequence
     return found
 
 
-def _place(parts: dict) -> tuple[str, str]:
-    """Section and factors of a method with these parts, as the records of its objective and its set declare them."""
-    if parts.get("kind") == "selection":
+def _place(config: Config, name: str) -> tuple[str, str]:
+    """Section and factors of a recipe, as the records of its objective and its set declare them."""
+    try:
+        chosen = validate(settings.Cell, config.recipes[name].parts, "")
+    except UserError:  # what is wrong with it `ddpipe check` says
+        return OTHERS, ""
+    if isinstance(chosen, settings.Selection):
         return SELECTIONS, ""
-    objective, synthetic = (
-        records(f)[parts[k]["name"]] for f, k in (("objectives", "objective"), ("synthetic", "synthetic"))
-    )
-    assert issubclass(objective, Objective) and issubclass(synthetic, Synthetic)
-    return objective.section, f"{synthetic.factors}: {parts['synthetic']['name']}" if synthetic.factors else ""
+    section, factors = chosen.objective.section, chosen.synthetic.factors
+    return section if section in SECTIONS else OTHERS, f"{factors}: {chosen.synthetic.name}" if factors else ""
 
 
 def _better(one: str, other: str) -> str:
@@ -98,7 +102,7 @@ def taxonomy(tree: Mapping[str, Sequence[Method]]) -> "Figure":
     Args:
         tree: of `methods`.
     """
-    shown = [section for section in SECTIONS if any(tree.get(other) for other in SECTIONS if other.startswith(section))]
+    shown = [name for name in SECTIONS if tree[name] or any(tree[o] for o in SECTIONS if o.startswith(f"{name}."))]
     lines = len(shown) + sum(len(tree[section]) for section in shown)
     figure = canvas.sheet(62 + lines * ROW + 5 * len(shown))
     axes = canvas.page(figure)
@@ -107,7 +111,7 @@ def taxonomy(tree: Mapping[str, Sequence[Method]]) -> "Figure":
     for section in shown:
         y += 5
         depth = 6 + 12 * section.count(".")
-        title = f"{section}  {SECTIONS[section]}"
+        title = f"{section}  {SECTIONS[section]}".strip()
         weight = "normal" if "." in section else "bold"
         canvas.say(axes, depth, y + 11, title, fontsize=canvas.HEAD, color=INK, fontweight=weight)
         y += ROW

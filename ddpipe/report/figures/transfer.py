@@ -1,6 +1,7 @@
 """The same sets on other networks than those they were distilled for, as a table of colours."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 OWN = "own network"
 ROW, NAMES, SIDE, SLANT = 14.0, 140.0, 39.0, -40.0  # points of a line, of names, of a cell; degrees of the names above
+GAP = 5.0
 MOST = 4  # networks side by side beside a cell's own
 PALE, DARK = "#EAF2FA", "#123A66"
 
@@ -40,7 +42,7 @@ def cross_architecture(shown: pd.DataFrame, look: dict[str, Style]) -> "Figure":
     names = [name for block in parts for name, _ in block.lines]
     left = min(NAMES, 22 + max(map(len, names)) * canvas.LETTER)
     heads = [12 + max(map(len, block.columns)) * canvas.LETTER * 0.64 for block in parts]  # the sine of the slant
-    figure = canvas.sheet(sum(heads) + sum(8 + ROW * len(block.lines) for block in parts))
+    figure = canvas.sheet(sum(heads) + sum(8 + sum(block.gaps) + ROW * len(block.lines) for block in parts))
     axes = canvas.page(figure)
     low, high = float(shown["mean"].min()), float(shown["mean"].max())
     y = 0.0
@@ -49,7 +51,8 @@ def cross_architecture(shown: pd.DataFrame, look: dict[str, Style]) -> "Figure":
         for i, name in enumerate(block.columns):
             place = (left + (i + 0.6) * SIDE, y - 4)
             canvas.say(axes, *place, name, color=INK, ha="right", rotation=SLANT, rotation_mode="anchor")
-        for name, rows in block.lines:
+        for (name, rows), apart in zip(block.lines, block.gaps, strict=True):
+            y += apart
             canvas.say(axes, left - 18, y + 10, canvas.cut(name, left - 22), ha="right", color=INK)
             axes.plot([left - 9], [y + 7], **look[rows[0]["method"]].ink(rows[0]["state"]))
             for row in rows:
@@ -77,6 +80,12 @@ def _cell(axes: "Axes", x: float, y: float, row: dict[str, Any], share: float) -
 class Block:
     columns: list[str]
     lines: list[tuple[str, list[dict[str, Any]]]]  # name, results
+
+    @property
+    def gaps(self) -> list[float]:
+        """Points above each line: those of one IPC stand together."""
+        ipcs = [results[0]["ipc"] for _, results in self.lines]
+        return [0.0, *(0.0 if one == other else GAP for one, other in pairwise(ipcs))]
 
 
 def blocks(shown: pd.DataFrame) -> list[Block]:
