@@ -77,5 +77,7 @@ def test_what_is_packed_is_of_the_commit_at_which_it_was_packed(
     (root / "params.yaml").write_text("2\n")
     pack.pack(SimpleNamespace(root=root), ["x"], tmp_path / "pack")
     with tarfile.open(tmp_path / "pack/project.tar.xz") as archive:
-        archive.extractall(tmp_path / "there")
-    assert commits.at(tmp_path / "there") == commits.at(root) == git(root, "rev-parse", "HEAD") + "+"
+        content = archive.extractfile(str(commits.FILE))
+        assert content is not None
+        (tmp_path / commits.FILE).write_bytes(content.read())
+    assert commits.at(tmp_path) == commits.at(root) == git(root, "rev-parse", "HEAD") + "+"
