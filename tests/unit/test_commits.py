@@ -1,11 +1,14 @@
 """The commit of a project: with a mark where code or numbers changed, and none where nobody knows one."""
 
 import subprocess
+import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ddpipe.files import commits
+from ddpipe.packing import pack
 
 
 def git(root: Path, *words: str) -> str:
@@ -63,3 +66,18 @@ def test_a_pack_says_its_commit_itself(root: Path) -> None:
     assert commits.at(root) == "f" * 40 + "+"
     (root / commits.FILE).write_text("")
     assert commits.at(root) is None
+
+
+def test_what_is_packed_is_of_the_commit_at_which_it_was_packed(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = pack.Stage("distill@x", "stages.distill", [], [], [], "data/checkpoints/distill/x")
+    monkeypatch.setattr(pack, "stages", lambda config, targets: [stage])
+    monkeypatch.setattr(pack, "numbers", lambda config, chosen: {})
+    (root / "params.yaml").write_text("2\n")
+    pack.pack(SimpleNamespace(root=root), ["x"], tmp_path / "pack")
+    with tarfile.open(tmp_path / "pack/project.tar.xz") as archive:
+        content = archive.extractfile(str(commits.FILE))
+        assert content is not None
+        (tmp_path / commits.FILE).write_bytes(content.read())
+    assert commits.at(tmp_path) == commits.at(root) == git(root, "rev-parse", "HEAD") + "+"
