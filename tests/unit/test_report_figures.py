@@ -13,7 +13,7 @@ from ddpipe.config import load
 from ddpipe.report.drawings import Drawing, draw
 from ddpipe.report.figures import Style, accuracy, canvas, costs, looks, loss, transfer
 from ddpipe.report.figures.scales import Scale, percents, seconds
-from ddpipe.report.figures.style import GREYS, MARKERS, PALETTE, REFERENCES, mixed, styles
+from ddpipe.report.figures.style import GREYS, INK, MARKERS, PALETTE, REFERENCES, mixed, styles
 from ddpipe.report.figures.vector import standalone
 from ddpipe.report.frame import labels
 from ddpipe.states import State
@@ -89,6 +89,12 @@ def test_a_marker_is_full_only_as_published():
     assert [dm.inside(state) for state in State] == ["#102030", "#889098", "white", "white"]
     assert Style("#102030", "o", hollow=True).inside(State.PUBLISHED) == "white"
     assert mixed("#000000", "#FF8000", 0.25) == "#402000"
+
+
+@pytest.mark.parametrize("share", np.linspace(0, 1, 21))
+def test_numbers_are_read_on_every_colour(share):
+    behind = contrast(mixed(transfer.PALE, transfer.DARK, share))
+    assert (behind if share > transfer.TURN else contrast(INK) / behind) > 4
 
 
 def test_scales_have_few_round_values():

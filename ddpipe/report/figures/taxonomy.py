@@ -11,7 +11,7 @@ from ddpipe import settings
 from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.report.figures import canvas
-from ddpipe.report.figures.style import INK, SOFT
+from ddpipe.report.figures.style import INK
 from ddpipe.report.frame import labels
 from ddpipe.report.survey import MISSING, Cell, Table
 from ddpipe.settings.reading import validate
@@ -36,7 +36,7 @@ SELECTIONS, OTHERS = "6", ""  # the survey compares methods with selections ther
 # From dark to pale, told apart in grey too; all have a dark edge
 COLOURS: dict[str, str] = {
     State.PUBLISHED: "#123A66",
-    State.UNVERIFIED: "#4C86C6",
+    State.UNVERIFIED: "#3A72B4",
     State.REDUCED: "#B4D0EC",
     State.OWN: "#F0DFC8",
 }
@@ -125,11 +125,8 @@ def taxonomy(tree: Mapping[str, Sequence[Method]]) -> "Figure":
 
 def _method(axes: "Axes", method: Method, y: float) -> None:
     axes.plot([24, NAMES], [y + ROW / 2] * 2, color=EDGE, linewidth=0.8, zorder=0)
-    label = (
-        f"{State(method.state).shape} {canvas.cut(method.label, 120)}"
-        if method.state
-        else canvas.cut(method.label, 120)
-    )
+    shape = f"{State(method.state).shape} " if method.state else ""
+    label = shape + canvas.cut(method.label, 120)
     width = 8 + len(label) * canvas.LETTER
     top = y + (ROW - BOX) / 2
     _box(axes, NAMES, top, width, BOX, method.state)
@@ -157,11 +154,4 @@ def _legend(axes: "Axes") -> None:
         _box(axes, x, y, BOX, BOX, state)
         canvas.say(axes, x + 16, y + 9, word)
         x += 26 + len(word) * canvas.LETTER
-    canvas.say(
-        axes,
-        6,
-        y + ROW + 12,
-        "names: the best of any result; squares: the cells that the survey prints",
-        fontsize=canvas.TEXT,
-        color=SOFT,
-    )
+    canvas.say(axes, 6, y + ROW + 12, "names: the best of any result; squares: the cells that the survey prints")

@@ -20,6 +20,7 @@ ROW, NAMES, SIDE, SLANT = 14.0, 140.0, 39.0, -40.0  # points of a line, of names
 GAP = 5.0
 MOST = 4  # networks side by side beside a cell's own
 PALE, DARK = "#EAF2FA", "#123A66"
+TURN = 0.62  # of the way from pale to dark: white is seen better than ink from here on
 
 
 def transferred(frame: pd.DataFrame) -> pd.DataFrame:
@@ -56,13 +57,8 @@ def cross_architecture(shown: pd.DataFrame, look: dict[str, Style]) -> "Figure":
             canvas.say(axes, left - 18, y + 10, canvas.cut(name, left - 22), ha="right", color=INK)
             axes.plot([left - 9], [y + 7], **look[rows[0]["method"]].ink(rows[0]["state"]))
             for row in rows:
-                _cell(
-                    axes,
-                    left + block.columns.index(row["column"]) * SIDE,
-                    y,
-                    row,
-                    (row["mean"] - low) / (high - low or 1),
-                )
+                x, share = left + block.columns.index(row["column"]) * SIDE, (row["mean"] - low) / (high - low or 1)
+                _cell(axes, x, y, row, share)
             y += ROW
         y += 8
     return figure
@@ -72,7 +68,7 @@ def _cell(axes: "Axes", x: float, y: float, row: dict[str, Any], share: float) -
     """One accuracy; `share` of the way from the lowest to the highest one of the figure."""
     right, bottom = x + SIDE - 1, y + ROW - 1
     axes.fill([x, right, right, x], [y, y, bottom, bottom], color=mixed(PALE, DARK, share), linewidth=0)
-    number, ink = f"{row['mean']:.1f}{State(row['state']).shape}", "#FFFFFF" if share > 0.5 else INK
+    number, ink = f"{row['mean']:.1f}{State(row['state']).shape}", "#FFFFFF" if share > TURN else INK
     canvas.say(axes, x + SIDE / 2, y + 10, number, ha="center", color=ink)
 
 
