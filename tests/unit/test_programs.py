@@ -113,6 +113,7 @@ USERS = {
     "objectives/features.py": {name for name in ROWS if name.startswith("cafe")},
     "distillation/average.py": {name for name in ROWS if name.startswith("ftd")},
     "distillation/warm.py": WARMED,
+    "distillation/snapshots.py": {PROJECT.rows[cell].method for cell in PROJECT.courses},
     "objectives/reconstruction.py": {name for name in ROWS if name.startswith("kfs")},
     "synthetic/decoder.py": {name for name in ROWS if name.startswith("kfs")},
     "distillation/loop.py": {name for name in LEARN if not {"mix", "inversion", "samples"} & set(name.split("-"))},
@@ -133,7 +134,8 @@ def found(cells: list[tuple[str, settings.Cell]]) -> dict[str, programs.Digests]
     code = {"experts": programs.of_experts(), "generators": programs.of_generators()}
     known = {}  # cells of different numbers may have the same parts
     for method, chosen in cells:
-        asked = (*programs.implementations(chosen), bool(chosen.steps), chosen.embedded)
+        kept = bool(getattr(chosen, "snapshots", ()))
+        asked = (*programs.implementations(chosen), bool(chosen.steps), chosen.embedded, kept)
         known[asked] = known[asked] if asked in known else programs.of_cell(chosen)
         code.setdefault(method, {}).update(known[asked])
     return code
