@@ -20,7 +20,7 @@ class Target:
 
     block: Block
     protocol: str  # its name
-    dataset: str  # whose published row it is
+    known: bool  # whether the survey has its dataset: of other data a block says only how large images are
     doubts: tuple[str, ...]  # in sentences, what of it nobody published
 
 
@@ -86,17 +86,19 @@ class Authors:
             table, network = found
             protocol = recipe.tables.get(table, recipe.protocol)
         generators = self.known.generators.get(like.generator or "")
-        buffer = generators.buffer if generators else like.buffer
+        experts = self.known.experts.get((generators.buffer if generators else like.buffer) or "")
+        known = row.dataset in self.known.survey
         block = Block(
             settings=self._settings(row, entry),
             network=network,
             student=self._network(like.student),
             protocol=self._numbers(protocol, like.dataset),
-            data=self.data(like.data),
-            experts=self.known.experts.get(buffer or ""),
+            data=self.data(row.dataset if known and like.dataset != row.dataset else like.data),
+            experts=experts,
+            expert=self._network(experts.network) if experts else None,
             generators=generators,
         )
-        return Target(block, protocol, like.dataset, tuple(self._doubts(row, model, entry)))
+        return Target(block, protocol, known, tuple(self._doubts(row, model, entry)))
 
     def _protocol(self, key: ResultKey, row: settings.Row, model: settings.Row | None) -> str:
         recipe = self.config.recipe(row.recipe)

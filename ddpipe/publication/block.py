@@ -21,6 +21,7 @@ class Block(Settings):
     protocol: AnyProtocol  # its exceptions applied
     data: Dataset
     experts: Experts | None = None
+    expert: Network | None = None  # their network
     generators: Generators | None = None
 
     def told(self) -> dict[str, Any]:
@@ -55,15 +56,18 @@ def desk(config: Config, key: ResultKey, overrides: dict | None = None) -> Block
     if overrides is not None:
         layers = [*layers[:-1], (layers[-1][0], overrides)]
     params = config.params
+    if row.data not in params.datasets:
+        raise UserError(f"datasets.{row.data}: cell {row.name} uses it, but params.yaml has no such entry; add it")
     generators = params.generators.get(row.generator or "")
-    buffer = generators.buffer if generators else row.buffer
+    experts = params.experts.get((generators.buffer if generators else row.buffer) or "")
     return Block(
         settings=resolve(layers),
         network=config.network(key.network),
         student=config.network(row.student),
         protocol=config.protocol(key.protocol, row.dataset),
         data=params.datasets[row.data],
-        experts=params.experts.get(buffer or ""),
+        experts=experts,
+        expert=config.network(experts.network) if experts else None,
         generators=generators,
     )
 
@@ -77,7 +81,10 @@ def ran(config: Config, key: ResultKey, result: Result) -> tuple[Block, bool]:
     """
     if result.ran is not None and (found := read(result.ran)) is not None:
         return found, True
-    found = desk(config, key, result.overrides)
+    try:
+        found = desk(config, key, result.overrides)
+    except UserError:  # they do not go with the recipe any more
+        return desk(config, key), False
     said = (result.model_extra or {}).get("protocol_digest")
     return found, not result.fingerprints or said == digest_of(found.protocol)
 

@@ -52,7 +52,7 @@ class Publication:
         """
         own, sure = ran(self.config, key, result) if result else (desk(self.config, key), True)
         target = self.authors.target(key, own.network)
-        found = list(differences(own, target, key, self._shape(own.data, key), self._published(key, target)))
+        found = list(differences(own, target, key, self._shape(own.data, key)))
         unsure = [] if sure else [UNSURE]
         state = state_of(found, [*unsure, *target.doubts])
         doubts = target.doubts if state is State.UNVERIFIED else ()  # where more differs, that is what there is to say
@@ -65,13 +65,6 @@ class Publication:
             return known
         there = data_of(self.config, self.config.row(key.cell).data)
         return there.shape if there else None
-
-    def _published(self, key: ResultKey, target: Target) -> Shape | None:
-        """That of what was published: of other data it says no more than how large images are."""
-        dataset, found = self.config.row(key.cell).dataset, shape(target.block.data)
-        if found is None or dataset == target.dataset:
-            return found
-        return None if dataset in self.authors.known.survey else replace(found, classes=0)
 
     def _cell(self, key: ResultKey, own: Block, target: Target, state: State) -> tuple[str, str]:
         """Method and network of the survey's cell for which an evaluation stands.
@@ -103,13 +96,11 @@ def state_of(found: list[Difference], doubts: list[str]) -> State:
     return State.UNVERIFIED if found or doubts else State.PUBLISHED
 
 
-def differences(
-    own: Block, target: Target, key: ResultKey, shown: Shape | None, published: Shape | None
-) -> Iterator[Difference]:
+def differences(own: Block, target: Target, key: ResultKey, images: Shape | None) -> Iterator[Difference]:
     """Of everything that was run, each path led by the field of a block.
 
     Args:
-        shown, published: the images of both, where they are known.
+        images: what ran with, where that is known.
     """
     theirs = target.block
     yield from within("settings", of_methods(own.settings, theirs.settings))
@@ -121,15 +112,12 @@ def differences(
     if protocol and key.protocol != target.protocol:
         yield Difference(("protocol",), key.protocol, target.protocol, Kind.ANOTHER)
     yield from within("protocol", [found for found in protocol if found.path or key.protocol == target.protocol])
-    yield from within("data", of_shapes(shown, published))
-    if theirs.data.source == own.data.source:
-        shaping = ("resolution", "classes")
-        numbers = of_records(own.data.model_copy(update={"path": None}), theirs.data)
-        yield from within("data", (found for found in numbers if found.path[0] not in shaping))
-    for key_ in ("experts", "generators"):
-        ours, other = getattr(own, key_), getattr(theirs, key_)
-        if ours is not None and other is not None:  # whether there are any, parts tell
-            yield from within(key_, of_records(ours, other))
+    yield from within("data", of_data(own.data, theirs.data, images, target.known))
+    if own.experts and theirs.experts:  # whether there are any, parts tell; generators have some too
+        yield from within("experts", of_records(own.experts, theirs.experts))
+        yield from within("expert", of_kinds(own.expert, theirs.expert))
+    if own.generators and theirs.generators:
+        yield from within("generators", of_records(own.generators, theirs.generators))
 
 
 def within(field: str, found: Iterator[Difference] | list[Difference]) -> Iterator[Difference]:
@@ -142,16 +130,22 @@ def of_kinds(own: Any, theirs: Any) -> Iterator[Difference]:
         yield Difference((), own.kind, theirs.kind, Kind.ANOTHER)
     else:
         for found in of_records(own, theirs):
-            yield replace(found, kind=max(found.kind, Kind.LESS) if found.kind is not Kind.PART else Kind.OTHER)
+            yield replace(found, kind=Kind.OTHER) if found.kind is Kind.PART else found
 
 
-def of_shapes(own: Shape | None, theirs: Shape | None) -> Iterator[Difference]:
-    """Where images or classes are fewer."""
-    if own and theirs:
-        for name in ("resolution", "classes"):
-            ours, published = getattr(own, name), getattr(theirs, name)
-            if ours < published:
-                yield Difference((name,), ours, published, Kind.LESS)
+def of_data(own: settings.Dataset, theirs: settings.Dataset, images: Shape | None, known: bool) -> Iterator[Difference]:
+    """Of two prepared forms of one dataset; of a dataset that is not `known`, whether its images are smaller."""
+    published = shape(theirs)
+    if images and published:
+        for name in ("resolution", "classes") if known else ("resolution",):
+            ours, whole = getattr(images, name), getattr(published, name)
+            if ours < whole:
+                yield Difference((name,), ours, whole, Kind.LESS)
+    if known and own.source != theirs.source:
+        yield Difference(("source",), own.source, theirs.source, Kind.PART)
+    elif known:
+        told = ("resolution", "classes")
+        yield from (found for found in of_records(own, theirs) if found.path[0] not in told)
 
 
 def words(found: list[Difference]) -> Iterator[str]:

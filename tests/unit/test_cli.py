@@ -87,13 +87,13 @@ def test_explain_says_what_is_unverified(project: Project, capsys: Output) -> No
     assert project.run("explain", "dm-tiny-1") == 0
     assert "\nunverified\n  Nobody published it.\n\nnotes\n" in capsys.readouterr().out
     assert project.run("explain", "dc-tiny-1") == 0
-    assert "unverified" not in capsys.readouterr().out
+    assert "\nunverified\n" not in capsys.readouterr().out
 
 
 def test_explain_says_whose_numbers_a_cell_took(project: Project, capsys: Output) -> None:
     project.set("ddpipe/methods/dm.yaml", "dm.cells.tiny-1", {"by_ipc": {"1": {}, "10": {"real_batch": 5}}})
     assert project.run("explain", "dm-tiny-1") == 0
-    assert "unverified" not in capsys.readouterr().out  # it has numbers of its own
+    assert "\nunverified\n" not in capsys.readouterr().out  # it has numbers of its own
     project.set("ddpipe/methods/dm.yaml", "dm.cells.tiny-1", {"by_ipc": {"2": {"real_batch": 5}, "10": {}}})
     assert project.run("explain", "dm-tiny-1") == 0
     out = capsys.readouterr().out
@@ -105,8 +105,17 @@ def test_explain_what_never_ran(project: Project, capsys: Output) -> None:
     (project.root / "data/results/tiny/herding-tiny-1.small.quick.json").unlink()
     assert project.run("explain", "herding-tiny-1") == 0
     out = capsys.readouterr().out
-    assert "herding-tiny-1.small.quick.json  not measured yet" in out
+    told = "herding-tiny-1.small.quick.json  not measured yet\n    would be ⊙ unverified settings: nobody published"
+    assert told in out
     assert "  rule = herding  ddpipe/selections/herding.py  Welling, ICML 2009" in out.splitlines()
+
+
+def test_explain_says_what_a_result_is_worth(project: Project, capsys: Output) -> None:
+    assert project.run("explain", "dm-tiny-1") == 0
+    out = capsys.readouterr().out
+    assert "    ⊙ unverified settings: nobody published anything for tiny\n" in out
+    assert "    ○ reduced: augmentation none of color_crop, epochs 1 of 2, protocol again in place of quick," in out
+    assert max(len(line) for line in out.partition("\nresults\n")[2].splitlines() if line.startswith("    ")) <= 100
 
 
 def test_explain_every_cell_of_the_project() -> None:

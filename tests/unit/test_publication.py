@@ -189,6 +189,8 @@ EDITS: list[tuple[str, dict[str, Any], State, str]] = [
         "experts' lr 0.1 in place of 0.01",
     ),
     ("dm-mnist-1", {"datasets": {"mnist": {"mean": [0.5]}}}, UNVERIFIED, "mean 0.5 in place of 0.1307"),
+    ("dm-mnist-1", {"datasets": {"mnist": {"source": "fashionmnist"}}}, OWN, "source fashionmnist in place of mnist"),
+    ("herding-mnist-1", {"experts": {"mnist": {"network": "convnet3_w16"}}}, REDUCED, "width 16 of 128"),
     ("dm-mnist-1", {"datasets": {"mnist": {"resolution": 14}}}, REDUCED, "resolution 14 of 28"),
     ("dm-cifar10-1", {"datasets": {"cifar10": {"classes": ["cat", "dog"]}}}, REDUCED, "classes 2 of 10"),
     ("dm-cifar10-1", {"methods": {"dm": {"iterations": 300}}}, REDUCED, "iterations 300 of 20,000"),
@@ -302,6 +304,8 @@ def test_an_early_result_ran_with_the_overrides_that_it_says():
     early = result(now, "dm-cifar10-1", overrides={"iterations": 300})
     early = early.model_copy(update={"fingerprints": ()})
     assert Publication(now).told(key, early).why == "iterations 300 of 20,000"
+    unknown = early.model_copy(update={"overrides": {"a_key_of_another_version": 1}})
+    assert Publication(now).told(key, unknown) == Told(UNVERIFIED, (UNSURE,), "dm", "convnet")
 
 
 def test_a_block_is_read_as_it_was_written(shipped: Publication):
