@@ -25,8 +25,8 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     Reads params.yaml, the recipes, data/published and whatever lies in
     data/results/DATASET; a cell without a result is printed as missing.
 
-    Writes table.md, table.csv, table.tex, cells.csv (every evaluation with n,
-    std, seconds and memory), scores.md and scores.csv (label-robust and
+    Writes table.md, table.csv, table.tex, cells.csv (every evaluation with its
+    state, n, std, seconds and memory), scores.md and scores.csv (label-robust and
     augmentation-robust scores, what a point costs, other networks),
     accuracy.csv and loss.csv (what figures show), the figures that have
     something to show, as PNG and SVG, and a picture of each set, and of how it

@@ -200,18 +200,13 @@ class Place:
 
 def _places(dataset: str, frame: pd.DataFrame) -> dict[Key, Place]:
     """By printed cell the result in the best state; bold is told among these and the selections of the dataset."""
+    found = frame[frame["survey_network"] != ""]
+    ranked = found.assign(rank=found["state"].map([*State, ""].index))  # then by how much it differs
     chosen: dict[Key, int] = {}  # the row of `frame`
-    for i, row in frame[frame["survey_network"] != ""].iterrows():
-        key = (row["survey_method"], dataset, row["ipc"], row["survey_network"])
-        if key not in chosen or _rank(row) < _rank(frame.loc[chosen[key]]):
-            chosen[key] = i
+    for i, row in ranked.sort_values(["rank", "differences"], kind="stable").iterrows():
+        chosen.setdefault((row["survey_method"], dataset, row["ipc"], row["survey_network"]), i)
     bold = best(frame[frame.index.isin(chosen.values()) | frame["selection"]])
     return {key: Place(_measured(frame.loc[i]), bool(bold[i])) for key, i in chosen.items()}
-
-
-def _rank(row: pd.Series) -> tuple[int, int]:
-    """The best state first, no result last; of equals the one that is most like the published."""
-    return [*State, ""].index(row["state"]), row["differences"]
 
 
 def _columns(rows: pd.DataFrame) -> tuple[Column, ...]:

@@ -151,6 +151,19 @@ def test_every_result_has_a_state_and_nothing_else_has(root):
     assert set(table["state"]) <= {"", *State}
 
 
+def test_states_tell_overrides_and_combinations(root):
+    told = rows(root).query("state != ''")
+    assert {key: (row["state"].name, row["why"]) for key, row in told.iterrows()} == {
+        ("random-mnist-1", "convnet3", "dc"): ("PUBLISHED", ""),
+        ("random-mnist-1", "convnet3", "dsa"): ("OWN", "protocol dsa in place of dc, epochs 3 in place of 2"),
+        ("random-mnist-1", "resnet18_in", "dc"): ("PUBLISHED", ""),
+        ("whole-mnist-all", "convnet3", "dc"): ("PUBLISHED", ""),
+        ("dm-mnist-1", "convnet3", "dsa"): ("PUBLISHED", ""),
+        ("dsa-mnist-1", "convnet3", "dsa"): ("REDUCED", "iterations 5 of 10"),
+        ("dm-own-mnist-1", "convnet3", "dsa"): ("REDUCED", "iterations 7 of 10"),
+    }
+
+
 def test_a_footnote_says_which_loops_ended_by_their_number(root):
     assert not any("number of their loop" in note for note in tables.footnotes(rows(root).reset_index()))
     put(root, "dm-mnist-1", "dsa", 88.04, capped={"networks": [19, 20], "trainings": [0, 7]})
@@ -207,7 +220,10 @@ def told(root: Path) -> pd.DataFrame:
 
 def test_footnotes_explain_every_mark_that_is_used(root):
     notes = tables.footnotes(told(root))
-    assert "‡5 DM IPC 1: A cell of Herding, repeated." in notes and "§22 Random IPC 1: Another protocol." in notes
+    assert (
+        "‡5 DM IPC 1, dm-own IPC 1: A cell of Herding, repeated." in notes
+        and "§22 Random IPC 1: Another protocol." in notes
+    )
     for shape, state in (
         ("●", "as published"),
         ("⊙", "unverified settings"),
