@@ -164,7 +164,7 @@ def fails(project: Project, *command: str) -> str:
 
 
 def mistakes(project: Project) -> list[str]:
-    """What `ddpipe check` says of the method; the small clone has mistakes of its own: its cells lack their baselines."""
+    """What `ddpipe check` says of the method; the small clone has mistakes of its own, as cells without baselines."""
     said = fails(project, sys.executable, "-m", "ddpipe.cli", "check")
     found = [line for line in said.splitlines() if "moments" in line or "grown" in line]
     return [line for line in found if ": a distilled set of " not in line]
