@@ -61,7 +61,7 @@ class Measured(NamedTuple):
 def baselines(config: Config) -> Iterator[str]:
     """One sentence for each scene that lacks any; unknown names and rows that do not resolve are left to `check`."""
     grid = Grid(config)
-    for scene, found in grid.scenes.items():
+    for scene, found in grid.scenes.items() if grid.rules else ():
         if distilled := [measured for measured in found if measured.resolved.distils]:
             with suppress(UserError):
                 yield from grid.lacking(scene, distilled)

@@ -75,7 +75,10 @@ def add(
     ] = None,
     name: Annotated[str, typer.Option("--as", help="name of the method with these numbers")] = "",
     rivals: Annotated[
-        str, typer.Option(help="real images to compare with, for example random,whole, or none; left out: all")
+        str,
+        typer.Option(
+            help="real images beside it: random,herding,kcenter, or none where these are there; left out: whole too"
+        ),
     ] = "",
 ) -> None:
     """Write an experiment into params.yaml: METHODS on DATASET, with all that its report needs.
@@ -83,8 +86,9 @@ def add(
     Beside their rows these are the entry of new images, rows of Random, Herding and K-Center under the same protocol
     and of the whole set, the buffers of experts or generators that they need, and the report. Numbers of --set make a
     method of their own. Where a cell exists with the same network, another --protocol or --network (with --student)
-    becomes a further evaluation; with another student or --data it is a second row, a variant. Nothing is written where
-    all of it exists or `ddpipe check` would refuse the result; comments and line breaks stay.
+    becomes a further evaluation; with another student or --data it is a second row, a variant. Real images that are
+    there are measured again, whatever chose them. Nothing is written where all of it exists or `ddpipe check` would
+    refuse the result, as where Random, Herding or K-Center would lack; comments and line breaks stay.
     """
     from ddpipe import config
     from ddpipe.errors import UserError

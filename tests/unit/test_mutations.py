@@ -216,7 +216,7 @@ class Files:
     def remember(self) -> None:
         """That the files are as they should be: what follows is compared with them."""
         found = self.load(self.trees)
-        assert [sentence for sentence in self.problems if not sentence.startswith("dvc.yaml")] == []
+        assert told_of(self.problems) == []
         self.said, self.understood = said(self.trees), understood(found)
 
     def load(self, trees: dict[str, Any]) -> config.Config:
@@ -281,6 +281,11 @@ def names(sentence: str, file: str, path: tuple) -> bool:
     return holds(words[-1]) and (path == (words[-1],) or any(holds(word) for word in around))
 
 
+def told_of(problems: list[str]) -> list[str]:
+    """What is said of what stands in the files; baselines that lack are said to do so of the sets that need them."""
+    return [sentence for sentence in problems if not re.search(r"^dvc\.yaml|: a distilled set of ", sentence)]
+
+
 def same(one: Any, other: Any) -> bool:
     """A file may write a whole number where a broken one is meant."""
     if isinstance(other, int) and isinstance(one, float):
@@ -300,7 +305,7 @@ def judge(files: Files, choose: random.Random) -> tuple[str, str]:
     except UserError as error:
         sentences = [str(error)]
     else:
-        sentences = [sentence for sentence in files.problems if not sentence.startswith("dvc.yaml")]
+        sentences = told_of(files.problems)
     if sentences:
         assert any(names(sentence, file, path) for sentence in sentences), f"{told}: {sentences[:5]}"
         assert all(len(sentence) < 7000 for sentence in sentences)
