@@ -17,7 +17,7 @@ from ddpipe.report.drawings import draw
 from ddpipe.report.frame import losses
 from ddpipe.report.html import datasets, expenses, pictures, strip, survey_tables
 from ddpipe.report.html.cards import Cards
-from ddpipe.report.html.markup import figure
+from ddpipe.report.html.markup import anchor, figure
 from ddpipe.report.survey import Table
 
 FOLDER = Path(__file__).parent / "html"
@@ -89,6 +89,6 @@ def _figures(config: Config, frames: Mapping[str, pd.DataFrame], curves: Mapping
 def _runs(frames: Mapping[str, pd.DataFrame], stored: Pictures, waiting: Sequence[str]) -> str:
     shown = "".join(datasets.section(dataset, frame, stored) for dataset, frame in frames.items())
     none = f"<p><b>Not run yet:</b> {escape(', '.join(waiting))}.</p>" if waiting else ""
-    links = ", ".join(f'<a href="#{escape(dataset)}">{escape(dataset)}</a>' for dataset in frames)
+    links = ", ".join(f'<a href="#{anchor("runs", dataset)}">{escape(dataset)}</a>' for dataset in frames)
     lead = f"<p>Every result in whatever state: {links}.</p>" if frames else ""
     return f'<section aria-labelledby="runs"><h2 id="runs">All runs</h2>{lead}{shown}{none}</section>'

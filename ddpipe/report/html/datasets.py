@@ -8,7 +8,7 @@ import pandas as pd
 
 from ddpipe.report import tables
 from ddpipe.report.frame import ipc_order
-from ddpipe.report.html.markup import bullets, folded, region
+from ddpipe.report.html.markup import anchor, bullets, folded, region
 from ddpipe.report.html.pictures import Picture, shown
 from ddpipe.report.tables import Entry
 
@@ -16,19 +16,19 @@ from ddpipe.report.tables import Entry
 def section(dataset: str, frame: pd.DataFrame, pictures: Mapping[str, Picture | None]) -> str:
     """All of one data set, from frame.collect's table and the pictures that the page stores, by cell."""
     done = int(frame["mean"].notna().sum())
-    name = escape(dataset)
+    here = anchor("runs", dataset)
     return (
-        f'<section aria-labelledby="{name}"><h3 id="{name}">{name}</h3>'
+        f'<section aria-labelledby="{here}"><h3 id="{here}">{escape(dataset)}</h3>'
         f"<p class=soft>{done} of {len(frame)} evaluations have a result.</p>"
         f"{_wide(frame, f'Test accuracy on {dataset}, %: measured and, below, as published.')}"
         f"{folded('How to read it', bullets(tables.footnotes(frame)))}"
         f"{_pictures(dataset, frame, pictures)}"
-        f"{folded(f'Every evaluation on {dataset}', _long(frame, dataset))}</section>"
+        f"{folded(f'Every evaluation on {dataset}', _long(frame, dataset), 'bulky')}</section>"
     )
 
 
 def _wide(frame: pd.DataFrame, caption: str) -> str:
-    """Methods x IPC, lines without a result left out; network and protocol stand small: numbers need room on a phone."""
+    """Methods x IPC; lines without a result are a count, network and protocol stand small beside the method."""
     table = tables.wide(frame)
     measured = [line for line in table.lines if any(entry and entry.state for entry in line.entries)]
     empty = len(table.lines) - len(measured)
