@@ -18,7 +18,7 @@ from ddpipe.report.drawings import draw, overall
 from ddpipe.report.frame import losses
 from ddpipe.report.html import datasets, expenses, pictures, strip, survey_tables
 from ddpipe.report.html.cards import Cards
-from ddpipe.report.html.markup import drawn
+from ddpipe.report.html.markup import anchor, drawn
 from ddpipe.report.survey import Table
 
 FOLDER = Path(__file__).parent / "html"
@@ -113,6 +113,6 @@ def _runs(
         own = None if pooled is None else pooled[pooled["dataset"] == dataset]
         shown += datasets.section(dataset, frame, stored, "" if own is None else scores_page.section(own, dataset))
     none = f"<p><b>Not run yet:</b> {escape(', '.join(waiting))}.</p>" if waiting else ""
-    links = ", ".join(f'<a href="#{escape(dataset)}">{escape(dataset)}</a>' for dataset in frames)
+    links = ", ".join(f'<a href="#{anchor("runs", dataset)}">{escape(dataset)}</a>' for dataset in frames)
     lead = f"<p>Every result in whatever state: {links}.</p>" if frames else ""
     return f'<section aria-labelledby="runs"><h2 id="runs">All runs</h2>{lead}{shown}{none}</section>'

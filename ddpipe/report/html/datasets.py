@@ -8,7 +8,7 @@ import pandas as pd
 
 from ddpipe.report import tables
 from ddpipe.report.frame import ipc_order
-from ddpipe.report.html.markup import bullets, folded, region
+from ddpipe.report.html.markup import anchor, bullets, folded, region
 from ddpipe.report.html.pictures import Picture, shown
 from ddpipe.report.tables import Entry
 
@@ -16,32 +16,37 @@ from ddpipe.report.tables import Entry
 def section(dataset: str, frame: pd.DataFrame, pictures: Mapping[str, Picture | None], scores: str = "") -> str:
     """All of one data set, from frame.collect's table, the pictures that the page stores, by cell, and its scores."""
     done = int(frame["mean"].notna().sum())
-    name = escape(dataset)
+    here = anchor("runs", dataset)
     return (
-        f'<section aria-labelledby="{name}"><h3 id="{name}">{name}</h3>'
+        f'<section aria-labelledby="{here}"><h3 id="{here}">{escape(dataset)}</h3>'
         f"<p class=soft>{done} of {len(frame)} evaluations have a result.</p>"
         f"{_wide(frame, f'Test accuracy on {dataset}, %: measured and, below, as published.')}"
         f"{folded('How to read it', bullets(tables.footnotes(frame)))}"
         f"{_pictures(dataset, frame, pictures)}"
-        f"{scores}{folded(f'Every evaluation on {dataset}', _long(frame, dataset))}</section>"
+        f"{scores}{folded(f'Every evaluation on {dataset}', _long(frame, dataset), 'bulky')}</section>"
     )
 
 
 def _wide(frame: pd.DataFrame, caption: str) -> str:
+    """Methods x IPC; lines without a result are a count, network and protocol stand small beside the method."""
     table = tables.wide(frame)
-    names = "".join(f'<th scope="col" class=word>{name}</th>' for name in table.headings)
-    heads = names + "".join(f'<th scope="col">{tables.heading(ipc)}</th>' for ipc in table.ipcs)
+    measured = [line for line in table.lines if any(entry and entry.state for entry in line.entries)]
+    empty = len(table.lines) - len(measured)
+    names = [table.headings[0], *(f"<small>{name.lower()}</small>" for name in table.headings[1:])]
+    heads = f'<th scope="col">{" ".join(names)}</th>'
+    heads += "".join(f'<th scope="col">{tables.heading(ipc)}</th>' for ipc in table.ipcs)
     bodies = []
     several = "Network" in table.headings
-    for _, lines in groupby(table.lines, key=lambda line: line.names[1] if several else ""):
+    for _, lines in groupby(measured, key=lambda line: line.names[1] if several else ""):
         rows = []
         for line in lines:
             first, *others = map(escape, line.names)
-            cells = f'<th scope="row">{first}</th>' + "".join(f"<td class=word>{name}</td>" for name in others)
-            rows.append(f"<tr>{cells}{''.join(map(_cell, line.entries))}</tr>")
+            small = f" <small>{', '.join(others)}</small>" if others else ""
+            rows.append(f'<tr><th scope="row">{first}{small}</th>{"".join(map(_cell, line.entries))}</tr>')
         bodies.append(f"<tbody>{''.join(rows)}</tbody>")
-    caption_ = f"<caption>{escape(caption)}</caption>"
-    return region(caption, f"<table>{caption_}<thead><tr>{heads}</tr></thead>{''.join(bodies)}</table>")
+    told = f"<caption>{escape(caption)}</caption>"
+    left = f"<p class=soft>{empty} of {len(table.lines)} lines have no result yet.</p>" if empty else ""
+    return region(caption, f"<table>{told}<thead><tr>{heads}</tr></thead>{''.join(bodies)}</table>") + left
 
 
 def _cell(entry: Entry | None) -> str:

@@ -34,8 +34,9 @@ def bullets(texts: Iterable[str]) -> str:
     return f"<ul class=notes>{items}</ul>" if items else ""
 
 
-def folded(text: str, html: str) -> str:
-    return f"<details><summary>{escape(text)}</summary>{html}</details>"
+def folded(text: str, html: str, kind: str = "") -> str:
+    """What opens where it is chosen, and in print; what is `bulky` stays away from there."""
+    return f"<details{f' class={kind}' if kind else ''}><summary>{escape(text)}</summary>{html}</details>"
 
 
 def drawn(drawing: Drawing) -> str:
