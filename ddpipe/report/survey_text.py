@@ -84,7 +84,7 @@ def _printed_lines(table: Table, bold: str) -> list[Printed]:
             below = [(_lower(cell, bold) if cell else "", span) for cell, span in line.entries]
             if {text for text, _ in below} <= {"", MISSING}:
                 missing = sum(text == MISSING for text, _ in below)
-                below = [(f"all {missing} missing", len(table.columns))] if missing > 1 else below
+                below = [(f"{missing} missing", len(table.columns))] if missing > 1 else below
             found.append(Printed(i == 0 and group != table.lines[0].group, [*words, "survey"], above))
             if any(text for text, _ in below):
                 found.append(Printed(False, [*[""] * len(words), "measured"], below))
