@@ -19,7 +19,7 @@ from ddpipe.settings.names import Name
 from ddpipe.settings.reading import did_you_mean, shorten, validate
 from ddpipe.settings.shapes import Seen
 
-METHODS = Path(__file__).parent / "methods"  # the recipes; an installed package carries them
+METHODS = Path(__file__).resolve().parent / "methods"  # the recipes; an installed package carries them
 
 
 def resolve(layers: list[tuple[str, dict]]) -> settings.Cell:
@@ -140,11 +140,7 @@ class Config:
         """Protocol `name` as used on `dataset`."""
         if name not in self.params.protocols:
             raise UserError(f"protocols.{name}: unknown protocol{did_you_mean(name, list(self.params.protocols))}")
-        protocol = self.params.protocols[name]
-        changed = merge(
-            protocol.model_dump(exclude={"exceptions"}, exclude_unset=True), protocol.exceptions.get(dataset, {})
-        )
-        return validate(settings.AnyProtocol, changed, f"protocols.{name}.exceptions.{dataset}")
+        return excepted(self.params.protocols[name], name, dataset)
 
     def network(self, name: str) -> settings.Network:
         if name not in self.params.networks:
@@ -154,6 +150,14 @@ class Config:
     @cached_property
     def results(self) -> Path:
         return self.root / "data" / "results"
+
+
+def excepted(protocol: settings.Protocol, name: str, dataset: str) -> settings.Protocol:
+    """`protocol` with its exceptions for `dataset` put over it."""
+    changed = merge(
+        protocol.model_dump(exclude={"exceptions"}, exclude_unset=True), protocol.exceptions.get(dataset, {})
+    )
+    return validate(settings.AnyProtocol, changed, f"protocols.{name}.exceptions.{dataset}")
 
 
 def load(root: Path = Path("."), said: Any = None) -> Config:

@@ -26,6 +26,7 @@ from ddpipe.files.artifacts import digest, write_bytes, write_sealed
 from ddpipe.pipeline import costs, resolved, results
 from ddpipe.pipeline.descriptions import Result, set_file
 from ddpipe.progress import Progress, say
+from ddpipe.publication.block import desk, digest_of
 from ddpipe.randomness import Streams
 from ddpipe.report.pictures import image_grid
 from ddpipe.settings import Cell
@@ -76,7 +77,8 @@ def main(
     digests = [digest(inputs | {"set": found.about.files[set_file(number)]}) for number in range(counted)]
     folder = Path("data/checkpoints/evaluate") / name  # numbers tried before keep their networks: they may come back
     stores = [Checkpoints(folder / f"{i}-{each[:12]}", each) for i, each in enumerate(digests)]
-    known = measured(project, config.ResultKey(cell, network, protocol, outputs[0]), digests, rules.networks)
+    result_key = config.ResultKey(cell, network, protocol, outputs[0])
+    known = measured(project, result_key, digests, rules.networks)
 
     def measure(number: int, data: TrainingSet, group: list[int]) -> list[dict[str, Any]]:
         """Accuracies and cost of the networks `group` on set `number`."""
@@ -140,15 +142,19 @@ def main(
     result |= {"balanced": balanced(classes), "per_class": classes}
     result |= {"sets": counted, "networks": rules.networks, "budget": found.about.budget.model_dump(exclude_unset=True)}
     result |= {"overrides": project.overrides(cell), "base": params.methods[row.method].get("base")}
-    result |= {"protocol_digest": digest(inputs["protocol"]), "seed": params.seed, "fingerprints": digests}
+    result |= {"ran": desk(project, result_key).told()}
+    result |= {"protocol_digest": digest_of(rules), "seed": params.seed, "fingerprints": digests}
     if counted_loops := project.resolved(cell).capped:
         every = [hints.of(found.tensors(number)) for number in range(found.about.sets)]
         result["capped"] = {
             name: [sum(int(own[each]) for own in every) for each in (f"{name}_capped", name)] for name in counted_loops
         }
     result |= {"files": {file: hashlib.sha256(content).hexdigest() for file, content in beside.items()}}
+    spent = known and known.seal and costs.of(project.root, name, known.seal)
     seal = write_sealed(outputs[0], result)
-    if not known:
+    if spent:  # the same accuracies, of which more is said now
+        costs.note(name, seal, spent.model_dump(mode="json", exclude_unset=True))
+    elif not known:
         spent = total([piece["cost"] for row in pieces for piece in row])
         distilling = costs.of(project.root, cell, found.about.seal)  # null where it is not at hand
         spent["distillation"] = distilling and distilling.model_dump(mode="json", exclude_unset=True)

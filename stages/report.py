@@ -24,8 +24,9 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     Writes table.md, table.csv, table.tex, cells.csv (every evaluation with its
     state, what was not as published, n, std, seconds and memory), accuracy.csv
     (by IPC and method, without combinations of one's own) and loss.csv, the
-    figures that have something to show, and a picture of each set under images/; and data/metrics/DATASET, of which `dvc metrics` and
-    `dvc exp show` speak: a file a method with the means by IPC.
+    figures that have something to show, and a picture of each set under images/;
+    and data/metrics/DATASET, of which `dvc metrics` and `dvc exp show` speak: a
+    file a method with the means by IPC.
     """
     config, dataset = load(), key_of("report", address=dataset)
     output, means = Path("reports") / dataset, Path("data/metrics") / dataset

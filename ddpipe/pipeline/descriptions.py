@@ -179,6 +179,7 @@ class Result(Kept):
     depends: who would measure the same takes them from here.
     per_class: of the test images of each class, in their order, the mean over networks; None where there are none.
     balanced: the mean of these. Early results have neither.
+    ran: all settings behind it, resolved (ddpipe/publication/block.py); early results do not say.
     capped: name -> how many of how many in the making of all sets were ended by the number of their loop, not by the
         rule that may end it before.
     """
@@ -199,6 +200,7 @@ class Result(Kept):
     networks: PositiveInt
     budget: Budget
     overrides: dict[str, Any]
+    ran: dict[str, Any] | None = None
     capped: dict[str, tuple[Natural, Natural]] = {}
     files: dict[str, Sha256] = {}
     fingerprints: tuple[Sha256, ...] = ()

@@ -1,5 +1,6 @@
 """What `ddpipe methods` and `ddpipe explain` print: composed from params.yaml and the recipes alone, without torch."""
 
+import textwrap
 from collections import Counter
 
 from ddpipe import settings
@@ -8,10 +9,13 @@ from ddpipe.errors import UserError
 from ddpipe.mappings import leaves, merge
 from ddpipe.pipeline import results as measured
 from ddpipe.planning.shapes import data_of
+from ddpipe.publication.telling import Publication
 from ddpipe.settings.names import TRAINED
 from ddpipe.settings.part import Synthetic, program
 from ddpipe.settings.protocol import told
 from ddpipe.settings.reading import validate
+
+WIDTH = 98  # of a line in a block
 
 
 def methods(config: Config) -> str:
@@ -145,13 +149,18 @@ def commands(name: str, further: list[str]) -> list[str]:
 
 
 def results(config: Config, name: str) -> list[str]:
-    """Where the set and its results lie, with the accuracy of those that are there."""
-    lines = [f"data/distilled/{name}", f"data/costs/{name}.json"]
+    """Where the set and its results lie, with the accuracy of those that are there, and what each is worth, or would
+    be."""
+    lines, publication = [f"data/distilled/{name}", f"data/costs/{name}.json"], Publication(config)
     for key in results_of(config, config.row(name).dataset):
         if key.cell == name:
             found = measured.read(config, key)
             shown = f"{found.mean:.1f} +- {found.std:.1f} %, n = {found.n}" if found else "not measured yet"
             if found and found.balanced is not None:
                 shown += f", balanced over the classes {found.balanced:.1f} %"
+            told = publication.told(key, found)
+            worth = f"{'' if found else 'would be '}{told.state.shape} {told.state}"
+            told_in_full = f"{worth}: {', '.join(told.reasons)}" if told.reasons else worth
             lines.append(f"{key.path.relative_to(config.root)}  {shown}")
+            lines += textwrap.wrap(told_in_full, WIDTH, initial_indent="  ", subsequent_indent="    ")
     return lines

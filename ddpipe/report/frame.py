@@ -8,15 +8,15 @@ import pandas as pd
 
 from ddpipe.config import Config, ResultKey, results_of
 from ddpipe.errors import UserError
-from ddpipe.mappings import leaves
 from ddpipe.pipeline import costs, results
 from ddpipe.pipeline.descriptions import Cost, Result
+from ddpipe.publication.telling import Publication
 from ddpipe.report import published
-from ddpipe.report.matching import survey_network
 from ddpipe.settings.reading import did_you_mean
 from ddpipe.states import State
 
 NAN = math.nan
+COMPARABLE = (State.PUBLISHED, State.UNVERIFIED)  # with a published accuracy
 COST = ("distill_seconds", "iterations", "seconds_per_iteration", "experts_seconds")
 
 
@@ -24,17 +24,17 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
     """The measured and the published accuracies of `dataset`; a missing result is a row of NaN.
 
     Columns: `cell method label ipc network protocol` (identity; `label` is the method and the variant, `ipc` is text,
-    "all" for the whole data set), `main`
-    (the evaluation that the grid names, not a further one), `distilled` (something of the set is learned), `mean std`
-    (percent, population) over `n` = `sets` x `networks` accuracies, `floats` (stored in a set), `worth` (images a class
-    that they are worth), `published_mean published_std doubtful source_mean source_std note`, `difference` = mean -
-    published_mean, `state` (a states.State, "" without a result), `why` (in words, what keeps it from being as
-    published: "iterations 300 of 20,000, width 16 of 128"; "" where it is), `survey_method` and `survey_network` (the
-    printed cell for which it stands in the survey's tables, in whatever state; "" where it stands for none), `device
-    versions`, `distill_seconds` and `iterations` (of all sets), `seconds_per_iteration`, `experts` (the buffer, or
-    generator, whose networks it used, "" for none) and `experts_seconds` (of the whole of it, which may serve several
-    cells), `capped` (of the loops that a rule may end, how many their number did, in words), `eval_seconds`,
-    `peak_memory_mb` (the larger of both stages).
+    "all" for the whole data set), `main` (the evaluation that the grid names, not a further one), `distilled`
+    (something of the set is learned), `mean std` (percent, population) over `n` = `sets` x `networks` accuracies,
+    `floats` (stored in a set), `worth` (images a class that they are worth), `published_mean published_std doubtful
+    source_mean source_std note` (of the printed cell for which it stands), `difference` = mean - published_mean where
+    the state is one of COMPARABLE, `state` (a states.State, "" without a result), `why` (in words, what keeps it from
+    being as published: "iterations 300 of 20,000, width 16 of 128"; "" where it is), `differences` (how many such
+    reasons there are), `survey_method` and `survey_network` (the printed cell for which it stands in the survey's
+    tables, in whatever state; "" where it stands for none), `device versions`, `distill_seconds` and `iterations` (of
+    all sets), `seconds_per_iteration`, `experts` (the buffer, or generator, whose networks it used, "" for none) and
+    `experts_seconds` (of the whole of it, which may serve several cells), `capped` (of the loops that a rule may end,
+    how many their number did, in words), `eval_seconds`, `peak_memory_mb` (the larger of both stages).
     And `data` (the prepared form of the dataset), `selection` (the set is a few real images), `mark` ("‡5" beside a
     wrong published value, "§22" beside one that stands for something else).
     Methods come in the order of params.yaml, IPC ascending.
@@ -48,7 +48,8 @@ def collect(config: Config, dataset: str) -> pd.DataFrame:
         raise UserError(f"no cell of the grid belongs to dataset {dataset!r}{did_you_mean(dataset, known)}")
     survey = published.lookup(published.read(config.root / "data" / "published"))
     names = labels(config)
-    table = pd.DataFrame([_row(config, key, survey, names) for key in keys])
+    publication = Publication(config)
+    table = pd.DataFrame([_row(publication, key, survey, names) for key in keys])
     methods = {method: position for position, method in enumerate(config.params.methods)}
     order = sorted(
         range(len(table)),
@@ -83,13 +84,14 @@ def ipc_order(ipc: str) -> float:
 
 
 def _row(
-    config: Config,
+    publication: Publication,
     key: ResultKey,
     survey: published.Mapping[published.Key, published.Published],
     names: dict[str, str],
 ) -> dict:
-    row = config.row(key.cell)
-    base = config.params.methods.get(row.method, {}).get("base")
+    config = publication.config
+    row, result = config.row(key.cell), results.read(config, key)
+    told = publication.told(key, result)
     main = (key.network, key.protocol) == (row.network, row.protocol)
     resolved = config.resolved(key.cell)
     found: dict[str, Any] = {
@@ -104,14 +106,15 @@ def _row(
         "distilled": resolved.distils,
         "selection": resolved.kind == "selection" and row.ipc != "all",
     }
-    measured = _measured(config, results.read(config, key))
-    overrides = measured.pop("overrides", config.overrides(key.cell))
-    found |= measured
-    found["state"] = "" if math.isnan(found["mean"]) else State.REDUCED if overrides or base else State.PUBLISHED
-    found["why"] = ", ".join(f"{'.'.join(path)} {value}" for path, value in leaves(overrides))
-    found["survey_network"] = survey_network(config, key)
-    found["survey_method"] = row.recipe if found["survey_network"] else ""
-    cited = survey.get((row.method, row.dataset, str(row.ipc), found["survey_network"]), published.NOTHING)
+    found |= _measured(config, result)
+    found |= {
+        "state": told.state if result else "",
+        "why": told.why if result else "",
+        "differences": len(told.reasons),
+    }
+    found |= {"survey_method": told.method, "survey_network": told.network}
+    printed = (told.method, row.dataset, str(row.ipc), told.network)
+    cited = survey.get(printed, published.NOTHING)
     return found | {
         "published_mean": cited.mean,
         "published_std": cited.std,
@@ -120,12 +123,12 @@ def _row(
         "source_mean": cited.source_mean,
         "source_std": cited.source_std,
         "note": cited.note,
-        "difference": found["mean"] - cited.mean,
+        "difference": found["mean"] - cited.mean if told.state in COMPARABLE else NAN,
     }
 
 
 def _measured(config: Config, result: Result | None) -> dict[str, Any]:
-    """The measured columns of one result, and the overrides it ran with; NaN and no overrides without one."""
+    """The measured columns of one result; NaN without one."""
     columns = ("mean", "std", "n", "sets", "networks", "floats", "worth", *COST, "eval_seconds", "peak_memory_mb")
     if result is None:
         return dict.fromkeys(columns, NAN) | {"device": "", "versions": "", "experts": "", "capped": ""}
@@ -150,7 +153,6 @@ def _measured(config: Config, result: Result | None) -> dict[str, Any]:
         "peak_memory_mb": np.fmax(spent.peak_memory_mb, cost.peak_memory_mb),  # of those that are known
         "device": " / ".join(dict.fromkeys(filter(None, (cost.device, spent.device)))),
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(spent.versions.items())),
-        "overrides": result.overrides,
     }
 
 

@@ -17,6 +17,7 @@ MARKS = {
     "§": "the printed value is as its source has it, but another protocol, network, variant, run or edition stands "
     "behind it than its place in the table tells",
 }
+MORE = re.compile(r"and \d+ more")
 COMMON = 4  # a line of its own for what holds for one in so many methods
 
 
@@ -32,7 +33,9 @@ class Told:
 
     @property
     def clauses(self) -> list[str]:
-        return [clause for clause in re.split(r", (?![^\[(]*[\])])", self.why) if clause]  # lists keep their commas
+        """Without "and 2 more", which tells that `why` leaves some out; lists keep their commas."""
+        found = re.split(r", (?![^\[(]*[\])])", self.why)
+        return [clause for clause in found if clause and not MORE.fullmatch(clause)]
 
 
 def marks(used: Iterable[str]) -> list[str]:
@@ -41,18 +44,20 @@ def marks(used: Iterable[str]) -> list[str]:
     return [f"{mark} {meaning}." for mark, meaning in MARKS.items() if mark in begin]
 
 
-def states(results: Sequence[Told]) -> list[str]:
-    """What the shapes mean that occur in `results`, and below ⊙ and ○ what was not as published.
+def states(results: Iterable[Told], explained: Iterable[Told]) -> list[str]:
+    """What the shapes mean that occur in `results`, and below ⊙ and ○ what was not as published in those `explained`.
 
     A clause that holds for many methods has a line of its own for all its numbers ("○ iterations: 300 of 20,000 (DM,
     DC IPC 1), 150 of 5,000 (MTT)"); the others stand in one line, equal words once.
     """
-    notes = []
+    shown, explained, notes = {result.state for result in results}, list(explained), list[str]()
     for state in State:
-        of_state = [result for result in results if result.state == state]
-        if of_state:
+        if state in shown:
             notes.append(f"{state.shape} {state}: {MEANINGS[state]}.")
-            notes += _reasons(state.shape, of_state) if state in (State.UNVERIFIED, State.REDUCED) else []
+        if state in (State.UNVERIFIED, State.REDUCED):
+            notes += _reasons(state.shape, [result for result in explained if result.state == state])
+    if any(MORE.search(result.why) for result in explained):
+        notes.append("Of many differences only the foremost are listed; `ddpipe explain CELL` tells all of a cell.")
     return notes
 
 
@@ -88,7 +93,7 @@ def _labels(results: Iterable[Told]) -> list[str]:
 
 def _topic(clause: str) -> tuple[str, str]:
     """What a clause is about, and its numbers: ("iterations", "300 of 20,000")."""
-    found = re.fullmatch(r"(.*?) (\S+ of .*|[\d\[(].*)", clause)
+    found = re.fullmatch(r"(.*?) (\S+ (in place )?of .*|[\d\[(].*)", clause)
     return (found[1], found[2]) if found else (clause, "")
 
 

@@ -1,7 +1,7 @@
 """The survey's Tables 1-4 as data: every printed cell, what this project measured in its place, and a verdict.
 
-A result enters the printed cell for which it stands (ddpipe/report/matching.py), in whatever state: the best state
-first. Verdicts are for results as published, or nearly.
+A measured value enters in the state that its settings have (ddpipe/publication), for the cell of its method, network
+and protocol: the best state first. Own combinations stay in the reports of their datasets.
 """
 
 import math
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from ddpipe.report.best import best
-from ddpipe.report.frame import NAN
+from ddpipe.report.frame import COMPARABLE, NAN
 from ddpipe.report.published import Published, cell_of
 from ddpipe.states import State
 
@@ -35,7 +35,6 @@ NETWORKS = {"convnet": "ConvNet", "resnet18": "RN-18", "resnet152": "RN-152", "r
 NETWORKS |= {"densenet121": "DN-121"}
 MISSING = "missing"
 AGREES, ABOVE, BELOW = "agrees", "above", "below"
-COMPARABLE = (State.PUBLISHED, State.UNVERIFIED)  # what a verdict is given on
 POINT = 1.0  # a difference of one percentage point is never held against a cell
 FACTORISED = "◇"
 
@@ -201,18 +200,13 @@ class Place:
 
 def _places(dataset: str, frame: pd.DataFrame) -> dict[Key, Place]:
     """By printed cell the result in the best state; bold is told among these and the selections of the dataset."""
+    found = frame[frame["survey_network"] != ""]
+    ranked = found.assign(rank=found["state"].map([*State, ""].index))  # then by how much it differs
     chosen: dict[Key, int] = {}  # the row of `frame`
-    for i, row in frame[frame["survey_network"] != ""].iterrows():
-        key = (row["survey_method"], dataset, row["ipc"], row["survey_network"])
-        if key not in chosen or _rank(row["state"]) < _rank(frame["state"][chosen[key]]):
-            chosen[key] = i
+    for i, row in ranked.sort_values(["rank", "differences"], kind="stable").iterrows():
+        chosen.setdefault((row["survey_method"], dataset, row["ipc"], row["survey_network"]), i)
     bold = best(frame[frame.index.isin(chosen.values()) | frame["selection"]])
     return {key: Place(_measured(frame.loc[i]), bool(bold[i])) for key, i in chosen.items()}
-
-
-def _rank(state: str) -> int:
-    """The best state first, no result last."""
-    return [*State, ""].index(state)
 
 
 def _columns(rows: pd.DataFrame) -> tuple[Column, ...]:

@@ -39,7 +39,7 @@ def legend(table: Table) -> list[str]:
         f"with other settings ({' '.join(state.shape for state in BESIDE)}).",
         f"Measured ({' '.join(state.shape for state in COMPARABLE)}): the recipe {measure}. {MISSING}: in the grid, "
         "without a result yet. Nothing: the grid has no such cell.",
-        *states(_told(table)),
+        *states(_told(table), _told(table)),
         *_verdicts(table),
         "Bold of a printed value: as the survey prints it. Of a measured one, among what this report's tables show of "
         f"its dataset: {best.RULE.removeprefix('Bold: ')}",

@@ -131,8 +131,7 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
     if frame["mean"].isna().any():
         notes.append("missing: a cell of the grid without a result yet.")
     results = frame[frame["state"] != ""]
-    told = zip(results["label"], results["ipc"], results["state"], results["why"], strict=True)
-    notes += legend.states([legend.Told(label, "", ipc, State(state), why) for label, ipc, state, why in told])
+    notes += legend.states(_told(results), _told(results[results["main"]]))
     capped = frame[(frame["capped"] != "") & frame["main"]]
     if len(capped):
         each = [f"{row['label']} {legend.places([('', row['ipc'])])}: {row['capped']}" for _, row in capped.iterrows()]
@@ -147,6 +146,11 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
         cells = [f"{label} {legend.places([('', ipc) for ipc in ipcs])}" for label, ipcs in of_label]
         notes.append(f"{mark} {', '.join(cells)}: {note}")
     return notes
+
+
+def _told(results: pd.DataFrame) -> list[legend.Told]:
+    rows = zip(results["label"], results["ipc"], results["state"], results["why"], strict=True)
+    return [legend.Told(label, "", ipc, State(state), why) for label, ipc, state, why in rows]
 
 
 def heading(ipc: str) -> str:

@@ -59,6 +59,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     quiet: ClassVar[frozenset[str]] = frozenset()  # a dump has them only where chosen: digests outlive them
+    # keys that change no number, or only how often one is taken: whoever differs in them alone ran the same
+    aside: ClassVar[frozenset[str]] = frozenset({"revision", "chunk"})
 
     def stated(self) -> dict[str, str]:
         """The keys that a file must name, each with what there is to say about it."""

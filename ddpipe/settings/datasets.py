@@ -30,6 +30,7 @@ class Whitening(Settings):
 class Dataset(Settings):
     """One prepared form of one dataset (`datasets:` of params.yaml; output data/prepared/<key>)."""
 
+    aside = Settings.aside | {"path"}
     table: ClassVar[str] = "datasets"
     stage: ClassVar[str] = "prepare"  # that DVC prepares it with
 

@@ -40,6 +40,7 @@ class Distillation(Method):
     """Resolved settings of a cell that learns its set."""
 
     quiet = frozenset({"clip", "labels", "warm", "stop"})
+    aside = Method.aside | {"sets", "excess"}
     kind: Literal["distillation"] = "distillation"
     revision: PositiveInt = 1
     synthetic: AnySynthetic

@@ -55,6 +55,7 @@ class Inversion(Optimizer):
 class Generators(Sizes):
     """One GAN (output data/generators/<key>)."""
 
+    aside = Sizes.aside | {"data", "buffer"}  # names, which rows that use it must name too
     data: Name
     buffer: Name  # of experts; the last weights of the first are the features by which inversion looks
     steps: PositiveInt  # of the generator

@@ -22,6 +22,7 @@ TOLD: dict[Scale, str] = {"one-hot": "distributions", "centred": "scores", "free
 class Protocol(Settings):
     """An evaluation protocol: frozen numbers under a name."""
 
+    aside = Settings.aside | {"networks", "sets", "exceptions"}
     kind: str
     revision: PositiveInt = 1  # raise when shared code changes what these numbers mean
     networks: Few = 5  # tested on each distilled set

@@ -16,6 +16,7 @@ else:
 class Selection(Method):
     """Resolved settings of a cell that picks real images."""
 
+    aside = Method.aside | {"sets"}
     kind: Literal["selection"] = "selection"
     revision: PositiveInt = 1
     rule: AnyRule

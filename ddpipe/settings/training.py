@@ -144,6 +144,7 @@ class Flat(Settings):
 class Experts(Training):
     """One buffer of networks trained on the real data (`experts:` of params.yaml; output data/experts/<key>)."""
 
+    aside = Training.aside | {"data", "network"}  # names, which rows that use it must name too
     data: Name
     network: Name
     networks: Few

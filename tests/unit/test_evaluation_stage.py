@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from ddpipe import config
 from ddpipe.evaluation import Examination
-from ddpipe.files.artifacts import read_tensors
+from ddpipe.files.artifacts import read_tensors, write_sealed
+from ddpipe.publication import block
 from tests.unit.small_project import Project, reseal
 
 CELL, RESULT = "dm-tiny-1", "data/results/tiny/dm-tiny-1.small.quick.json"
@@ -217,6 +219,32 @@ def test_seconds_lie_beside_the_results_and_are_noted_once(judged):
     (judged.root / RESULT).unlink()
     assert judged.run("distill", CELL) == judged.run("evaluate", CELL) == 0
     assert judged.outputs() == before
+
+
+def test_a_result_says_what_it_ran_with(judged):
+    """All settings, resolved, with the records in place of their names, but not where one's own images lie."""
+    assert judged.run("evaluate", CELL) == 0
+    said = result(judged)["ran"]
+    distilled = json.loads((judged.root / f"data/distilled/{CELL}/distilled.json").read_text())
+    assert said["settings"] == distilled["settings"]
+    assert said["protocol"]["epochs"] == 2  # its exception for these data
+    assert said["network"] == said["student"] == {"kind": "convnet", "depth": 1, "width": 4} | said["network"]
+    assert said["data"]["source"] == "npz" and "path" not in said["data"]
+    assert said["experts"] is said["generators"] is None
+    project = config.load(judged.root)
+    key = config.ResultKey(CELL, "small", "quick", judged.root / RESULT)
+    assert block.read(said) == block.desk(project, key).model_copy(update={"data": block.read(said).data})
+
+
+def test_an_early_result_keeps_its_cost_when_more_is_said_of_it(judged, trained):
+    assert judged.run("evaluate", CELL) == 0
+    ledger = judged.root / f"data/costs/{CELL}.small.quick.json"
+    early = {key: value for key, value in result(judged).items() if key not in ("ran", "seal")}
+    before = spent(judged)
+    write_sealed(ledger, {"costs": {write_sealed(judged.root / RESULT, early): before}})
+    assert judged.run("evaluate", CELL) == 0
+    assert len(trained) == 3 and result(judged)["ran"]  # nothing was trained again
+    assert spent(judged) == before
 
 
 def test_what_was_measured_is_not_measured_again(judged, trained):

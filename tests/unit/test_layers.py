@@ -24,7 +24,7 @@ FLOORS = (  # each imports from itself and from those above it in this list
     {"regularisers"},
     {"distillation", "evaluation"},
     {"distilled"},
-    {"planning", "checks", "report"},
+    {"planning", "publication", "checks", "report"},
     {"packing"},
     {"cli"},
 )

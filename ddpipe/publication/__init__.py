@@ -1,0 +1,1 @@
+"""What was published for an evaluation, and how what ran differs from it: the state of a result (ddpipe/states.py)."""
