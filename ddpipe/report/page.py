@@ -124,7 +124,7 @@ def _figures(
 
 def _strip(cell: str, picture: pictures.Picture) -> str:
     text = f"Images of {cell} while they are distilled: a row a class, a column an iteration"
-    return f"<figure>{pictures.shown(picture, text)}<figcaption>{escape(text)}.</figcaption></figure>"
+    return pictures.shown(picture, text, f"{escape(text)}.")
 
 
 def _runs(
