@@ -14,7 +14,7 @@ def buffers(config: Config) -> Iterator[str]:
     for cell, row, students, epochs in followers(config):
         name = row.buffer
         if name is None:
-            told = f"{row.method} (of {config.sources(row)}) follows experts"
+            told = f"{row.method} (of {config.sources(row)}) has students that follow experts"
             yield f"grid.{cell}.needs: {told}: name data/experts/<buffer>, trained on {row.data!r}"
             continue
         buffer = config.params.experts.get(name)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ddpipe.config import Config
+from ddpipe.pipeline import courses
 from ddpipe.report import claims_page, figures, scores_page, seen
 from ddpipe.report.claims import Found
 from ddpipe.report.drawings import draw, overall
@@ -52,10 +53,18 @@ def render(
         cell.measured.evaluation for table in survey for line in table.lines for cell in line.cells if cell.measured
     ]
     stored = pictures.chosen(config, known, [evaluation.partition(".")[0] for evaluation in carded])
+    strips = {
+        cell: pictures.made(f"course-{cell}", png)
+        for cell in config.courses
+        if (png := courses.picture(config, cell)) is not None
+    }
+    seen_of = ((cell, courses.course(config, cell)) for cell in config.courses)
+    paths = {cell: list(zip(found.iterations, found.mean, strict=True)) for cell, found in seen_of if found}
+    cards = Cards(config, frames, curves, stored, strips, paths)
     sections = {
-        "survey": survey_tables.section(survey, Cards(config, frames, curves, stored).card) if survey else "",
+        "survey": survey_tables.section(survey, cards.card) if survey else "",
         "claims": claims_page.section(claimed),
-        "figures": _figures(config, known, curves, survey),
+        "figures": _figures(config, known, curves, survey, strips),
         "runs": _runs(known, stored, [dataset for dataset in frames if dataset not in known], pooled),
         "costs": expenses.section(known) if known else "",
     }
@@ -71,7 +80,9 @@ def render(
         f"<header><h1>ddpipe report</h1><p class=lead>{LEAD}</p>{strip.section(survey, frames)}"
         f'<nav aria-label="Sections"><ul>{links}</ul></nav></header>'
     )
-    return _file(f"{header}<main>{''.join(sections.values())}</main>{pictures.definitions(stored.values())}")
+    return _file(
+        f"{header}<main>{''.join(sections.values())}</main>{pictures.definitions([*stored.values(), *strips.values()])}"
+    )
 
 
 def _file(body: str) -> str:
@@ -90,7 +101,11 @@ def _file(body: str) -> str:
 
 
 def _figures(
-    config: Config, frames: Mapping[str, pd.DataFrame], curves: Mapping[str, pd.DataFrame], survey: Sequence[Table]
+    config: Config,
+    frames: Mapping[str, pd.DataFrame],
+    curves: Mapping[str, pd.DataFrame],
+    survey: Sequence[Table],
+    strips: Mapping[str, pictures.Picture],
 ) -> str:
     look, dpi, parts = figures.looks(config), config.params.report.dpi, []
     found = {"The methods": overall(config, frames, survey) if survey else []}
@@ -98,11 +113,18 @@ def _figures(
         beside = seen.draw(config, dataset, frame, look, dpi)
         found[dataset] = [*draw(dataset, frame, curves[dataset], look, dpi), *beside]
     for name, drawings in found.items():
-        if drawings:
-            parts.append(f'<h3>{escape(name)}</h3><div class="grid wide">{"".join(map(drawn, drawings))}</div>')
+        own = {cell: picture for cell, picture in strips.items() if config.row(cell).dataset == name}
+        shown = "".join([*map(drawn, drawings), *(_strip(cell, picture) for cell, picture in own.items())])
+        if shown:
+            parts.append(f'<h3>{escape(name)}</h3><div class="grid wide">{shown}</div>')
     return (
         f'<section aria-labelledby="figures"><h2 id="figures">Figures</h2>{"".join(parts)}</section>' if parts else ""
     )
+
+
+def _strip(cell: str, picture: pictures.Picture) -> str:
+    text = f"Images of {cell} while they are distilled: a row a class, a column an iteration"
+    return pictures.shown(picture, text, f"{escape(text)}.")
 
 
 def _runs(

@@ -92,9 +92,9 @@ def measured(
                     "hard": bool(told.get("hard")) or one_hot(chosen),
                     "augment": told.get("augment"),
                     "plain": json.dumps({key: told[key] for key in sorted(told) if key not in HIDDEN}),
-                    "spent": row.get("spent", row["distill_seconds"]),
+                    "spent": row["spent"],
                     "spent_per_iteration": of_sets(row) / row["iterations"] if row["iterations"] else math.nan,
-                    "device": row.get("spent_on", row["device"]),
+                    "device": row["spent_on"],
                 }
             )
     return pd.DataFrame(rows, columns=[*printed(survey).columns])
@@ -102,8 +102,7 @@ def measured(
 
 def of_sets(row: dict[str, Any]) -> float:
     """The seconds of the sets alone, without those of experts: of the device, else of the processor."""
-    device = row.get("device_seconds", math.nan)
-    return row.get("processor_seconds", row["distill_seconds"]) if math.isnan(device) else device
+    return row["processor_seconds"] if math.isnan(row["device_seconds"]) else row["device_seconds"]
 
 
 def one_hot(chosen: Cell) -> bool:

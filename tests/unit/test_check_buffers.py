@@ -68,7 +68,8 @@ def test_followers_without_a_buffer(root: Path) -> None:
     change(root / "ddpipe/methods/ftd.yaml", ["grid", CELL], {"needs": "data/prepared/digits"})
     (found,) = sentences(root)
     assert found.startswith(
-        "grid.ftd-digits-1.needs: ftd (of ftd.parts, ftd.cells.digits-1 and methods.ftd) follows experts"
+        "grid.ftd-digits-1.needs: ftd (of ftd.parts, ftd.cells.digits-1 and methods.ftd) has students that "
+        "follow experts"
     )
     assert found.endswith("name data/experts/<buffer>, trained on 'digits'")
 

@@ -50,6 +50,12 @@ def stepped(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     return project
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows stand without their baselines here: those are held in test_baselines.py."""
+    monkeypatch.setattr("ddpipe.checks.project.baselines", lambda config: ())
+
+
 def judged_by(project: Project, protocol: str, cell: str = CELL) -> Path:
     """The cell's own row is measured under `protocol`; where its result lies."""
     project.set(f"ddpipe/methods/{cell.partition('-')[0]}.yaml", f"grid.{cell}.protocol", protocol)

@@ -54,6 +54,7 @@ LEFT_OUT: dict[str, Any] = {  # what a key is when no file names it; any other m
     **{"factor": 1.0, "soft_labels": False},  # TESLA's; its gradient must name them
     # no restriction: all classes, images as they are, all sets, all images a step, as many bases as the IPC
     **{"classes": None, "resolution": None, "sets": None, "batch": None, "bases": None, "channels": None},
+    **{"blocks": None, "examples": None},  # what a step of an unrolled training sees: one of them must be named
     **{"warm": None, "start": None, "codes": None},  # no other beginning; as many codes as fit
     **{"first_padding": None, "mean": None, "std": None},  # of the image's size; `standardise: given` must name them
     **{"path": None, "test_fraction": None},  # the source, or its file, has both parts

@@ -17,7 +17,7 @@ from ddpipe.publication.telling import UNSURE, Publication, Told
 from ddpipe.report import published
 from ddpipe.states import State
 from tests.tracked import TRACKED
-from tests.unit.survey_project import make
+from tests.unit.survey_project import cells, filled, make, put
 
 PUBLISHED, UNVERIFIED, REDUCED, OWN = State
 DSA = "color_crop_cutout_flip_scale_rotate"
@@ -416,3 +416,18 @@ def test_the_networks_of_this_project_are_the_survey_s(shipped: Publication):
         keys = [key_of(project, f"{method}-cifar10-1", n, p) for n in networks for p in ("dsa", "dcbench", "idc", "ld")]
         found = {each.network for each in map(shipped.told, keys) if each.state is PUBLISHED}
         assert found - {""} == {"convnet", "resnet18", "resnet152", "resnet10", "densenet121"}
+
+
+def test_the_best_state_stands_in_the_table_then_what_is_most_like_the_published(tmp_path):
+    root = make(tmp_path)
+
+    def standing() -> tuple[str, State]:
+        measured = cells(filled(root)["1"])["dm", "cifar10", "1", "convnet"].measured
+        return measured.evaluation, measured.state
+
+    put(root, "dm-cifar10-1", "convnet3", "dsa", 26.0, overrides={"iterations": 7, "real_batch": 128})
+    assert standing() == ("dm-cifar10-1.convnet3.dsa", REDUCED)
+    put(root, "dm-short-cifar10-1", "convnet3", "dsa", 25.0, overrides={"iterations": 7}, base="dm")
+    assert standing() == ("dm-short-cifar10-1.convnet3.dsa", REDUCED)
+    put(root, "dm-cifar10-1", "convnet3", "dsa", 24.0)
+    assert standing() == ("dm-cifar10-1.convnet3.dsa", PUBLISHED)
