@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ddpipe.config import load
 from ddpipe.files.artifacts import new_folder, write_bytes, write_text
-from ddpipe.report import claims, claims_text, pool, published, reproducibility, survey, survey_text
+from ddpipe.report import claimed, claims, claims_text, pool, published, reproducibility, survey, survey_text
 from ddpipe.report.drawings import overall
 from ddpipe.report.figures.vector import standalone
 from ddpipe.report.frame import collect_all
@@ -30,10 +30,10 @@ def page() -> None:
     claim("page", [index, folder_of_tables, audit])
     settled(config)
     frames = collect_all(config)
-    known, printed = claims.read(PUBLISHED), published.read(PUBLISHED)
-    tables, ours = survey.tables(printed, frames), pool.measured(config, frames, printed, claims.named(known))
-    claimed = claims.evaluate(known, pool.printed(printed), ours)
-    html = render(config, frames, tables, claimed, ours)
+    known, printed = claimed.read(PUBLISHED), published.read(PUBLISHED)
+    tables, ours = survey.tables(printed, frames), pool.measured(config, frames, printed, claimed.named(known))
+    decided = claims.evaluate(known, pool.printed(printed), ours)
+    html = render(config, frames, tables, decided, ours)
     with new_folder(folder_of_tables) as folder:
         for table in tables:
             write_text(folder / f"table{table.number}.md", survey_text.markdown(table))
@@ -43,9 +43,9 @@ def page() -> None:
             write_bytes(folder / f"{drawing.name}.png", drawing.png)
             write_text(folder / f"{drawing.name}.svg", standalone(drawing.svg))
         write_text(folder / "summary.md", f"{survey_text.summary(tables)}\n")
-        if claimed:
-            write_text(folder / "claims.md", claims_text.markdown(claimed))
-            write_text(folder / "claims.csv", claims_text.comma_separated(claimed))
+        if decided:
+            write_text(folder / "claims.md", claims_text.markdown(decided))
+            write_text(folder / "claims.csv", claims_text.comma_separated(decided))
     write_text(audit, reproducibility.document(config, frames, tables))
     write_text(index, html)
     print("the report: reports/index.html; the survey's tables: reports/survey")

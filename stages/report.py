@@ -8,7 +8,7 @@ import typer
 from ddpipe.config import load
 from ddpipe.files.artifacts import new_folder, write_bytes, write_json, write_text
 from ddpipe.pipeline import courses
-from ddpipe.report import claims, figures, pool, published, scores, scores_text, seen, tables
+from ddpipe.report import claimed, figures, pool, published, scores, scores_text, seen, tables
 from ddpipe.report.drawings import draw
 from ddpipe.report.figures.vector import standalone
 from ddpipe.report.frame import collect, losses, metrics
@@ -42,7 +42,7 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     curves = losses(config, frame)
     look, dpi = figures.looks(config), config.params.report.dpi
     own = frame[frame["main"] & frame["mean"].notna()]
-    printed, named = published.read(PUBLISHED), claims.named(claims.read(PUBLISHED))
+    printed, named = published.read(PUBLISHED), claimed.named(claimed.read(PUBLISHED))
     pooled = pool.measured(config, {dataset: frame}, printed, named)
     with new_folder(output) as folder:
         write_text(folder / "table.md", tables.markdown(frame, f"{dataset}: measured and published accuracy"))

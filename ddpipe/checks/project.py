@@ -18,6 +18,7 @@ from ddpipe.checks.idle import idle
 from ddpipe.checks.kernels import kernels
 from ddpipe.checks.own import own
 from ddpipe.checks.parts import parts
+from ddpipe.checks.published import published
 from ddpipe.checks.training import trainings
 from ddpipe.config import Config, read_yaml, resolve
 from ddpipe.distilled.bundle import lacking
@@ -57,6 +58,7 @@ def problems(config: Config) -> list[str]:
         classes,
         budget,
         baselines,
+        published,
         idle,
         dvc_files,
     ):

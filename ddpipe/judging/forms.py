@@ -48,6 +48,8 @@ def open_(path: Path, labels: Path | None = None) -> Publication:
         UserError: it holds none of the forms, or something is missing.
     """
     content = read(path)
+    if labels and not isinstance(content, Tensor):
+        raise UserError(f"{path} holds labels too; leave --labels out")
     if isinstance(content, dict) and "data" in content:
         return _experiments(path, content)
     if isinstance(content, dict) and {"images", "labels"} <= content.keys():
@@ -56,7 +58,7 @@ def open_(path: Path, labels: Path | None = None) -> Publication:
         return Publication("IDC", (_given(path, content[0], content[1], formed=True),))
     if isinstance(content, Tensor) and content.dim() == 4:
         beside = labels or path.with_name(path.name.replace("images", "labels"))
-        if beside == path:
+        if beside == path or not (labels or beside.exists()):
             raise UserError(f"{path} holds images alone; name the file of their labels with --labels")
         return Publication("tensors", (_given(path, content, read(beside)),))
     raise UserError(
@@ -66,23 +68,38 @@ def open_(path: Path, labels: Path | None = None) -> Publication:
 
 
 def _experiments(path: Path, content: dict[str, Any]) -> Publication:
-    sets = tuple(_given(path, *pair) for pair in content["data"] if isinstance(pair, list | tuple) and len(pair) == 2)
+    pairs = content["data"] if isinstance(content["data"], list | tuple) else ()
+    sets = tuple(_given(path, *pair) for pair in pairs if isinstance(pair, list | tuple) and len(pair) == 2)
     if not sets:
         raise UserError(f"{path}: its data has no pair of images and labels; fetch the file again")
     said = content.get("accs_all_exps") or {}
-    accuracies = {str(name): [100 * float(value) for value in values] for name, values in said.items() if len(values)}
-    return Publication("experiments", sets, accuracies)
+    try:
+        accuracies = {str(name): [100 * float(value) for value in values] for name, values in said.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: its accs_all_exps are no accuracies by network; fetch the file again") from error
+    return Publication("experiments", sets, {name: values for name, values in accuracies.items() if values})
 
 
 def _given(path: Path, images: Any, labels: Any, formed: bool = False) -> Given:
-    images, labels = torch.as_tensor(images).detach(), torch.as_tensor(labels).detach()
+    try:
+        images, labels = (torch.as_tensor(value).detach() for value in (images, labels))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: its images or labels are no numbers; fetch the file again") from error
     if images.dim() == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
         images = images.permute(0, 3, 1, 2)
     if images.dim() != 4 or images.shape[1] not in (1, 3) or images.shape[2] != images.shape[3]:
-        raise UserError(f"{path}: images of shape {tuple(images.shape)} are no (n, c, h, h) with 1 or 3 channels")
-    if len(labels) != len(images) or labels.dim() not in (1, 2):
+        raise UserError(
+            f"{path}: images of shape {tuple(images.shape)} are no (n, c, h, h) with 1 or 3 channels; save them so"
+        )
+    if not len(images) or images.is_complex() or labels.is_complex():
+        raise UserError(f"{path}: no images, or complex numbers in place of real ones; fetch the file again")
+    if labels.dim() not in (1, 2) or len(labels) != len(images):
         raise UserError(f"{path}: {len(images)} images, but labels of shape {tuple(labels.shape)}; name the right file")
     if not bool(torch.isfinite(images.float()).all() and torch.isfinite(labels.float()).all()):
         raise UserError(f"{path}: a number in it is not finite; fetch the file again")
     whole = labels.dim() == 1
+    if whole and bool((labels != labels.long()).any()):
+        raise UserError(
+            f"{path}: labels that are no whole numbers; give a row of scores an image, or numbers of classes"
+        )
     return Given(images.float().contiguous(), labels.long() if whole else labels.float(), formed)

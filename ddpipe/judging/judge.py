@@ -47,12 +47,19 @@ def judge(project: Config, wish: Wish) -> str:
     row = project.row(wish.cell)
     if not wish.data:
         raise UserError(f"--data is missing: say in which pixel space the images are; {forms(project, row)}")
-    prepared, publication = Prepared.of(project, wish.data), open_(wish.file, wish.labels)
+    known = project.params.datasets
+    if wish.data in known and known[wish.data].source != known[row.dataset].source:
+        raise UserError(f"--data {wish.data}: other images than those of {row.dataset}; {forms(project, row)}")
+    if wish.lr is not None and not 0 < wish.lr < math.inf:
+        raise UserError(f"--lr {wish.lr:g}: a learned step size is above 0; give that of the authors' file")
+    publication, prepared = open_(wish.file, wish.labels), Prepared.of(project, wish.data)
+    if wish.factor is not None and not any(given.formed for given in publication.sets):
+        raise UserError(f"--factor {wish.factor}: no image of {wish.file} holds smaller ones; leave it out")
     settings = project.params.datasets[wish.data]
-    if settings.source != project.params.datasets[row.dataset].source:
-        raise UserError(f"--data {wish.data}: these are other images than those of {row.dataset}")
     rules, architecture = project.protocol(row.protocol, row.dataset), project.network(row.network)
-    known = spaces(prepared, settings)
+    if wish.lr is not None and getattr(rules, "learned_lr", None) is False:
+        raise UserError(f"--lr {wish.lr:g}: protocol {row.protocol} has a step size of its own; leave it out")
+    looks = spaces(prepared, settings)
     lines = [f"{wish.file}: {said(publication)}; {wish.cell} under protocol {row.protocol}, network {row.network}"]
     count, accuracies = wish.networks or rules.networks, []
     with lent(project.params.run) as device:
@@ -63,7 +70,7 @@ def judge(project: Config, wish: Wish) -> str:
         for number, given in enumerate(publication.sets):
             where = f"set {number} of {wish.file}"
             check_shape(where, given, prepared, row)
-            if not given.formed and (why := confused(given.images, own_space(settings), known)) and not wish.anyway:
+            if not given.formed and (why := confused(given.images, own_space(settings), looks)) and not wish.anyway:
                 raise UserError(f"{where}: {why}; name another --data ({forms(project, row)}), or say --anyway")
             images, targets = decoded(where, given, prepared, wish.factor)
             tensors = {"images": images, "targets": targets}
@@ -105,13 +112,16 @@ def check_shape(where: str, given: Given, prepared: Prepared, row: Row) -> None:
     """
     wanted, classes = (prepared.channels, prepared.resolution, prepared.resolution), len(prepared.classes)
     if given.images.shape[1:] != wanted:
-        raise UserError(f"{where}: images of {tuple(given.images.shape[1:])}, but {prepared.name} has {wanted}")
+        raise UserError(
+            f"{where}: images of {tuple(given.images.shape[1:])}, but {prepared.name} has {wanted}; name another row"
+        )
     if given.labels.dim() == 2 and given.labels.shape[1] != classes:
         raise UserError(
-            f"{where}: targets of {given.labels.shape[1]} numbers, but {prepared.name} has {classes} classes"
+            f"{where}: targets of {given.labels.shape[1]} numbers, but {prepared.name} has {classes} classes; "
+            "name another row"
         )
     if given.labels.dim() == 1 and not 0 <= int(given.labels.min()) <= int(given.labels.max()) < classes:
-        raise UserError(f"{where}: a label goes beyond the {classes} classes of {prepared.name}")
+        raise UserError(f"{where}: a label goes beyond the {classes} classes of {prepared.name}; name another row")
     if row.ipc != "all" and len(given.images) != row.ipc * classes:
         each = len(given.images) / classes
         raise UserError(f"{where}: {each:g} images a class, but {row.name} has {row.ipc}; name another row")

@@ -40,8 +40,7 @@ def read(path: Path) -> Any:
     except UserError:
         raise
     except Exception as error:  # whatever a damaged or hostile file makes the two readers run into
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{path} holds something else than plain tensors, or is damaged ({reason}); fetch it again, or save its "
-            "images and labels as an npz"
+        raise UserError(  # without their reasons: torch's and numpy's advise to read the file so that it may run code
+            f"{path} holds something else than plain tensors, or is damaged; fetch it again, or save its images and "
+            "labels as an npz"
         ) from error

@@ -38,7 +38,7 @@ def short(paper: str) -> str:
 
 def flow(change: dict) -> str:
     """What params.yaml says about a method, on one line."""
-    return ", ".join(f"{'.'.join(path)}: {value}" for path, value in leaves(change) if path) or "as published"
+    return ", ".join(f"{'.'.join(path)}: {value}" for path, value in leaves(change) if path) or "none"
 
 
 def cell(config: Config, name: str) -> str:
@@ -161,7 +161,8 @@ def results(config: Config, name: str) -> list[str]:
     for key in results_of(config, config.row(name).dataset):
         if key.cell == name:
             found = measured.read(config, key)
-            shown = f"{found.mean:.1f} +- {found.std:.1f} %, n = {found.n}" if found else "not measured yet"
+            spread = f" +- {found.std:.1f}" if found and found.n > 1 else ""  # of one accuracy nobody knows any
+            shown = f"{found.mean:.1f}{spread} %, n = {found.n}" if found else "not measured yet"
             if found and found.balanced is not None:
                 shown += f", balanced over the classes {found.balanced:.1f} %"
             told = publication.told(key, found)

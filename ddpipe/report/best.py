@@ -10,7 +10,7 @@ RULE = (
     "and images per class, and every one within one standard error of it (of its mean: std / sqrt(n), numbers as "
     "shown); only where it beats the best selection of real images under the same protocol, network and images per "
     "class, and never of a single accuracy. A set that stores more than its images per class does not compete; where "
-    "no selection stands beside, nothing is bold."
+    "no selection stands beside, or one is still to be measured, nothing is bold."
 )
 
 
@@ -21,7 +21,8 @@ def best(frame: pd.DataFrame) -> pd.Series:
     stands in the same table. If the best accuracy is a single one, its standard error is unknown and nothing is bold.
     """
     shown = frame.assign(mean=frame["mean"].round(1), std=frame["std"].round(1))
-    selected = shown[shown["selection"]].groupby(PLACE)["mean"].max().to_dict()
+    selections = shown[shown["selection"]].groupby(PLACE)["mean"]
+    selected = selections.agg(lambda means: means.max(skipna=False)).to_dict()  # NaN while one is missing
     found = pd.Series(False, index=frame.index)
     rivals = shown[shown["distilled"] & shown["mean"].notna() & (excess(shown) == "")]
     for (*place, _), group in rivals.groupby([*PLACE, "data"]):

@@ -4,16 +4,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
-from ddpipe.errors import UserError
-from ddpipe.files.yaml import read_yaml
 from ddpipe.report import pool
 from ddpipe.report.decisions import Comparison, decide
 from ddpipe.settings.claims import Cells, Claim
-from ddpipe.settings.reading import validate
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not enough cells"
 SHAPES = {HOLDS: "✓", FAILS: "✗", OPEN: "…"}
@@ -74,39 +70,10 @@ class Found:
     ours: Verdict
 
 
-def read(folder: Path) -> dict[str, Claim]:
-    """The claims of `folder`/claims.yaml by name; none without the file.
-
-    Raises:
-        UserError: for the first mistake in it, with its key.
-    """
-    path = folder / "claims.yaml"
-    if not path.exists():
-        return {}
-    said = read_yaml(path)
-    if not isinstance(said, dict):
-        raise UserError(f"{path} holds no claims by name; mend it or restore it from git")
-    try:
-        return validate(dict[str, Claim], said, "")
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-
-
 def verdict(claim: Claim, cells: Cells, among: pd.DataFrame) -> Verdict:
     """How `claim` comes out on those rows of the pool `among` that fit `cells`."""
     compared = decide(claim.test, pool.chosen(among, cells)) if len(among) else []
     return Verdict(tuple(compared), claim.test.share, claim.least)
-
-
-def named(known: Mapping[str, Claim]) -> set[str]:
-    """Every method that a claim names."""
-    found: set[str] = set()
-    for claim in known.values():
-        test = claim.test
-        parts = [claim.published, claim.ours, *(part for _, part in test if isinstance(part, Cells))]
-        found.update(*(cells.methods or () for cells in parts))
-        found.update(*getattr(test, "pairs", ()))
-    return found
 
 
 def evaluate(known: Mapping[str, Claim], printed: pd.DataFrame, ours: pd.DataFrame) -> list[Found]:

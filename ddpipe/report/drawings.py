@@ -59,7 +59,9 @@ def draw(dataset: str, frame: pd.DataFrame, losses: pd.DataFrame, look: dict[str
             "cross_architecture",
             transfer.cross_architecture(transferred, look),
             f"Table of test accuracy on {dataset} for each set and evaluation network; its numbers stand in the table",
-            f"Accuracy in percent of the same sets on other networks; the darker, the higher. {SHAPES}",
+            "Accuracy in percent of the same sets on other networks; the darker, the higher. The first column is each "
+            "set's own network under its own protocol, the others may have another one: a fall there is not the "
+            f"network's alone. {SHAPES}",
         )
     if len(costly := costs.costly(frame)):
         add(

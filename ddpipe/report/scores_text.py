@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ddpipe.report import scores
+from ddpipe.report.frame import ipc_order
 from ddpipe.report.markup import md, pipes
 
 LEGEND = (
@@ -43,6 +44,7 @@ def sheets(pool: pd.DataFrame) -> list[Sheet]:
     """What there is to show of `pool` (pool.measured of one dataset): scores, what a point costs, transfer matrices."""
     found = scores.scores(pool)
     shown = found[found["lrs"].notna() | found["ars"].notna()].sort_values("lrs", ascending=False, kind="stable")
+    shown = shown.sort_values("ipc", key=lambda ipcs: ipcs.map(ipc_order), kind="stable")  # no budget against another
     costed = found[found["seconds_per_point"].notna()].sort_values("seconds_per_point", kind="stable")
     kept = []
     if len(shown):

@@ -11,6 +11,7 @@ from ddpipe.errors import UserError
 from ddpipe.settings.base import FILE, UNSTATED
 from ddpipe.settings.keys import fields_at
 
+QUOTED = "', '"  # between the words that pydantic lists
 DECIDING = ("name", "kind", "optimizer")  # words of a block that say which keys it has
 
 
@@ -36,13 +37,25 @@ def validate(kind: Any, value: Any, where: str) -> Any:
             raise UserError(f"{key}: unknown key{told}{near}") from None
         if missing:
             raise UserError(f"{key}: this key is missing{chosen(value, path)}; add it") from None
-        if first["type"].startswith("union_tag"):
+        if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            raise UserError(f"{key and f'{key}.'}{tagged(first)}") from None
+        if first["type"].startswith("union_tag"):  # a kind of ours says it in its own words
             raise UserError(f"{key}: {first['msg']}") from None
         own_words = first["type"] in ("value_error", UNSTATED) or isinstance(first["input"], dict | list)
         shown = "" if own_words else f", not {brief(first['input'])}"
         reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
         because = chosen(value, path, every=True) if first["type"] == UNSTATED else ""
         raise UserError(f"{key and f'{key}: '}{reason}{shown}{because}") from None
+
+
+def tagged(error: Any) -> str:
+    """Of a block whose word that decides its keys is missing or unknown: that word's key, and what it may be."""
+    told = error["ctx"]
+    word = told["discriminator"].strip("'")
+    if "tag" not in told:
+        return f"{word}: this key is missing; add it"
+    known = told["expected_tags"][1:-1].split(QUOTED)
+    return f"{word}: there is no {brief(told['tag'])}{did_you_mean(told['tag'], known)}"
 
 
 def chosen(value: Any, path: list[Any], every: bool = False) -> str:

@@ -34,6 +34,10 @@ def test_only_what_beats_the_best_selection() -> None:
     assert best(rows(PICKED, undistilled, {"mean": 90.0})).tolist() == [False, False, True]
 
 
+def test_nothing_is_bold_while_a_selection_is_missing() -> None:
+    assert best(rows(PICKED, PICKED | {"mean": math.nan}, {"mean": 90.0})).tolist() == [False] * 3
+
+
 @pytest.mark.parametrize("elsewhere", [{"network": "resnet"}, {"protocol": "mtt"}, {"ipc": "10", "worth": 10.0}])
 def test_nothing_is_bold_without_a_selection_beside(elsewhere: dict[str, object]) -> None:
     assert bold({"mean": 90.0} | elsewhere) == [False]

@@ -1,6 +1,7 @@
 """The survey's claims: each kind of test on a pool made by hand, and what comes out of the numbers in print."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import pandas as pd
 import pytest
 
 from ddpipe import config
+from ddpipe.checks import published as checks
 from ddpipe.errors import UserError
-from ddpipe.report import claims, claims_page, claims_text, pool, published
+from ddpipe.report import claimed, claims, claims_page, claims_text, pool, published
 from ddpipe.report.claims import FAILS, HOLDS, OPEN, Verdict
 from ddpipe.report.decisions import Comparison, decide
 from ddpipe.report.frame import collect_all
@@ -161,7 +163,7 @@ def test_a_verdict_counts_and_says_when_there_is_nothing_to_count():
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("kind: grows", "kind: grow", "test: Input tag 'grow'"),
+        ("kind: grows", "kind: grow", "budget.test.kind: there is no 'grow'; did you mean 'grows'?"),
         ("share: 0.9", "share: 1.5", "test.share: must be less than or equal to 1, not 1.5"),
         (", share: 0.9", "", "budget.test.share: this key is missing"),
         ("section: '6'", "section: 6", "budget.section: write '6' in quotes"),
@@ -176,24 +178,39 @@ def test_a_mistake_is_told_with_its_key(tmp_path: Path, old: str, new: str, word
     )
     path = tmp_path / "claims.yaml"
     path.write_text(text)
-    assert claims.read(tmp_path)["budget"].published.tables == ("1", "2")
+    assert claimed.read(tmp_path)["budget"].published.tables == ("1", "2")
     path.write_text(text.replace(old, new))
     with pytest.raises(UserError) as error:
-        claims.read(tmp_path)
+        claimed.read(tmp_path)
     assert str(path) in str(error.value) and words in str(error.value)
 
 
+def test_check_names_a_mistake_too(tmp_path: Path):
+    project = config.load(TRACKED)
+    (tmp_path / "data/published").mkdir(parents=True)
+    (tmp_path / "data/published/claims.yaml").write_text("budget: {secton: '6'}\n")
+    [told] = checks.published(replace(project, root=tmp_path))
+    assert "budget.secton: unknown key; did you mean 'section'?" in told
+
+
+def test_every_method_of_a_claim_is_known():
+    """A claim on a misspelt one would be decided without it, and nothing would say so."""
+    project = config.load(TRACKED)
+    known = {*project.params.methods, *project.recipes, *published.read(PUBLISHED)["method"]}
+    assert claimed.named(claimed.read(PUBLISHED)) <= known
+
+
 def test_no_file_has_no_claims(tmp_path: Path):
-    assert claims.read(tmp_path) == {} and claims_page.section([]) == ""
+    assert claimed.read(tmp_path) == {} and claims_page.section([]) == ""
     (tmp_path / "claims.yaml").write_text("[]\n")
     with pytest.raises(UserError, match="holds no claims by name"):
-        claims.read(tmp_path)
+        claimed.read(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def in_print() -> dict[str, Verdict]:
     printed = pool.printed(published.read(PUBLISHED))
-    return {name: claims.verdict(each, each.published, printed) for name, each in claims.read(PUBLISHED).items()}
+    return {name: claims.verdict(each, each.published, printed) for name, each in claimed.read(PUBLISHED).items()}
 
 
 COUNTS = {  # how often the numbers in print come out as claimed
@@ -256,7 +273,7 @@ def test_exceptions_are_named(in_print, name):
 def test_random_and_herding_are_beaten_by_the_same_number_of_other_cells(in_print):
     """183 of 190 is Random's count and, with other exceptions, Herding's; both at once 181: DM ties with Herding."""
     among = pool.printed(published.read(PUBLISHED))
-    claim = claims.read(PUBLISHED)["beats-random"]
+    claim = claimed.read(PUBLISHED)["beats-random"]
     both = {"kind": "beats", "those": {"methods": ["random", "herding"]}, "share": 0.9}
     found = claims.verdict(claim.model_copy(update={"test": validate(AnyDecision, both, "")}), claim.published, among)
     assert (found.holding, len(found.comparisons)) == (181, 190)
@@ -282,7 +299,7 @@ def test_claims_name_what_exists():
         "protocols": set(project.params.protocols),
         "ipcs": {*survey["ipc"], *(str(row.ipc) for row in project.rows.values())},
     }
-    for name, claim in claims.read(PUBLISHED).items():
+    for name, claim in claimed.read(PUBLISHED).items():
         cells = [claim.published, claim.ours, *(part for _, part in claim.test if isinstance(part, Cells))]
         for key, words in known.items():
             for each in cells:
@@ -309,7 +326,7 @@ def test_measured_accuracies_stand_for_their_method_or_themselves(tmp_path: Path
 
 
 def test_reports_tell_verdict_and_exceptions(in_print):
-    claim = claims.read(PUBLISHED)["beats-random"]
+    claim = claimed.read(PUBLISHED)["beats-random"]
     empty = Verdict((), 0.9, 1)
     found = [claims.Found("beats-random", claim, in_print["beats-random"], empty)]
     text = claims_text.markdown(found)

@@ -68,7 +68,9 @@ def test_images_and_labels_of_mtt_lie_apart(project, chosen, capsys):
     project.set("params.yaml", "protocols.quick.learned_lr", True)
     assert "n = 1" in said(project, capsys, "images_best.pt", CELL, "--data", "tiny", "--lr", "0.01")
     (project.root / "labels_best.pt").unlink()
-    assert "labels_best.pt does not exist" in said(project, capsys, "images_best.pt", CELL, "--data", "tiny", code=2)
+    assert "with --labels" in said(project, capsys, "images_best.pt", CELL, "--data", "tiny", code=2)
+    words = ["images_best.pt", CELL, "--data", "tiny", "--labels", "nowhere.pt"]
+    assert "nowhere.pt does not exist" in said(project, capsys, *words, code=2)
 
 
 def test_idc_holds_smaller_images(project, chosen, capsys):
@@ -110,7 +112,15 @@ def test_nothing_in_a_file_is_called(tmp_path, capsys, write):
         ({"images": torch.zeros(2, 5, 8, 8), "labels": torch.zeros(2)}, "are no \\(n, c, h, h\\)"),
         ({"images": torch.zeros(2, 1, 8, 8), "labels": torch.zeros(3)}, "2 images, but labels of shape \\(3,\\)"),
         ({"images": torch.full((1, 1, 8, 8), torch.nan), "labels": torch.zeros(1)}, "not finite"),
+        ({"images": torch.zeros(0, 1, 8, 8), "labels": torch.zeros(0)}, "no images"),
+        ({"images": torch.zeros(1, 1, 8, 8).cfloat(), "labels": torch.zeros(1)}, "complex numbers"),
+        ({"images": torch.zeros(1, 1, 8, 8), "labels": torch.tensor(0)}, "1 images, but labels of shape \\(\\)"),
+        ({"images": torch.zeros(1, 1, 8, 8), "labels": torch.tensor([0.5])}, "no whole numbers"),
         ({"data": []}, "has no pair"),
+        ({"data": 5}, "has no pair"),
+        ({"data": [[None, "b"]]}, "no numbers"),
+        ({"data": [[torch.zeros(1, 1, 8, 8), torch.zeros(1)]], "accs_all_exps": [1]}, "no accuracies by network"),
+        ({"data": [[torch.zeros(1, 1, 8, 8), torch.zeros(1)]], "accs_all_exps": {"a": 0.5}}, "no accuracies"),
         ({"weights": torch.zeros(3)}, "none of the published forms"),
         (torch.zeros(2, 1, 8, 8), "name the file of their labels with --labels"),
     ],
@@ -131,6 +141,19 @@ def test_a_set_must_be_one_of_the_row(project, chosen, capsys):
     asked = said(project, capsys, "beyond.pt", CELL, code=2)
     assert "--data is missing" in asked and "tiny (standardised)" in asked
     assert "no cell 'dm-tiny-2'" in said(project, capsys, "beyond.pt", "dm-tiny-2", "--data", "tiny", code=2)
+
+
+def test_what_would_change_nothing_is_refused(project, chosen, capsys):
+    save({"images": chosen[0], "labels": chosen[1]}, project.root / "set.pt")
+    save(chosen[1], project.root / "labels.pt")
+    for words, told in (
+        (["--labels", "labels.pt"], "set.pt holds labels too"),
+        (["--factor", "2"], "holds smaller ones; leave it out"),
+        (["--lr", "0"], "--lr 0: a learned step size is above 0"),
+        (["--lr", "0.5"], "protocol quick has a step size of its own"),
+        (["--lr", "nan"], "a learned step size is above 0"),
+    ):
+        assert told in said(project, capsys, "set.pt", CELL, "--data", "tiny", *words, code=2)
 
 
 def test_a_set_in_another_pixel_space_is_refused(project, capsys):
