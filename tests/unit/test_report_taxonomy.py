@@ -27,7 +27,16 @@ def frames(*results: tuple[str, str, str]) -> dict[str, pd.DataFrame]:
     """Of MNIST: (cell, state, the survey's name of the network)."""
     rows = [
         {"cell": cell, "state": state, "survey_network": network, "ipc": cell.split("-")[-1], "network": "n"}
-        | {"survey_method": cell.split("-")[0], "protocol": "p", "mean": 50.0, "std": 1.0, "n": 5, "why": ""}
+        | {
+            "survey_method": cell.split("-")[0],
+            "protocol": "p",
+            "mean": 50.0,
+            "std": 1.0,
+            "n": 5,
+            "why": "",
+            "differences": 0,
+        }
+        | {"selection": False, "distilled": True, "worth": 1.0, "data": "mnist"}
         for cell, state, network in results
     ]
     columns = [
@@ -42,7 +51,10 @@ def frames(*results: tuple[str, str, str]) -> dict[str, pd.DataFrame]:
         "std",
         "n",
         "why",
+        "differences",
+        "selection",
     ]
+    columns += ["distilled", "worth", "data"]
     return {"mnist": pd.DataFrame(rows, columns=columns)}
 
 
