@@ -55,7 +55,7 @@ def frames(*results: tuple[str, str, str]) -> dict[str, pd.DataFrame]:
         "selection",
     ]
     columns += ["distilled", "worth", "data"]
-    return {"mnist": pd.DataFrame(rows, columns=columns)}
+    return {"mnist": pd.DataFrame(rows, columns=columns).astype({"selection": bool, "distilled": bool})}
 
 
 def tree(config: Config, *results: tuple[str, str, str]) -> dict[str, list[Method]]:
