@@ -36,8 +36,8 @@ def behind(verdict: Verdict) -> str:
     states, objections = verdict.states, verdict.objections
     parts = [f"{states[state]} {state}" for state in State if states[state]]
     if objections:
-        each = [f"{objections[number]} with no. {number}" for number in sorted(objections, key=int)]
-        parts.append(f"cells with an objection: {', '.join(each)}")
+        numbers = ", ".join(sorted(objections, key=int))
+        parts.append(f"objections to {objections.total()} of the deciding cells (no. {numbers})")
     if verdict.states and verdict.unsure:
         parts.append(f"{verdict.unsure} unsure")
     if verdict.states and verdict.unmeasured:

@@ -285,7 +285,7 @@ def test_objections_are_counted_once_a_cell(in_print):
     objections = in_print["same-convnet"].objections
     assert objections["18"] == 9 and objections["19"] == 41
     assert sum(verdict.unsure for verdict in in_print.values()) == 0  # nobody knows n in print
-    assert "cells with an objection: 1 with no. 14, 1 with no. 19" in claims_text.behind(in_print["kfs-best"])
+    assert "objections to 2 of the deciding cells (no. 14, 19)" in claims_text.behind(in_print["kfs-best"])
 
 
 def test_claims_name_what_exists():
