@@ -76,7 +76,9 @@ class SetTraining(Training):
         if self.stepwise:
             asked |= needed("subsets") if self.learned_steps else {}
         else:
-            asked |= {"epochs": "this key is missing; add it, or steps in its place"} | needed("extra_epoch")
+            asked |= {"epochs": "this key is missing; add it, or steps or learned_steps in its place"} | needed(
+                "extra_epoch"
+            )
         if self.learned_lr:
             return {key: about for key, about in asked.items() if key != "lr"}
         return asked | {"lr": "this key is missing; add it, or learned_lr: true for the one learned with the set"}

@@ -190,7 +190,7 @@ def test_the_exported_program_draws_subsets_anew() -> None:
         ({"epochs": 3, "extra_epoch": False, "subsets": True}, "subsets are of no meaning with epochs"),
         ({"epochs": 3, "steps": 3}, "epochs or steps must be a number above 0, and not both"),
         ({"steps": 3, "extra_epoch": True}, "extra_epoch is of no meaning with steps"),
-        ({"extra_epoch": False}, "x.epochs: this key is missing; add it, or steps in its place"),
+        ({"extra_epoch": False}, "x.epochs: this key is missing; add it, or steps or learned_steps in its place"),
         ({"epochs": 3}, "x.extra_epoch: this key is missing"),
         ({"steps": 3, "criterion": "mse"}, "x.criterion: must be 'cross-entropy' or 'squared-error', not 'mse'"),
     ],

@@ -23,7 +23,8 @@ class Regressed(Protocol):
 
     def stated(self) -> dict[str, str]:
         numbers = super().stated() | needed("batch", "lr", "regularisation", "mixing", "scale_lr")
-        return numbers | ({} if self.learned_steps else needed("steps"))
+        either = {"steps": "this key is missing; add it, or learned_steps: true where they were learned with the set"}
+        return numbers | ({} if self.learned_steps else either)
 
     @model_validator(mode="after")
     def counts_one_thing(self) -> "Regressed":
