@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -61,6 +62,7 @@ class Meter:
             "hardware": hardware(self.device),
             "threads": torch.get_num_threads(),
             "versions": versions(),
+            "when": datetime.now(UTC).date().isoformat(),
         }
 
 

@@ -189,6 +189,7 @@ class Cost(Spent):
     threads: PositiveInt | None = None
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40,64}\+?$")] | None = None
     versions: dict[str, str] = {}
+    when: str = ""  # the day of the last of it, UTC
     distillation: "Cost | None" = None  # of the sets that an evaluation measured
 
 

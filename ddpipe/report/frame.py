@@ -26,7 +26,7 @@ COST = (
     *("distill_seconds", "iterations", "seconds_per_iteration", "experts_seconds"),
     *("processor_seconds", "device_seconds", "load", "spent", "eval_spent"),
 )
-WORDS = ("device", "versions", "experts", "capped", "spent_on", "eval_spent_on", "hardware", "commit", "digest")
+WORDS = ("device", "versions", "experts", "capped", "spent_on", "eval_spent_on", "hardware", "commit", "when", "digest")
 
 
 def collect(config: Config, dataset: str, survey: Survey | None = None) -> pd.DataFrame:
@@ -49,7 +49,8 @@ def collect(config: Config, dataset: str, survey: Survey | None = None) -> pd.Da
     `device_seconds` (on a GPU alone) and `load` are those of the sets, `spent` on the hardware `spent_on` the seconds
     of the sets and of the experts they used, `eval_spent` and `eval_spent_on` those of the evaluation (see spent.py);
     NaN where only the clock's are known, as of early results. `hardware` (models, threads of a CPU) and `commit` (12
-    digits, "+" behind a changed one) are those of both stages, `digest` is that of the resolved settings ("" unknown).
+    digits, "+" behind a changed one) are those of both stages, `when` is the day of the
+    evaluation, `digest` is that of the resolved settings ("" unknown).
     And `data` (the prepared form of the dataset), `selection` (the set is a few real images), `mark` ("‡5" beside a
     wrong published value, "§22" beside one that stands for something else).
     Methods come in the order of params.yaml, IPC ascending.
@@ -189,6 +190,7 @@ def _measured(config: Config, result: Result | None) -> dict[str, Any]:
         "eval_spent_on": of_networks.on,
         "hardware": joined(map(_hardware, (cost, judging))),
         "commit": joined(_short(stage.commit or "") for stage in (cost, judging)),
+        "when": judging.when,
         "digest": result.digest or "",
     }
 
