@@ -101,18 +101,31 @@ class Config:
             known = did_you_mean(row.cell, list(recipe.cells))
             raise UserError(f"grid.{cell}.cell: recipe {row.recipe!r} has no cells.{row.cell}{known}")
         file = f"ddpipe/methods/{row.recipe}.yaml:{row.recipe}"
-        return [
+        layers = [
             (f"{file}.parts", recipe.parts),
             *((f"{file}.{key}", numbers) for key, numbers in recipe.layers(row.cell, row.ipc)),
             (f"params.yaml:methods.{row.method}", self.changes(row.method)),
-            *self.kept(row, recipe),
         ]
+        return layers + self.kept(row, recipe, layers)
 
-    def kept(self, row: settings.Row, recipe: settings.Recipe) -> list[tuple[str, dict]]:
-        """The layer of a cell that is watched while it is distilled; none where nothing is, as `ddpipe check` says."""
+    def kept(
+        self, row: settings.Row, recipe: settings.Recipe, layers: list[tuple[str, dict]]
+    ) -> list[tuple[str, dict]]:
+        """The layer of a cell that is watched while it is distilled; none where nothing is, as `ddpipe check` says.
+
+        Where params.yaml makes a run shorter, for a trial, the snapshots that it no longer reaches are left out.
+        """
         if row.name not in self.courses or recipe.parts.get("kind") == "selection":
             return []
-        return [(f"courses.{row.name}", {"snapshots": list(self.courses[row.name].snapshots)})]
+        moments, shorter = list(self.courses[row.name].snapshots), self.changes(row.method).get("iterations")
+        if isinstance(shorter, int):
+            said: Any = {}
+            for _, numbers in layers:
+                said = merge(said, numbers)
+            warm = said.get("warm")
+            last = shorter + (warm.get("iterations", 0) if isinstance(warm, dict) else 0)
+            moments = [moment for moment in moments if moment <= last]
+        return [(f"courses.{row.name}", {"snapshots": moments})]
 
     def sources(self, row: settings.Row) -> str:
         """Where the settings of a row may stand, for sentences about them."""

@@ -278,3 +278,10 @@ def test_a_strip_shows_every_moment_and_stays_small() -> None:
     assert len(large) < LIMIT and large == strip(
         noise, [f"class {i}" for i in range(10)], [str(10**i) for i in range(7)]
     )
+
+
+def test_a_shorter_run_leaves_out_the_snapshots_that_it_no_longer_reaches(project: Project) -> None:
+    project.set("params.yaml", "courses.dc-tiny-1.snapshots", [0, 1, 3])
+    assert config.load(project.root).resolved("dc-tiny-1").snapshots == (0, 1, 3)
+    project.set("params.yaml", "methods.dc", {"iterations": 2})
+    assert config.load(project.root).resolved("dc-tiny-1").snapshots == (0, 1)
