@@ -59,9 +59,8 @@ def draw(dataset: str, frame: pd.DataFrame, losses: pd.DataFrame, look: dict[str
             "cross_architecture",
             transfer.cross_architecture(transferred, look),
             f"Table of test accuracy on {dataset} for each set and evaluation network; its numbers stand in the table",
-            "Accuracy in percent of the same sets on other networks; the darker, the higher. The first column is each "
-            "set's own network under its own protocol, the others may have another one: a fall there is not the "
-            f"network's alone. {SHAPES}",
+            "Accuracy in percent of sets that were measured on several networks under one protocol; the darker, the "
+            f"higher. Framed: the network for which a set was distilled. {SHAPES}",
         )
     if len(costly := costs.costly(frame)):
         add(

@@ -216,23 +216,27 @@ def test_costs_never_mix_devices_and_bold_is_what_nothing_cheaper_beats():
     ]
 
 
-def test_cross_architecture_shows_the_cells_with_several_networks():
-    frame = evaluations((*ELSEWHERE, 40.0, 3.0), (*UNTOUCHED, 60.0, 3.0), (*OWN, 50.0, 3.0))
-    shown = transfer.transferred(frame)
-    assert shown[["cell", "network"]].values.tolist() == [["dm-tiny-1", "small"], ["dm-tiny-1", "other"]]
+def test_cross_architecture_compares_networks_under_one_protocol():
+    """A set measured on another network under another protocol has nothing to be compared with."""
+    other, third = (("dc-tiny-1", "dc", "DC", "1", name, "hard", False, True) for name in ("other", "third"))
+    home, again = (*UNTOUCHED[:5], "hard", False, True), (*ELSEWHERE[:5], "hard", False, True)
+    rows = [(*ELSEWHERE, 40.0, 3.0), (*UNTOUCHED, 70.0, 3.0), (*OWN, 50.0, 3.0), (*again, 35.0, 3.0)]
+    frame = evaluations(*rows, (*other, 30.0, 3.0), (*home, 60.0, 3.0), (*third, 20.0, 3.0))
+    one, two = transfer.blocks(transfer.transferred(frame))
+    assert (one.protocol, one.columns, one.gaps) == (OWN[5], ["small", "other"], [0])
+    assert [(name, [(cell["network"], cell["mean"], cell["home"]) for cell in cells]) for name, cells in one.lines] == [
+        ("DM, 1", [("small", 50.0, True), ("other", 40.0, False)])
+    ]
+    assert (two.protocol, two.columns) == ("hard", ["small", "other", "third"])
+    assert [(name, [cell["mean"] for cell in cells]) for name, cells in two.lines] == [("DC, 1", [60.0, 30.0, 20.0])]
 
 
-def test_sets_on_the_same_networks_stand_together():
-    elsewhere = ("dc-tiny-1", "dc", "DC", "1", "other", "dsa", False, True)
-    again, third = (*ELSEWHERE[:5], "hard", False, True), (*elsewhere[:4], "third", "dsa", False, True)
-    rows = [(*OWN, 50.0, 3.0), (*ELSEWHERE, 40.0, 3.0), (*again, 35.0, 3.0), (*UNTOUCHED, 60.0, 3.0)]
-    frame = evaluations(*rows, (*elsewhere, 30.0, 3.0), (*third, 20.0, 3.0))
-    (block,) = transfer.blocks(transfer.transferred(frame))
-    assert block.columns == ["own network", "other", "third"] and block.gaps == [0, 0, 0]
-    assert [(name, [(cell["column"], cell["mean"]) for cell in cells]) for name, cells in block.lines] == [
-        ("DC, 1", [("own network", 60.0), ("other", 30.0), ("third", 20.0)]),
-        ("DM, 1", [("own network", 50.0), ("other", 40.0)]),
-        ("DM, 1, hard", [("other", 35.0)]),
+def test_networks_that_do_not_go_side_by_side_stand_beside_the_first_one_again():
+    networks = ["small", "a", "b", "c", "d", "e", "f"]
+    frame = evaluations(*[(*OWN[:4], name, *OWN[5:6], name == "small", True, 50.0, 3.0) for name in networks])
+    assert [block.columns for block in transfer.blocks(transfer.transferred(frame))] == [
+        ["small", "a", "b", "c", "d"],
+        ["small", "e", "f"],
     ]
 
 
