@@ -1,6 +1,7 @@
 """Settings of every part, and small compositions of them; `conftest.py` makes the trajectories that some follow."""
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,15 +161,38 @@ SETS = [  # and what is beside them
     ("hallucinator", "none"),
     ("hallucinator", "contrast"),
 ]
+AUGMENT = ["none", STRATEGY]
 STILL = [name for name, spec in SYNTHETIC.items() if not record("synthetic", spec).learned]  # nothing of them moves
+
+
+def covering(rows: list[tuple]) -> set[tuple]:
+    """Few of these rows, taken greedily, in which still meet any two values that meet in one of them."""
+    pairs = {row: set(itertools.combinations(enumerate(row), 2)) for row in rows}
+    left, few = set().union(*pairs.values()), set()
+    while left:
+        few.add(best := max(pairs, key=lambda row: len(pairs[row] & left)))
+        left -= pairs[best]
+    return few
+
+
+def every_two(pairs: list[tuple], **factors: Iterable) -> pytest.MarkDecorator:
+    """An objective with its pool and these beside: all compositions in the slow tests, else so few that any two meet.
+
+    What breaks is a part, or two that meet: all triples took two thirds of the time of these suites.
+    """
+    rows = [(*pair, *beside) for pair in pairs for beside in itertools.product(*factors.values())]
+    few = covering(rows)
+    marked = [pytest.param(*row, marks=() if row in few else pytest.mark.slow) for row in rows]
+    return pytest.mark.parametrize(("objective", "pool", *factors), marked)
+
 
 every_start = pytest.mark.parametrize("start", SYNTHETIC)
 every_objective = pytest.mark.parametrize("objective", OBJECTIVE)
 every_pool = pytest.mark.parametrize("pool", STUDENTS)
-every_augment = pytest.mark.parametrize("augment", ["none", STRATEGY])
 every_norm = pytest.mark.parametrize("norm", ["instance", "batch"])
 every_pair = pytest.mark.parametrize(("objective", "pool"), PAIRS)
 every_combination = pytest.mark.parametrize(("objective", "pool"), SOME)
+every_two_and_a_set = every_two(SOME, beside=SETS)
 every_set = pytest.mark.parametrize(("start", "regulariser"), SETS)
 
 

@@ -24,6 +24,7 @@ from ddpipe.synthetic import Batch
 from tests.contexts import context
 from tests.contracts.compositions import (
     ARCHITECTURE,
+    AUGMENT,
     BUFFERS,
     OBJECTIVE,
     PAIRS,
@@ -39,13 +40,14 @@ from tests.contracts.compositions import (
     advanced,
     architecture_for,
     equal,
-    every_augment,
     every_combination,
     every_objective,
     every_pair,
     every_pool,
     every_set,
     every_start,
+    every_two,
+    every_two_and_a_set,
     gan,
     learned_by,
     of,
@@ -105,14 +107,12 @@ def test_every_composition_moves_every_image_and_keeps_its_losses_finite(objecti
     moves_every_image(run_of(of(objective, pool, augment, "pixels-noise"), norm=norm))
 
 
-@every_pair
-@every_augment
-@pytest.mark.parametrize(("start", "regulariser"), SETS[1:])
-def test_and_so_does_every_composition_of_a_factorised_set(objective, pool, augment, start, regulariser):
-    moves_every_image(run_of(of(objective, pool, augment, start, regulariser)))
+@every_two(PAIRS, augment=AUGMENT, beside=SETS[1:])
+def test_and_so_does_every_composition_of_a_factorised_set(objective, pool, augment, beside):
+    moves_every_image(run_of(of(objective, pool, augment, *beside)))
 
 
-@every_pair
+@every_combination
 @pytest.mark.parametrize("start", STILL)
 def test_a_set_of_which_nothing_is_learned_stays_as_it_is(objective, pool, start, tmp_path):
     """With `outer` empty, or for the objective alone: the rival of a method that learns its images."""
@@ -128,8 +128,7 @@ def test_a_set_of_which_nothing_is_learned_stays_as_it_is(objective, pool, start
     continues_bit_identically(chosen, "instance", tmp_path)
 
 
-@pytest.mark.parametrize(("objective", "pool"), [pair for pair in PAIRS if serves("partners", pair[1])])
-@every_augment
+@every_two([pair for pair in PAIRS if serves("partners", pair[1])], augment=AUGMENT)
 def test_and_so_does_every_one_that_keeps_to_its_partners(objective, pool, augment):
     moves_every_image(run_of(of(objective, pool, augment, "latents", "partners")))
 
@@ -262,19 +261,17 @@ def continues_bit_identically(chosen: settings.Distillation, norm: str, tmp_path
     return states[-1]
 
 
-@every_combination
-@every_set
-def test_equal_names_give_equal_bits_and_others_do_not(objective, pool, start, regulariser):
-    chosen = of(objective, pool, STRATEGY, start, regulariser)
+@every_two_and_a_set
+def test_equal_names_give_equal_bits_and_others_do_not(objective, pool, beside):
+    chosen = of(objective, pool, STRATEGY, *beside)
     paths = [(0, "cell", 0), (0, "cell", 0), (1, "cell", 0), (0, "other", 0), (0, "cell", 1)]
     images = [advanced(run_of(chosen, path), 3).synthetic.decode().images for path in paths]
     assert torch.equal(images[0], images[1])
     assert not any(torch.equal(images[0], other) for other in images[2:])
 
 
-@every_combination
-@every_set
-def test_nothing_reads_or_changes_the_global_generators(objective, pool, start, regulariser):
+@every_two_and_a_set
+def test_nothing_reads_or_changes_the_global_generators(objective, pool, beside):
     def state() -> list[bytes]:
         return [
             torch.get_rng_state().numpy().tobytes(),
@@ -283,7 +280,7 @@ def test_nothing_reads_or_changes_the_global_generators(objective, pool, start, 
         ]
 
     def result() -> tuple[Tensor, float]:
-        run = advanced(run_of(of(objective, pool, STRATEGY, start, regulariser)), 3)
+        run = advanced(run_of(of(objective, pool, STRATEGY, *beside)), 3)
         images, targets = (tensor.detach() for tensor in run.synthetic.decode())
         architecture = settings.ConvNet(kind="convnet", depth=1, width=4)
         protocol = settings.Trained(epochs=2, batch=4, augment=STRATEGY)
