@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddpipe.config import Config
+from ddpipe.config import Config, results_of
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
 from ddpipe.device import lent
@@ -19,7 +19,9 @@ from ddpipe.evaluation.trouble import check
 from ddpipe.files import hints
 from ddpipe.judging.forms import Given, Publication, open_
 from ddpipe.judging.likeness import confused, own_space, spaces
+from ddpipe.publication import telling
 from ddpipe.report import published
+from ddpipe.report.frame import COMPARABLE
 from ddpipe.settings import Row
 from ddpipe.synthetic.multiformation import formed
 
@@ -125,6 +127,14 @@ def check_shape(where: str, given: Given, prepared: Prepared, row: Row) -> None:
     if row.ipc != "all" and len(given.images) != row.ipc * classes:
         each = len(given.images) / classes
         raise UserError(f"{where}: {each:g} images a class, but {row.name} has {row.ipc}; name another row")
+    if bool((given.images == given.images[0]).all()):
+        raise UserError(f"{where}: all its images are the same; save it again")
+    if given.labels.dim() == 1 and row.ipc != "all":
+        counts = given.labels.bincount(minlength=classes)
+        if bool((counts != row.ipc).any()):
+            odd = int((counts != row.ipc).nonzero()[0])
+            held = f"{counts[odd]} images of class {prepared.classes[odd]}"
+            raise UserError(f"{where}: {held}, but {row.name} has {row.ipc} of each; save each with its own label")
 
 
 def decoded(where: str, given: Given, prepared: Prepared, factor: int | None) -> tuple[Tensor, Tensor]:
@@ -151,18 +161,27 @@ def told(mean: float, std: float, n: int) -> str:
 
 
 def beside(project: Config, row: Row, mean: float) -> list[str]:
-    """What the survey prints, and the authors report, of the row."""
+    """What the survey prints, and the authors report, of the row; no difference where the row evaluates otherwise."""
     table = published.lookup(published.read(project.root / "data" / "published"))
     cited = table.get((row.recipe, row.dataset, str(row.ipc), "convnet"), published.NOTHING)
+    values = {
+        "the survey": (cited.mean, cited.std),
+        "its authors": (cited.source_mean, cited.source_std),
+    }
+    known = {who: value for who, value in values.items() if not math.isnan(value[0])}
+    note = [cited.note] if cited.note else []
+    if not known:
+        return note or ["nobody published a value of this row"]
+    key = next(key for key in results_of(project, row.dataset) if key.cell == row.name)
+    worth = telling.Publication(project).of_evaluation(key)
     lines = []
-    for who, value, spread in (
-        ("the survey", cited.mean, cited.std),
-        ("its authors", cited.source_mean, cited.source_std),
-    ):
-        if not math.isnan(value):
-            error = "" if math.isnan(spread) else f" +- {spread:.1f}"
-            lines.append(f"{who}: {value:.1f}{error} %; measured less published: {mean - value:+.1f} points")
-    return [*lines, *([cited.note] if cited.note else [])] or ["nobody published a value of this row"]
+    for who, (value, spread) in known.items():
+        error = "" if math.isnan(spread) else f" +- {spread:.1f}"
+        less = f"; measured less published: {mean - value:+.1f} points" if worth.state in COMPARABLE else ""
+        lines.append(f"{who}: {value:.1f}{error} %{less}")
+    if worth.state not in COMPARABLE:
+        lines.append(f"not to be compared, for {row.name} evaluates otherwise: {worth.why}")
+    return [*lines, *note]
 
 
 def theirs(publication: Publication) -> list[str]:

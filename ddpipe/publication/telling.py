@@ -59,6 +59,14 @@ class Publication:
         reasons = (*words(found), *unsure, *doubts)
         return Told(state, reasons, *self._cell(key, own, target, state))
 
+    def of_evaluation(self, key: ResultKey) -> Told:
+        """What an accuracy is worth if the set itself is the authors' own: only how it is evaluated counts."""
+        own = desk(self.config, key)
+        target = self.authors.target(key, own.network)
+        every = differences(own, target, key, self._shape(own.data, key))
+        found = [difference for difference in every if difference.path[0] in ("network", "protocol", "data")]
+        return Told(state_of(found, []), tuple(words(found)))
+
     def _shape(self, data: settings.Dataset, key: ResultKey) -> Shape | None:
         """That of what ran; images of one's own tell theirs once they are prepared."""
         if (known := shape(data)) is not None:
@@ -159,7 +167,7 @@ def words(found: list[Difference]) -> Iterator[str]:
         name = named(field, path)
         if (sentence := reason(name, difference)) not in told:
             told.add(sentence)
-            yield sentence
+            yield f"{field}'s {sentence}" if path and field in ("student", "expert") else sentence
 
 
 def named(field: str, path: list[str]) -> str:

@@ -18,7 +18,7 @@ LEGEND = (
     "Printed numbers count as printed, doubtful ones too: beside it, how many of the deciding cells an objection of "
     "data/published is held against.",
     "A difference has a standard error where both accuracies are means over several networks: "
-    "sqrt(s1²/(n1-1) + s2²/(n2-1)); networks of one set are not quite independent, so it is rather too small. "
+    "sqrt(s1²/n1 + s2²/n2); networks of one set are not quite independent, so it is rather too small. "
     "Unsure: by less than two of them.",
 )
 

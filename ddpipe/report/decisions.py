@@ -53,9 +53,11 @@ def decide(test: claims.Decision, pool: pd.DataFrame) -> list[Comparison]:
 
 
 def error(*rows: Row) -> float:
-    """Standard error of a difference (or sum) of means: population deviations over n accuracies each, n - 1 of them
-    free. Networks of one set count as independent, so it is rather too small. NaN where a deviation is unknown."""
-    parts = [row["std"] ** 2 / (row["n"] - 1) if row["n"] > 1 else NAN for row in rows]
+    """Standard error of a difference (or sum) of means by the rule of verdicts (survey.standard_error): std² / n.
+
+    Networks of one set count as independent, so it is rather too small. NaN where a deviation is unknown.
+    """
+    parts = [row["std"] ** 2 / row["n"] if row["n"] > 1 else NAN for row in rows]
     return math.sqrt(sum(parts))
 
 

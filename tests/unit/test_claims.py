@@ -54,8 +54,8 @@ def test_beats_compares_each_with_the_best_of_its_column():
     assert outcomes(test, *rows, row("combination", 70.0)) == [True, False]  # no method of the survey
     found = decided(test, *rows)[0]
     assert found.difference == 1.0
-    assert found.error == pytest.approx(math.sqrt(1 / 4 + 1 / 4))  # population deviations of five
-    assert found.unsure and found.told == "DC 61.0, HERDING 60.0 on MNIST IPC 1 (net, p) (+1.0 ± 0.7)"
+    assert found.error == pytest.approx(math.sqrt(1 / 5 + 1 / 5))  # deviations of five
+    assert found.unsure and found.told == "DC 61.0, HERDING 60.0 on MNIST IPC 1 (net, p) (+1.0 ± 0.6)"
 
 
 def test_one_accuracy_has_no_error():
@@ -99,7 +99,7 @@ def test_drops_less_compares_losses_on_the_same_network():
     ]
     found = decided(test, *home, *away)  # losses of 8, 9 and 7
     assert [(each.holds, each.difference) for each in found] == [(True, 1.0), (False, -1.0)]
-    assert found[0].error == pytest.approx(1.0)  # of four means
+    assert found[0].error == pytest.approx(math.sqrt(4 / 5))  # of four means of five
     assert found[0].words == "IDC loses 8.0, DM 9.0 on MNIST IPC 1 (other, p)"
 
 

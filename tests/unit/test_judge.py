@@ -7,13 +7,16 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from ddpipe import config
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.preprocessing import fit
 from ddpipe.errors import UserError
 from ddpipe.judging import forms
+from ddpipe.judging.judge import beside
 from ddpipe.judging.likeness import PICTURES, PLAIN, WHITENED, confused, likeness
 from ddpipe.settings import Dataset
 from ddpipe.settings.datasets import Whitening
+from tests.tracked import TRACKED
 from tests.unit.small_project import Project
 
 CELL = "dm-tiny-1"
@@ -133,11 +136,19 @@ def test_other_contents_are_told(tmp_path, value, told):
 
 def test_a_set_must_be_one_of_the_row(project, chosen, capsys):
     images, labels = chosen
-    project_of = {"twice": (images.repeat(2, 1, 1, 1), labels.repeat(2)), "beyond": (images, labels + 1)}
-    for name, (shown, known) in project_of.items():
+    files = {
+        "twice": (images.repeat(2, 1, 1, 1), labels.repeat(2)),
+        "beyond": (images, labels + 1),
+        "one class": (images, torch.zeros_like(labels)),
+        "nothing": (torch.zeros_like(images), labels),
+    }
+    for name, (shown, known) in files.items():
         save({"images": shown, "labels": known}, project.root / f"{name}.pt")
     assert "2 images a class, but dm-tiny-1 has 1" in said(project, capsys, "twice.pt", CELL, "--data", "tiny", code=2)
     assert "a label goes beyond the 3 classes" in said(project, capsys, "beyond.pt", CELL, "--data", "tiny", code=2)
+    odd = said(project, capsys, "one class.pt", CELL, "--data", "tiny", code=2)
+    assert "3 images of class 0, but dm-tiny-1 has 1 of each" in odd
+    assert "all its images are the same" in said(project, capsys, "nothing.pt", CELL, "--data", "tiny", code=2)
     asked = said(project, capsys, "beyond.pt", CELL, code=2)
     assert "--data is missing" in asked and "tiny (standardised)" in asked
     assert "no cell 'dm-tiny-2'" in said(project, capsys, "beyond.pt", "dm-tiny-2", "--data", "tiny", code=2)
@@ -200,3 +211,15 @@ def test_likeness_by_hand():
     found = likeness(image)
     assert found.size == 1.0 and found.alike == pytest.approx(0.0, abs=1e-12)
     assert found.distance(likeness(2 * image)) == pytest.approx(1.0)
+
+
+def test_no_difference_is_told_where_the_row_evaluates_otherwise():
+    """Only the evaluation counts: the set is the authors' own, whatever the row's method would have run with."""
+    project = config.load(TRACKED)
+    as_published, reduced, nobody = (
+        beside(project, project.row(cell), 90.0) for cell in ("dc-mnist-1", "dc-short-mnist-1", "dc-digits-1")
+    )
+    assert as_published[0] == "the survey: 91.7 +- 0.5 %; measured less published: -1.7 points"
+    assert reduced[0] == "the survey: 91.7 +- 0.5 %" and "points" not in "".join(reduced)
+    assert "not to be compared, for dc-short-mnist-1 evaluates otherwise: width 16 of 128" in reduced[-1]
+    assert nobody == ["nobody published a value of this row"]

@@ -190,7 +190,7 @@ EDITS: list[tuple[str, dict[str, Any], State, str]] = [
     ),
     ("dm-mnist-1", {"datasets": {"mnist": {"mean": [0.5]}}}, UNVERIFIED, "mean 0.5 in place of 0.1307"),
     ("dm-mnist-1", {"datasets": {"mnist": {"source": "fashionmnist"}}}, OWN, "source fashionmnist in place of mnist"),
-    ("herding-mnist-1", {"experts": {"mnist": {"network": "convnet3_w16"}}}, REDUCED, "width 16 of 128"),
+    ("herding-mnist-1", {"experts": {"mnist": {"network": "convnet3_w16"}}}, REDUCED, "expert's width 16 of 128"),
     ("dm-mnist-1", {"datasets": {"mnist": {"resolution": 14}}}, REDUCED, "resolution 14 of 28"),
     ("dm-cifar10-1", {"datasets": {"cifar10": {"classes": ["cat", "dog"]}}}, REDUCED, "classes 2 of 10"),
     ("dm-cifar10-1", {"methods": {"dm": {"iterations": 300}}}, REDUCED, "iterations 300 of 20,000"),
