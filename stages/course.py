@@ -137,8 +137,8 @@ def accuracies(
                 try:
                     scores = examination.scores(data, streams, progress.advance)
                 except (UserError, RuntimeError, MemoryError) as error:
-                    if told := explanation(error, examination, key, where, data, len(group)):
-                        raise UserError(told) from error
+                    if why := explanation(error, examination, key, where, data, len(group)):
+                        raise UserError(why) from error
                     raise
                 for student, score in zip(group, scores, strict=True):
                     pieces[student] = {"accuracy": score.accuracy, "group": group}

@@ -135,7 +135,8 @@ def main(
         beside[f"{cell}.loss.csv"] = loss_curves(found).encode()
     for file, content in beside.items():
         write_bytes(place / file, content)
-    classes = known.per_class if known else class_means([piece["per_class"] for row in pieces for piece in row])
+    told = known.per_class if known else None
+    classes = told or class_means([piece["per_class"] for row in pieces for piece in row])
     result = row.model_dump(include={"method", "recipe", "dataset", "data", "ipc"})
     result |= {"cell": cell, "network": network, "protocol": protocol}
     result |= {"accuracies": accuracies, "n": counted * rules.networks, "mean": mean, "std": std}
@@ -156,10 +157,10 @@ def main(
     if spent:  # the same accuracies, of which more is said now
         costs.note(name, seal, spent.model_dump(mode="json", exclude_unset=True))
     elif not known:
-        spent = total([piece["cost"] for row in pieces for piece in row])
+        bill = total([piece["cost"] for row in pieces for piece in row])
         distilling = costs.of(project.root, cell, found.about.seal)  # null where it is not at hand
-        spent["distillation"] = distilling and distilling.model_dump(mode="json", exclude_unset=True)
-        costs.note(name, seal, spent, commit)
+        bill["distillation"] = distilling and distilling.model_dump(mode="json", exclude_unset=True)
+        costs.note(name, seal, bill, commit)
 
 
 def measured(project: Config, key: config.ResultKey, digests: list[str], networks: int) -> Result | None:
@@ -168,7 +169,8 @@ def measured(project: Config, key: config.ResultKey, digests: list[str], network
         found = results.read(project, key)
     except UserError:  # damaged, or of another evaluation
         return None
-    return found if found and (list(found.fingerprints), found.networks) == (digests, networks) else None
+    asked = found and found.per_class and (list(found.fingerprints), found.networks) == (digests, networks)
+    return found if asked else None
 
 
 def check_cell(found: Distilled, project: Config, cell: str) -> None:

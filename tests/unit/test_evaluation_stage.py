@@ -295,6 +295,17 @@ def test_a_number_that_comes_back_finds_its_networks(judged, trained):
     assert len(trained) == 6 and result(judged) == before
 
 
+def test_a_result_without_accuracies_of_classes_is_measured_again(judged, trained):
+    """As earlier versions wrote them."""
+    assert judged.run("evaluate", CELL) == 0
+    before, path = judged.outputs(), judged.root / RESULT
+    early = {key: value for key, value in result(judged).items() if key not in ("per_class", "balanced", "seal")}
+    write_sealed(path, early)
+    shutil.rmtree(judged.root / "data/checkpoints")
+    assert judged.run("evaluate", CELL) == 0
+    assert len(trained) == 6 and judged.outputs() == before
+
+
 def test_a_damaged_result_is_measured_again(judged, trained):
     assert judged.run("evaluate", CELL) == 0
     before, path = judged.outputs(), judged.root / RESULT
