@@ -12,14 +12,15 @@ from ddpipe import config, networks
 from ddpipe.config import Config
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
-from ddpipe.device import choose, free_memory, keep_freed_memory
+from ddpipe.device import choose, keep_freed_memory
 from ddpipe.distillation.checkpoints import Checkpoints
 from ddpipe.distilled.loaded import load
 from ddpipe.distilled.sets import Distilled
 from ddpipe.errors import UserError
 from ddpipe.evaluation import Examination, TrainingSet, mean_and_std
 from ddpipe.evaluation import space as spaces
-from ddpipe.evaluation.trouble import check, explanation
+from ddpipe.evaluation.kept import Kept
+from ddpipe.evaluation.trouble import check
 from ddpipe.experts.buffer import Buffer
 from ddpipe.experts.training import restore_
 from ddpipe.files import hints
@@ -28,10 +29,9 @@ from ddpipe.memory import images_at_once
 from ddpipe.pipeline import courses, resolved
 from ddpipe.pipeline.descriptions import set_file
 from ddpipe.progress import Progress
-from ddpipe.randomness import Streams, generator
+from ddpipe.randomness import generator
 from ddpipe.report.strip import strip
 from ddpipe.settings.reading import did_you_mean
-from ddpipe.training.together import regroup
 from stages import claim, key_of, run_command
 from stages.evaluate import check_cell
 
@@ -127,23 +127,10 @@ def accuracies(
             check(examination, hints.of(tensors), len(tensors["images"]), key, where)
             data = TrainingSet.of(tensors, found.about.targets, prepared, device)
             folder = Path("data/checkpoints/course") / cell / fingerprints[-1][:12]
-            store = Checkpoints(folder, fingerprints[-1])
-            pieces = [piece[1] if (piece := store.read(str(each))) else {} for each in range(count)]
-            left, groups = regroup([piece.get("group", []) for piece in pieces], params.run.together)
-            size = examination.at_once(params.run, data, free_memory(device)) if left else 1
-            new = [student for student in left if not any(student in group for group in groups)]
-            for group in [*groups, *(new[first : first + size] for first in range(0, len(new), size))]:
-                streams = [Streams(params.seed, "evaluate", cell, row.network, row.protocol, 0, each) for each in group]
-                try:
-                    scores = examination.scores(data, streams, progress.advance)
-                except (UserError, RuntimeError, MemoryError) as error:
-                    if why := explanation(error, examination, key, where, data, len(group)):
-                        raise UserError(why) from error
-                    raise
-                for student, score in zip(group, scores, strict=True):
-                    pieces[student] = {"accuracy": score.accuracy, "group": group}
-                    store.write(str(student), {}, **pieces[student])
-            rows.append([piece["accuracy"] for piece in pieces])
+            kept = Kept.of(Checkpoints(folder, fingerprints[-1]), count, params.run.together)
+            names = (params.seed, "evaluate", cell, row.network, row.protocol, 0)
+            kept.finish(examination, data, params.run, names, progress, key, where)
+            rows.append([piece["accuracy"] for piece in kept.pieces])
     told = [mean_and_std([row]) for row in rows]
     iterations = [length(found) if at is None else at for at in moments(found)]
     said = {"cell": cell, "network": row.network, "protocol": row.protocol, "iterations": iterations, "n": count}

@@ -2,8 +2,9 @@
 
 import hashlib
 import math
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
@@ -14,25 +15,24 @@ from ddpipe.checks.training import unfit
 from ddpipe.config import Config
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
-from ddpipe.device import choose, free_memory, keep_freed_memory
+from ddpipe.device import choose, keep_freed_memory
 from ddpipe.distillation.checkpoints import Checkpoints
 from ddpipe.distilled.loaded import DistilledSet, load
 from ddpipe.distilled.sets import Distilled
 from ddpipe.errors import UserError
 from ddpipe.evaluation import Examination, TrainingSet, balanced, class_means, mean_and_std
-from ddpipe.evaluation.trouble import check, explanation
+from ddpipe.evaluation.kept import Kept
+from ddpipe.evaluation.trouble import check
 from ddpipe.files import commits, hints
 from ddpipe.files.artifacts import digest, write_bytes, write_sealed
-from ddpipe.meter import Meter, shared, total
+from ddpipe.meter import total
 from ddpipe.pipeline import costs, resolved, results
 from ddpipe.pipeline.descriptions import Result, set_file
 from ddpipe.progress import Progress, say
 from ddpipe.publication.block import desk, digest_of
-from ddpipe.randomness import Streams
 from ddpipe.report.pictures import image_grid
 from ddpipe.settings import Cell
 from ddpipe.settings.reading import validate
-from ddpipe.training.together import regroup
 from stages import claim, key_of, run_command
 
 POINTS = 200  # of a loss curve
@@ -80,29 +80,8 @@ def main(
     stores = [Checkpoints(folder / f"{i}-{each[:12]}", each) for i, each in enumerate(digests)]
     result_key = config.ResultKey(cell, network, protocol, outputs[0])
     known = measured(project, result_key, digests, rules.networks)
-
-    def measure(number: int, data: TrainingSet, group: list[int]) -> list[dict[str, Any]]:
-        """Accuracies and cost of the networks `group` on set `number`."""
-        streams = [Streams(params.seed, "evaluate", cell, network, protocol, number, student) for student in group]
-        meter = Meter(device)
-        try:
-            scores = examination.scores(data, streams, progress.advance)
-        except (UserError, RuntimeError, MemoryError) as error:
-            told = explanation(error, examination, f"protocols.{protocol}", f"set {number} of {cell}", data, len(group))
-            if told:
-                raise UserError(told) from error
-            raise
-        cost = shared(meter.record(), len(group))
-        return [score._asdict() | {"cost": cost, "group": group} for score in scores]
-
-    kept = [[store.read(str(student)) for student in range(rules.networks)] for store in stores]
-    # earlier versions kept no accuracies of classes: such a network is made again
-    pieces = [[piece[1] if piece and "per_class" in piece[1] else {} for piece in row] for row in kept]
-    work = [regroup([piece.get("group", []) for piece in row], params.run.together) for row in pieces]
-    if known:
-        pieces, work = [[{"accuracy": value} for value in row] for row in known.accuracies], [([], [])] * counted
-    finished = len(stores) * rules.networks - sum(len(left) for left, _ in work)
-    for number in (number for number, (left, _) in enumerate(work) if left):
+    work = [] if known else [Kept.of(store, rules.networks, params.run.together) for store in stores]
+    for number in (number for number, kept in enumerate(work) if kept.left):
         tensors, where = found.tensors(number, prepared), f"set {number} of {cell}"
         given = hints.of(tensors)
         for doubt in hints.floored(given, project.resolved(cell).floors):
@@ -112,22 +91,24 @@ def main(
         check(
             examination, given, len(tensors["rows" if "rows" in tensors else "images"]), f"protocols.{protocol}", where
         )
+    every, left = counted * rules.networks, sum(len(kept.left) for kept in work)
     ticks = examination.rule.ticks
-    with Progress(f"evaluate {name}", counted * rules.networks * ticks, start=finished * ticks) as progress:
-        for number, (store, (left, groups)) in enumerate(zip(stores, work, strict=True)):
-            if not left:
+    with Progress(f"evaluate {name}", every * ticks, start=(every - left) * ticks) as progress:
+        for number, kept in enumerate(work):
+            if not kept.left:
                 continue
             data = TrainingSet.of(found.tensors(number, prepared), found.about.targets, prepared, device)
             if rules.batched and (why := lone(architecture, prepared.resolution, data.n, rules.batched)):
                 raise UserError(f"protocols.{protocol}.{why}")
-            size = examination.at_once(params.run, data, free_memory(device))
-            new = [student for student in left if not any(student in group for group in groups)]
-            for group in [*groups, *(new[first : first + size] for first in range(0, len(new), size))]:
-                for student, piece in zip(group, measure(number, data, group), strict=True):
-                    store.write(str(student), {}, **piece)
-                    pieces[number][student] = piece
+            names, where = (params.seed, "evaluate", cell, network, protocol, number), f"set {number} of {cell}"
+            kept.finish(examination, data, params.run, names, progress, f"protocols.{protocol}", where)
 
-    accuracies = [[piece["accuracy"] for piece in row] for row in pieces]
+    pieces = [piece for kept in work for piece in kept.pieces]
+    if known and known.per_class:
+        accuracies, classes = [list(row) for row in known.accuracies], list(known.per_class)
+    else:
+        accuracies = [[piece["accuracy"] for piece in kept.pieces] for kept in work]
+        classes = class_means([piece["per_class"] for piece in pieces])
     mean, std = mean_and_std(accuracies)
     beside: dict[str, bytes] = {}
     if not further:
@@ -135,29 +116,24 @@ def main(
         beside[f"{cell}.loss.csv"] = loss_curves(found).encode()
     for file, content in beside.items():
         write_bytes(place / file, content)
-    told = known.per_class if known else None
-    classes = told or class_means([piece["per_class"] for row in pieces for piece in row])
     result = row.model_dump(include={"method", "recipe", "dataset", "data", "ipc"})
     result |= {"cell": cell, "network": network, "protocol": protocol}
-    result |= {"accuracies": accuracies, "n": counted * rules.networks, "mean": mean, "std": std}
+    result |= {"accuracies": accuracies, "n": every, "mean": mean, "std": std}
     result |= {"balanced": balanced(classes), "per_class": classes}
     result |= {"sets": counted, "networks": rules.networks, "budget": found.about.budget.model_dump(exclude_unset=True)}
     result |= {"overrides": project.overrides(cell), "base": params.methods[row.method].get("base")}
     result |= {"ran": desk(project, result_key).told()}
     result |= {"protocol_digest": digest_of(rules), "seed": params.seed, "fingerprints": digests}
     result |= {"digest": digest({"distilled": found.about.numbers(), "evaluated": numbers})}
-    if counted_loops := project.resolved(cell).capped:
-        every = [hints.of(found.tensors(number)) for number in range(found.about.sets)]
-        result["capped"] = {
-            name: [sum(int(own[each]) for own in every) for each in (f"{name}_capped", name)] for name in counted_loops
-        }
+    if loops := project.resolved(cell).capped:
+        result["capped"] = capped(found, loops)
     result |= {"files": {file: hashlib.sha256(content).hexdigest() for file, content in beside.items()}}
     spent = known and known.seal and costs.of(project.root, name, known.seal)
     seal = write_sealed(outputs[0], result)
     if spent:  # the same accuracies, of which more is said now
         costs.note(name, seal, spent.model_dump(mode="json", exclude_unset=True))
     elif not known:
-        bill = total([piece["cost"] for row in pieces for piece in row])
+        bill = total([piece["cost"] for piece in pieces])
         distilling = costs.of(project.root, cell, found.about.seal)  # null where it is not at hand
         bill["distillation"] = distilling and distilling.model_dump(mode="json", exclude_unset=True)
         costs.note(name, seal, bill, commit)
@@ -191,6 +167,12 @@ def check_cell(found: Distilled, project: Config, cell: str) -> None:
 
 def remake(cell: str) -> str:
     return f"run `dvc repro distill@{cell}`"
+
+
+def capped(found: Distilled, loops: Iterable[str]) -> dict[str, list[int]]:
+    """Of each kind of loop how many a rule did not end, and how many there were, over all sets."""
+    every = [hints.of(found.tensors(number)) for number in range(found.about.sets)]
+    return {name: [sum(int(own[key]) for own in every) for key in (f"{name}_capped", name)] for name in loops}
 
 
 def picture(chosen: DistilledSet, images_per_class: int) -> bytes:
