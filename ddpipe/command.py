@@ -12,7 +12,7 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -87,7 +87,7 @@ def unexpected(error: Exception) -> None:
     fail(f"unexpected {what} ({where}); this is a fault of ddpipe, please report it with {file.name}", 1)
 
 
-def fail(sentence: str, code: int = 2) -> None:
+def fail(sentence: str, code: int = 2) -> NoReturn:
     print("error:", " ".join(line.strip() for line in sentence.splitlines()), file=sys.stderr)
     raise SystemExit(code)
 

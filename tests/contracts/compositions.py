@@ -175,6 +175,11 @@ def covering(rows: list[tuple]) -> set[tuple]:
     return few
 
 
+def named(row: tuple) -> str:
+    """All names in it, so that `-k` finds a part wherever it stands."""
+    return "-".join(name for value in row for name in ([value] if isinstance(value, str) else value))
+
+
 def every_two(pairs: list[tuple], **factors: Iterable) -> pytest.MarkDecorator:
     """An objective with its pool and these beside: all compositions in the slow tests, else so few that any two meet.
 
@@ -182,7 +187,7 @@ def every_two(pairs: list[tuple], **factors: Iterable) -> pytest.MarkDecorator:
     """
     rows = [(*pair, *beside) for pair in pairs for beside in itertools.product(*factors.values())]
     few = covering(rows)
-    marked = [pytest.param(*row, marks=() if row in few else pytest.mark.slow) for row in rows]
+    marked = [pytest.param(*row, id=named(row), marks=() if row in few else pytest.mark.slow) for row in rows]
     return pytest.mark.parametrize(("objective", "pool", *factors), marked)
 
 
