@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROW, NAMES, SIDE, SLANT = 14.0, 140.0, 39.0, -40.0  # points of a line, of names, of a cell; degrees of the names above
-GAP, HEAD = 5.0, 6.0  # above another IPC; above the networks' names, for the protocol's
+GAP, HEAD = 5.0, 15.0  # above another IPC; above the networks' names, for the protocol's
 MOST = 4  # networks side by side beside the first one
 PALE, DARK, FRAME = "#EAF2FA", "#123A66", "#E0A100"
 TURN = 0.62  # of the way from pale to dark: white is seen better than ink from here on
