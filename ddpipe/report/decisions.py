@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from ddpipe.report.pool import COLUMN, chosen, distilled
-from ddpipe.report.survey import DATASETS, NETWORKS
+from ddpipe.report.survey import DATASETS, NETWORKS, standard_error
 from ddpipe.settings import claims
 
 NAN = math.nan
@@ -53,12 +53,13 @@ def decide(test: claims.Decision, pool: pd.DataFrame) -> list[Comparison]:
 
 
 def error(*rows: Row) -> float:
-    """Standard error of a difference (or sum) of means by the rule of verdicts (survey.standard_error): std² / n.
+    """Standard error of a difference (or sum) of their means; NaN where a deviation is unknown.
 
-    Networks of one set count as independent, so it is rather too small. NaN where a deviation is unknown.
+    Networks of one set count as independent, so it is rather too small.
     """
-    parts = [row["std"] ** 2 / row["n"] if row["n"] > 1 else NAN for row in rows]
-    return math.sqrt(sum(parts))
+    samples = [(row["std"], row["n"]) for row in rows]
+    known = all(n > 1 and not math.isnan(std) for std, n in samples)
+    return standard_error(*samples) if known else NAN
 
 
 def where(row: Row) -> str:

@@ -142,12 +142,12 @@ def reference(published: Published) -> tuple[float, float]:
 
 
 def standard_error(*samples: tuple[float, float]) -> float:
-    """Of a difference of means, to one decimal as it is shown: the root of the sum of std² / n.
+    """Of a difference (or sum) of means: the root of the sum of std² / n.
 
     Each sample is its (std, n); one of which either is unknown (NaN) is left out, and NaN if nothing is known.
     """
     known = [std**2 / n for std, n in samples if not math.isnan(std) and not math.isnan(n)]
-    return round(math.sqrt(sum(known)), 1) if known else NAN
+    return math.sqrt(sum(known)) if known else NAN
 
 
 def judged(measured: Measured, published: Published) -> Measured:
@@ -159,7 +159,7 @@ def judged(measured: Measured, published: Published) -> Measured:
     if math.isnan(against) or measured.state not in COMPARABLE:
         return measured
     difference = round(measured.mean - against, 1)
-    error = standard_error((measured.std, measured.n), (spread, published.n))
+    error = round(standard_error((measured.std, measured.n), (spread, published.n)), 1)
     within = abs(difference) <= POINT or abs(difference) <= 2 * error
     verdict = AGREES if within else ABOVE if difference > 0 else BELOW
     return replace(measured, verdict=verdict, difference=difference, error=error)

@@ -64,7 +64,7 @@ def test_one_column_is_the_same_as_that_column_for_every_image(strategy, shape):
         torch.testing.assert_close(policy(images, draw), policy(images, repeated))
 
 
-@pytest.mark.parametrize("shape", SHAPES[:2])
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("strategy", DSA + COMPOSED + MILDER)
 @pytest.mark.parametrize("siamese", [True, False])
 def test_first_and_second_derivatives_are_right(strategy, shape, siamese):

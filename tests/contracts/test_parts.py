@@ -112,7 +112,7 @@ def test_and_so_does_every_composition_of_a_factorised_set(objective, pool, augm
     moves_every_image(run_of(of(objective, pool, augment, *beside)))
 
 
-@every_combination
+@every_pair
 @pytest.mark.parametrize("start", STILL)
 def test_a_set_of_which_nothing_is_learned_stays_as_it_is(objective, pool, start, tmp_path):
     """With `outer` empty, or for the objective alone: the rival of a method that learns its images."""
