@@ -7,7 +7,7 @@ class State(StrEnum):
     """Told by comparing what ran with what was published (ddpipe/publication.py), the best one first."""
 
     PUBLISHED = "as published"  # the recipe's published numbers, its network and its protocol
-    UNVERIFIED = "unverified settings"  # some of those numbers are ours: nobody published them
+    UNVERIFIED = "unverified settings"  # some of those nobody published, or others may stand behind the value
     REDUCED = "reduced"  # fewer iterations, a smaller network, batch or protocol
     OWN = "own combination"  # other parts than the method's
 

@@ -28,6 +28,7 @@ from ddpipe.pipeline.links import links
 from ddpipe.settings.generators import Sizes
 from ddpipe.settings.names import TRAINED
 from ddpipe.settings.reading import did_you_mean
+from ddpipe.settings.recipe import EVERY
 
 RESERVED = ("size", "nfiles")  # DVC leaves parameters of these names out of the keys of its run cache
 TABLES = range(1, 5)  # of the survey
@@ -135,8 +136,14 @@ def recipes(config: Config) -> Iterator[str]:
             if table not in TABLES:
                 yield f"{where}.tables.{table}: the survey's tables are {TABLES[0]} to {TABLES[-1]}; name one of them"
             yield from known(protocol, config.params.protocols, f"{where}.tables.{table}", "protocols")
-        for cell in recipe.unverified:
-            yield from known(cell, recipe.cells, f"{where}.unverified", f"{where}.cells")
+        doubted = [*recipe.cells, EVERY, *(f"table{table}" for table in recipe.tables)]
+        for key in recipe.unverified:
+            yield from known(
+                key,
+                dict.fromkeys(doubted),
+                f"{where}.unverified",
+                f"{where}.cells, nor all, nor table<n> of {name}.tables",
+            )
         if "default" not in recipe.cells:
             yield f"{where}.cells.default: this key is missing; add it, {{}} will do: data of your own use it"
         for cell in recipe.cells:

@@ -102,7 +102,7 @@ def hints(resolved: settings.Cell) -> list[str]:
 
 def unverified(recipe: settings.Recipe, row: settings.Row) -> list[str]:
     """What nobody published of the numbers of a row, and where they were taken from."""
-    said = [recipe.unverified[row.cell]] if row.cell in recipe.unverified else []
+    said = recipe.doubts(row.cell)
     taken, known = recipe.taken(row.cell, row.ipc), ", ".join(map(str, recipe.told_apart(row.cell)))
     if taken in (None, row.ipc):
         return said

@@ -81,10 +81,8 @@ class Authors:
         row = self.config.row(key.cell)
         recipe, model = self.config.recipe(row.recipe), self.model(row)
         entry, like = self.entry(row, model), model or row
-        network, protocol = self._network(like.network), self._protocol(key, row, model)
-        if found := table_of(tested):
-            table, network = found
-            protocol = recipe.tables.get(table, recipe.protocol)
+        table, network = table_of(tested) or (None, self._network(like.network))
+        protocol = recipe.tables.get(table, recipe.protocol) if table else self._protocol(key, row, model)
         generators = self.known.generators.get(like.generator or "")
         experts = self.known.experts.get((generators.buffer if generators else like.buffer) or "")
         known = row.dataset in self.known.survey
@@ -98,7 +96,7 @@ class Authors:
             expert=self._network(experts.network) if experts else None,
             generators=generators,
         )
-        return Target(block, protocol, known, tuple(self._doubts(row, model, entry)))
+        return Target(block, protocol, known, tuple(self._doubts(row, model, entry, table)))
 
     def _protocol(self, key: ResultKey, row: settings.Row, model: settings.Row | None) -> str:
         recipe = self.config.recipe(row.recipe)
@@ -125,15 +123,15 @@ class Authors:
             self._composed[method, entry, row.ipc] = resolve([*layers, (method, changes)])
         return self._composed[method, entry, row.ipc]
 
-    def _doubts(self, row: settings.Row, model: settings.Row | None, entry: str) -> Iterator[str]:
-        """What nobody published of the numbers of `entry` for this row."""
+    def _doubts(self, row: settings.Row, model: settings.Row | None, entry: str, table: int | None) -> Iterator[str]:
+        """What nobody published of the numbers of `entry` for this row, and of how the table was measured."""
         recipe = self.config.recipe(row.recipe)
         if row.dataset not in self.known.survey:
             yield f"nobody published anything for {row.dataset}"
-        elif entry in recipe.unverified:
-            yield recipe.unverified[entry]
-        elif model is None or not same(model, row):
-            yield f"nobody published numbers for {row.dataset} with IPC {row.ipc}; these are of {entry}"
+        else:
+            if entry not in recipe.unverified and (model is None or not same(model, row)):
+                yield f"nobody published numbers for {row.dataset} with IPC {row.ipc}; these are of {entry}"
+            yield from recipe.doubts(entry, table)
         if (taken := recipe.taken(entry, row.ipc)) not in (None, row.ipc):
             yield f"the numbers are those of IPC {taken}"
 

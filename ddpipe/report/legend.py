@@ -8,7 +8,7 @@ from ddpipe.states import State
 
 MEANINGS = {
     State.PUBLISHED: "the recipe's published numbers, its network and its protocol",
-    State.UNVERIFIED: "some of those numbers are this project's, for nobody published them",
+    State.UNVERIFIED: "some of those numbers nobody published, or others may stand behind the printed value",
     State.REDUCED: "fewer iterations, a smaller network, batch or protocol than published",
     State.OWN: "other parts than the published method's",
 }

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from ddpipe import settings
 from ddpipe.config import Config
 from ddpipe.report.frame import labels
 from ddpipe.report.markup import md, pipes
@@ -34,7 +35,8 @@ def document(config: Config, frames: Mapping[str, pd.DataFrame], tables: Sequenc
     rows, notes = [], []
     for method, recipe in config.recipes.items():
         label = names.get(method, method)
-        said = [*recipe.notes, *(f"{cell}: {text}" for cell, text in recipe.unverified.items())]
+        doubted = doubts(recipe)
+        said = [*recipe.notes, *doubted]
         rows.append(
             [
                 label,
@@ -42,12 +44,20 @@ def document(config: Config, frames: Mapping[str, pd.DataFrame], tables: Sequenc
                 measured(method, frames) or "-",
                 told(printed.get(method, Counter())) or "-",
             ]
-            + [f"{len(recipe.notes)}, {len(recipe.unverified)} unverified"]
+            + [f"{len(recipe.notes)}, {len(doubted)} unverified"]
         )
         notes += [f"## {md(label)}", md(recipe.paper) + ".", "\n".join(f"- {md(note)}" for note in said) or "- none"]
     shapes = f"Shapes: {', '.join(f'{state.shape} {state}' for state in State)}."
     head = ["Method", "Golden cases", "Real data", "Printed cells", "Notes"]
     return "\n\n".join([HEAD, shapes, pipes(head, rows, len(head)), "# Notes", *notes]) + "\n"
+
+
+def doubts(recipe: settings.Recipe) -> list[str]:
+    """What nobody published, each time with all the cells of which it holds."""
+    shared: dict[str, list[str]] = {}
+    for key, text in recipe.unverified.items():
+        shared.setdefault(text, []).append(key)
+    return [f"{', '.join(keys)}: {text}" for text, keys in shared.items()]
 
 
 def states(tables: Sequence[Table]) -> dict[str, Counter[str]]:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator
 from ddpipe.settings.base import Settings
 from ddpipe.settings.names import Name
 
+EVERY = "all"  # within `unverified`: of every cell
 BY_IPC = "by_ipc"  # within a cell: what is set for so many images per class, where it was published so
 IPC = re.compile("[1-9][0-9]{0,8}")
 
@@ -40,9 +41,13 @@ class Recipe(Settings):
     golden: tuple[str, ...] = ()  # cases of tests/golden: the official code's numbers, which the core equals
     tables: dict[int, str] = {}  # protocol of the survey's tables that others than the authors measured (3, 4)
     notes: tuple[str, ...] = ()  # choices where paper, survey and code disagree
-    unverified: dict[str, str] = {}  # cells whose numbers nobody published: what they were taken from
+    unverified: dict[str, str] = {}  # what nobody published: of a cell, of `all`, of how `table<n>` was measured
     parts: dict  # composition and default numbers; tracked by DVC
     cells: dict[Name, Numbers]  # published deviations per <dataset>-<ipc>, and `default`; tracked by DVC
+
+    def doubts(self, cell: str, table: int | None = None) -> list[str]:
+        """What nobody published of the numbers of `cell`, and of how others measured it for a table of the survey."""
+        return [self.unverified[key] for key in (cell, EVERY, f"table{table}") if key in self.unverified]
 
     def told_apart(self, cell: str) -> tuple[int, ...]:
         """The images per class for which `cell` has numbers of their own, ascending; () if it has the same for all."""

@@ -127,7 +127,12 @@ def test_further_networks_are_judged_too(project: Project, capsys: pytest.Captur
         (
             "unverified",
             {"tiny-2": "Why."},
-            "dm.yaml:dm.unverified: 'tiny-2' is not under ddpipe/methods/dm.yaml:dm.cells",
+            "dm.yaml:dm.unverified: 'tiny-2' is not under ddpipe/methods/dm.yaml:dm.cells, nor all, nor table<n>",
+        ),
+        (
+            "unverified",
+            {"table3": "Why."},
+            "dm.yaml:dm.unverified: 'table3' is not under ddpipe/methods/dm.yaml:dm.cells",
         ),
     ],
 )
@@ -141,7 +146,11 @@ def test_what_a_recipe_says_about_the_survey(
 
 def test_a_recipe_may_name_its_tables_and_unverified_cells(project: Project) -> None:
     project.set("ddpipe/methods/dm.yaml", "dm.tables", {3: "quick", 4: "again"})
-    project.set("ddpipe/methods/dm.yaml", "dm.unverified", {"tiny-1": "Why.", "default": "Why."})
+    project.set(
+        "ddpipe/methods/dm.yaml",
+        "dm.unverified",
+        {"tiny-1": "Why.", "default": "Why.", "all": "Why.", "table4": "Why."},
+    )
     assert project.run("check") == 0
 
 

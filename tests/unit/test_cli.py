@@ -86,6 +86,9 @@ def test_explain_says_what_is_unverified(project: Project, capsys: Output) -> No
     project.set("ddpipe/methods/dm.yaml", "dm.unverified", {"tiny-1": "Nobody published it.", "default": "Nor that."})
     assert project.run("explain", "dm-tiny-1") == 0
     assert "\nunverified\n  Nobody published it.\n\nnotes\n" in capsys.readouterr().out
+    project.set("ddpipe/methods/dm.yaml", "dm.unverified", {"tiny-1": "Nobody published it.", "all": "Nor any."})
+    assert project.run("explain", "dm-tiny-1") == 0
+    assert "\nunverified\n  Nobody published it.\n  Nor any.\n\nnotes\n" in capsys.readouterr().out
     assert project.run("explain", "dc-tiny-1") == 0
     assert "\nunverified\n" not in capsys.readouterr().out
 

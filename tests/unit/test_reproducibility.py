@@ -7,7 +7,7 @@ import pandas as pd
 
 from ddpipe import config
 from ddpipe.report import published, survey
-from ddpipe.report.reproducibility import document, measured, told
+from ddpipe.report.reproducibility import document, doubts, measured, told
 from ddpipe.states import State
 from tests.tracked import TRACKED
 
@@ -20,6 +20,13 @@ def test_every_golden_case_stands_behind_a_method_or_a_network() -> None:
     named = [case for recipe in config.load(TRACKED).recipes.values() for case in recipe.golden]
     assert set(named) | SHARED == cases
     assert all((GOLDEN / f"{case}.json").exists() for case in named)
+
+
+def test_cells_that_share_a_doubt_share_a_line() -> None:
+    recipe = (
+        config.load(TRACKED).recipes["dc"].model_copy(update={"unverified": {"a": "Why.", "b": "Else.", "c": "Why."}})
+    )
+    assert doubts(recipe) == ["a, c: Why.", "b: Else."]
 
 
 def test_counts_in_words() -> None:

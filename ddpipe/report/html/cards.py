@@ -10,6 +10,7 @@ import pandas as pd
 
 from ddpipe.config import Config, ResultKey
 from ddpipe.pipeline import results
+from ddpipe.publication.matching import table_of
 from ddpipe.report import survey, survey_text
 from ddpipe.report.best import excess
 from ddpipe.report.html import plots
@@ -90,7 +91,9 @@ class Cards:
             said |= {"As published": _code("run", _stage(exact)), "What it costs": _code("plan", _stage(exact))}
         recipe = self.config.recipes.get(line.method)
         if exact and recipe:
-            said["Unverified numbers"] = escape(recipe.unverified.get(self.config.row(exact["cell"]).cell, ""))
+            table, _ = table_of(self.config.network(exact["network"])) or (None, None)
+            doubts = recipe.doubts(self.config.row(exact["cell"]).cell, table)
+            said["Unverified numbers"] = escape(" ".join(doubts))
         return facts(said)
 
     def _full(self, line: Line, cell: Cell, own: Measured, said: Mapping[str, str]) -> str:
