@@ -73,10 +73,9 @@ ROWS = [
     ("ld-mnist-1", "", "", PUBLISHED, "ld convnet", ""),
     ("ld-mnist-50", "", "", PUBLISHED, "ld convnet", ""),
     ("dm-cifar10-10", "", "", PUBLISHED, "dm convnet", ""),
-    ("dm-cifar10-10", "resnet18_in", "dcbench", PUBLISHED, "dm resnet18", ""),
-    ("dm-cifar10-10", "densenet121_g12_bn", "idc", PUBLISHED, "dm densenet121", ""),
+    ("dc-cifar10-1", "", "", PUBLISHED, "dc convnet", ""),
+    ("idc-cifar10-50", "", "", PUBLISHED, "idc convnet", ""),
     ("rfad-mnist-10", "", "", PUBLISHED, "rfad convnet", ""),
-    ("frepo-cifar100-1", "", "", PUBLISHED, "frepo convnet", ""),
     # numbers that nobody published
     ("dm-fashionmnist-1", "", "", UNVERIFIED, "dm convnet", "The authors do not name FashionMNIST; learning rate"),
     ("mtt-mnist-1", "", "", UNVERIFIED, "mtt convnet", "The published accuracy is DC-BENCH's own run with"),
@@ -84,6 +83,54 @@ ROWS = [
     ("kcenter-mnist-1", "", "", UNVERIFIED, "kcenter convnet", "How the feature networks of DC's authors were"),
     ("whole-cifar10-all", "", "", UNVERIFIED, "whole convnet", "The survey does not say how its Whole row was"),
     ("kip-cifar100-1", "", "", UNVERIFIED, "kip convnet", "Learning rate, target batch and steps"),
+    ("dc-cifar10-10", "", "", UNVERIFIED, "dc convnet", "When the value was published the students' momentum was 0.5"),
+    ("dsa-cifar100-1", "", "", UNVERIFIED, "dsa convnet", "When the value was published the official code normalised"),
+    ("frepo-cifar100-1", "", "", UNVERIFIED, "frepo convnet", "Of the evaluation's augmentation how far crop shifts"),
+    ("herding-imagenet64-1", "", "", UNVERIFIED, "herding convnet", "Nobody published this cell; feature networks"),
+    # of every cell of a recipe, behind what is said of the cell alone
+    (
+        "cafe-cifar10-10",
+        "",
+        "",
+        UNVERIFIED,
+        "cafe convnet",
+        "The numbers are the released code's, written for CIFAR-10",
+    ),
+    ("dcc-svhn-1", "", "", UNVERIFIED, "dcc convnet", "Which augmentation produced the SVHN numbers is not published"),
+    ("dcc-cifar10-1", "", "", UNVERIFIED, "dcc convnet", "That the published value is of the variant with DSA's"),
+    # how others measured a table
+    (
+        "dm-cifar10-10",
+        "resnet18_in",
+        "dcbench",
+        UNVERIFIED,
+        "dm resnet18",
+        "DC-BENCH measured it, with one augmentation",
+    ),
+    (
+        "dm-cifar10-10",
+        "densenet121_g12_bn",
+        "idc",
+        UNVERIFIED,
+        "dm densenet121",
+        "Lee et al. measured it; that they took",
+    ),
+    (
+        "idc-cifar10-50",
+        "densenet121_g12_bn",
+        "idc",
+        UNVERIFIED,
+        "idc densenet121",
+        "That these networks, which are those",
+    ),
+    (
+        "cafe-plain-cifar10-50",
+        "resnet18_in",
+        "",
+        UNVERIFIED,
+        "cafe-plain resnet18",
+        "The numbers are the released code's",
+    ),
     # reduced ones
     ("dm-short-mnist-1", "", "", REDUCED, "dm convnet", "iterations 300 of 20,000, real batch 32 of 256, width 16 of"),
     ("dc-short-fashionmnist-1", "", "", REDUCED, "dc convnet", "real batch 32 of 256, width 16 of 128, iterations 300"),
@@ -149,6 +196,14 @@ def test_states_of_this_repository_s_rows(shipped: Publication, cell, network, p
     found = shipped.told(key_of(shipped.config, cell, network, protocol))
     assert found.state == state and found.why.startswith(why) and bool(found.reasons) == (state is not PUBLISHED)
     assert f"{found.method} {found.network}".strip() == stands
+
+
+def test_a_table_is_doubted_where_it_prints_the_network(shipped: Publication):
+    doubt = shipped.config.recipe("dc").unverified["table3"]
+    own, further = (
+        shipped.told(key_of(shipped.config, "dc-cifar10-10", *place)) for place in ((), ("resnet18_in", "dcbench"))
+    )
+    assert further.reasons == (*own.reasons, doubt)
 
 
 def test_only_data_of_the_survey_are_as_published(shipped: Publication):
@@ -414,7 +469,7 @@ def test_the_networks_of_this_project_are_the_survey_s(shipped: Publication):
     networks = ("convnet3", "resnet18_in", "resnet152_in", "resnet10_w32_bn", "densenet121_g12_bn")
     for method in ("dm", "dsa"):
         keys = [key_of(project, f"{method}-cifar10-1", n, p) for n in networks for p in ("dsa", "dcbench", "idc", "ld")]
-        found = {each.network for each in map(shipped.told, keys) if each.state is PUBLISHED}
+        found = {each.network for each in map(shipped.told, keys) if each.state in (PUBLISHED, UNVERIFIED)}
         assert found - {""} == {"convnet", "resnet18", "resnet152", "resnet10", "densenet121"}
 
 

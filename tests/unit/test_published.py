@@ -121,6 +121,9 @@ def published_ipc(ipc: int | str) -> float:
     return float("inf") if ipc == "all" else float(ipc)
 
 
+ELSEWHERE = {("idc", "mnist"), ("idc", "fashionmnist")}  # in the authors' README, which the notes cite
+
+
 def test_a_cell_that_nobody_published_says_so(survey, grid):
     """Distilled cells of the survey's datasets without a published accuracy; those with one may say so too."""
     published_cells = {(cell["method"], cell["dataset"], cell["ipc"]) for cell in at_hand(survey, grid)}
@@ -128,7 +131,7 @@ def test_a_cell_that_nobody_published_says_so(survey, grid):
         recipe = grid.recipes[row.recipe]
         learned = recipe.parts["kind"] == "distillation" and row.method == row.recipe
         if learned and row.dataset != "digits" and (row.method, row.dataset, str(row.ipc)) not in published_cells:
-            assert row.cell in recipe.unverified, row
+            assert recipe.doubts(row.cell) or (row.method, row.dataset) in ELSEWHERE, row
 
 
 def test_vocabulary(survey):
