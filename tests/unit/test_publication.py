@@ -87,6 +87,8 @@ ROWS = [
     ("dsa-cifar100-1", "", "", UNVERIFIED, "dsa convnet", "When the value was published the official code normalised"),
     ("frepo-cifar100-1", "", "", UNVERIFIED, "frepo convnet", "Of the evaluation's augmentation how far crop shifts"),
     ("herding-imagenet64-1", "", "", UNVERIFIED, "herding convnet", "Nobody published this cell; feature networks"),
+    ("random-imagenet64-1", "", "", UNVERIFIED, "random convnet", "The published values come from papers that augment"),
+    ("random-imagenet64-1", "", "dc", REDUCED, "", "augmentation none of color_crop"),
     # of every cell of a recipe, behind what is said of the cell alone
     (
         "cafe-cifar10-10",
