@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ddpipe import augmentation, settings
 from ddpipe.errors import UserError
+from ddpipe.evaluation import styles
 from ddpipe.evaluation.data import TrainingSet
 from ddpipe.evaluation.rule import Rule
 from ddpipe.networks import Classifier
@@ -114,4 +115,5 @@ def words(rules: dict[str, Any], factorised: bool) -> list[str]:
         f"Every {rules['every']} steps the network is tried on real training images, {rules['validation']} of each "
         f"class; the best is kept, and {rules['patience']} steps without a better one end the training. The program "
         "takes them from validation.npz beside it, which holds `images` and `labels` as its TEST.npz does.",
+        *([styles.WORDS] if factorised else []),
     ]

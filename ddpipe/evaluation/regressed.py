@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddpipe import augmentation, settings
+from ddpipe.evaluation import styles
 from ddpipe.evaluation.data import TrainingSet
 from ddpipe.evaluation.rule import Rule
 from ddpipe.evaluation.trained import check_steps
@@ -86,4 +87,5 @@ def words(rules: dict[str, Any], factorised: bool) -> list[str]:
         f"Cross-entropy of the logits times a factor, at first one. Adam with betas {rules['betas'][0]:g} and "
         f"{rules['betas'][1]:g}, eps {rules['eps']:g}, learning rate {rules['lr']:g} for the network and "
         f"{rules['scale_lr']:g} for the factor, which is left away in the end.",
+        *([styles.WORDS] if factorised else []),
     ]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ddpipe import augmentation, settings
 from ddpipe.errors import UserError
+from ddpipe.evaluation import styles
 from ddpipe.evaluation.data import TrainingSet
 from ddpipe.evaluation.rule import Rule
 from ddpipe.networks import Classifier
@@ -179,10 +180,7 @@ def words(rules: dict[str, Any], factorised: bool) -> list[str]:
         augment + mixing,
     ]
     if factorised:
-        lines.append(
-            "The examples show bases in several styles: `contents` numbers the base behind each. A pass takes one "
-            "randomly drawn example of each base, not all of them."
-        )
+        lines.append(styles.WORDS)
     if rules.get("hard"):
         lines.append("Targets are the classes of the largest numbers of `targets`, one-hot.")
     if rules["precision"] != "float32":
