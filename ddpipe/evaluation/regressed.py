@@ -20,7 +20,7 @@ from ddpipe.objectives.regression import BETAS, EPS, Head, with_one
 from ddpipe.randomness import Streams
 from ddpipe.training.loop import Diverged, batches
 from ddpipe.training.optimizers import Adam
-from ddpipe.training.together import Group, together
+from ddpipe.training.together import Group
 
 
 def make(protocol: settings.Regressed, flip: bool) -> "Regressed":
@@ -34,9 +34,6 @@ def steps(protocol: settings.Regressed, hints: Mapping[str, Tensor]) -> int:
 class Regressed(Rule):
     def __init__(self, config: settings.Regressed):
         self.config, self.none = config, augmentation.make("none")
-
-    def gather(self, network: Classifier, size: int) -> Group:
-        return together(network, size)
 
     def fit(
         self, group: Group, data: TrainingSet, streams: Sequence[Streams], passed: Callable[[], None] = lambda: None
