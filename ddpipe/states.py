@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Told by comparing what ran with what was published (ddpipe/publication.py), the best one first."""
+    """Told by comparing what ran with what was published (ddpipe/publication/), the best one first."""
 
     PUBLISHED = "as published"  # the recipe's published numbers, its network and its protocol
     UNVERIFIED = "unverified settings"  # some of those nobody published, or others may stand behind the value

@@ -10,7 +10,7 @@ import torch
 import typer
 
 from ddpipe import config
-from ddpipe.checks.batches import lone
+from ddpipe.checks.batches import untrainable
 from ddpipe.checks.training import unfit
 from ddpipe.config import Config
 from ddpipe.datasets.prepared import Prepared
@@ -98,7 +98,7 @@ def main(
             if not kept.left:
                 continue
             data = TrainingSet.of(found.tensors(number, prepared), found.about.targets, prepared, device)
-            if rules.batched and (why := lone(architecture, prepared.resolution, data.n, rules.batched)):
+            if why := untrainable(rules, architecture, prepared.resolution, data.n):
                 raise UserError(f"protocols.{protocol}.{why}")
             names, where = (params.seed, "evaluate", cell, network, protocol, number), f"set {number} of {cell}"
             kept.finish(examination, data, params.run, names, progress, f"protocols.{protocol}", where)

@@ -30,7 +30,7 @@ from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams
 from ddpipe.settings import Experts, Run
 from ddpipe.settings.reading import did_you_mean
-from ddpipe.training.loop import Diverged, passes
+from ddpipe.training.loop import Diverged
 from ddpipe.training.together import fastest, offered, regroup
 from stages import claim, key_of, run_command
 
@@ -71,7 +71,7 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     n, weights = len(real.labels), sum(p.numel() for p in network.parameters())
     if why := lone(architecture, prepared.resolution, n, settings.batch):
         raise UserError(f"experts.{buffer}.{why}")
-    shape = snapshots_after(settings, passes(settings)), weights
+    shape = snapshots_after(settings, settings.passes), weights
 
     def cohort(rngs: list[Streams], images: int) -> Cohort:
         return Cohort(settings, network, real_batches(real, len(real.class_index)), images, prepared.flip, rngs)
@@ -92,8 +92,8 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     with explained(buffer, 1, min(n, settings.batch)):
         size = at_once(params.run, len(new), trial, device)
     groups += [Begun(new[first : first + size]) for first in range(0, len(new), size)]
-    done = (settings.networks - len(left)) * passes(settings)
-    with Progress(name, settings.networks * passes(settings), done, params.run.log_every) as progress:
+    done = (settings.networks - len(left)) * settings.passes
+    with Progress(name, settings.networks * settings.passes, done, params.run.log_every) as progress:
         for each in [begun, *groups] if begun.group else groups:
             rngs = [Streams(params.seed, "experts", buffer, number) for number in each.group]
             with explained(buffer, len(each.group), min(n, settings.batch)):

@@ -40,17 +40,21 @@ def batches(config: Config) -> Iterator[str]:
         except UserError:
             continue
         shown = known.train if judge.ipc == "all" else resolved.shown(known.shape, judge.ipc)
-        together = rules.batched
-        if shown and together and (why := lone(params.networks[network], known.shape.resolution, shown, together)):
+        if shown and (why := untrainable(rules, params.networks[network], known.shape.resolution, shown)):
             yield f"protocols.{protocol}.{why} (for {cell})"
 
 
-def lone(network: settings.Network, resolution: int, n: int, batch: int) -> str | None:
-    """Why `network` cannot be trained on n >= 2 images in batches of `batch`, beginning with "batch"; None: it can."""
+def untrainable(rules: settings.Protocol, network: settings.Network, resolution: int, n: int) -> str | None:
+    """Why `network` cannot be trained by `rules` on n >= 2 images, beginning with their key; None: it can."""
+    return lone(network, resolution, n, rules.batched, rules.batching) if rules.batched else None
+
+
+def lone(network: settings.Network, resolution: int, n: int, batch: int, key: str = "batch") -> str | None:
+    """Why `network` cannot be trained on n >= 2 images in batches of `batch`, beginning with `key`; None: it can."""
     if not batch_norm(network) or last_map(network, resolution) > 1 or (n % batch or batch) > 1:
         return None
     better = next(size for size in range(batch + 1, n + 1) if n % size != 1)
     return (
-        f"batch: {batch} at a time, one of {n} images is alone, and batch norm cannot train on a single map of 1x1; "
+        f"{key}: {batch} at a time, one of {n} images is alone, and batch norm cannot train on a single map of 1x1; "
         f"set it to {better}"
     )

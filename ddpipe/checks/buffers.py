@@ -28,7 +28,7 @@ def buffers(config: Config) -> Iterator[str]:
         if buffer.keep != "all":
             told = f"{cell} (of {config.sources(row)}) follows whole trajectories"
             yield f"experts.{name}.keep: {buffer.keep!r}, but {told}; set it to all"
-        elif passes(buffer) < epochs:
+        elif buffer.passes < epochs:
             yield (
                 f"experts.{name}.epochs: {buffer.epochs}, but {cell} goes up to {epochs} by its "
                 f"{students.reach} (of {config.sources(row)}); "
@@ -44,7 +44,7 @@ def notes(config: Config) -> Iterator[str]:
         name = row.buffer or ""
         furthest[name] = max(furthest.get(name, 0), followed.get(cell, math.inf))  # herding takes the last, however far
     for name, buffer in config.params.experts.items():
-        if passes(buffer) > furthest.get(name, math.inf):
+        if buffer.passes > furthest.get(name, math.inf):
             yield f"experts.{name}.epochs: {buffer.epochs}, but its cells go up to {furthest[name]}: so many would do"
 
 
@@ -53,8 +53,3 @@ def followers(config: Config) -> Iterator[tuple[str, settings.Row, Students, int
     for cell, row, resolved in config.cells():
         if isinstance(resolved, settings.Distillation) and (epochs := resolved.students.epochs) is not None:
             yield cell, row, resolved.students, epochs
-
-
-def passes(config: settings.Training) -> int:
-    """As `training.passes`, which comes with torch."""
-    return config.epochs + config.extra_epoch

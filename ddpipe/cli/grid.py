@@ -55,7 +55,6 @@ def add(
     dataset: Annotated[str, typer.Argument(help="an entry of datasets: or own:, or a new name with --images")],
     ipc: Annotated[str, typer.Option(help="images per class, for example 10 or 1,10")],
     images: Annotated[str, typer.Option(help="new images: a folder with a sub-folder a class, or an .npz file")] = "",
-    test_images: Annotated[str, typer.Option(help="the .npz file of the test part, if it is one of its own")] = "",
     test_fraction: Annotated[float | None, typer.Option(help="of new images without a test part")] = None,
     resolution: Annotated[int | None, typer.Option(help="side to which new images are resized, in pixels")] = None,
     grey: Annotated[bool | None, typer.Option("--grey", help="read new images as one channel")] = None,
@@ -102,15 +101,13 @@ def add(
             raise UserError(f"--ipc {ipc}: must be numbers of images per class with commas between, or all")
         counts.append(count)
     fields = {"network": network, "student": student, "protocol": protocol, "data": data}
-    found = {"path": images, "test_path": test_images}
-    told = {"test_fraction": test_fraction, "resolution": resolution, "grey": grey, "flip": flip}
+    own = {"path": images or None, "test_fraction": test_fraction, "resolution": resolution, "grey": grey, "flip": flip}
     wish = adding.Wish(
         [word.strip() for word in methods.split(",")],
         dataset,
         counts,
         {key: value for key, value in fields.items() if value},
-        {key: value for key, value in found.items() if value}
-        | {key: value for key, value in told.items() if value is not None},
+        {key: value for key, value in own.items() if value is not None},
         numbers or [],
         name,
         None if not rivals else [] if rivals == "none" else [word.strip() for word in rivals.split(",")],

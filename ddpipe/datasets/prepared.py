@@ -172,11 +172,11 @@ def prepare(name: str, settings: Dataset, raw: Path, folder: Path) -> dict[str, 
 def write(name: str, settings: Dataset, source: Source, path: Path) -> tuple[Preprocessing, str]:
     """Write all tensors to the new file `path`; the fitted preprocessing and the checksum of everything."""
     where = f"{settings.table}.{name}"
-    layout = {FITTED + key: (torch.float32, s) for key, s in shapes(source.train.shape, settings).items()}
+    kept = {FITTED + key: (torch.float32, s) for key, s in shapes(source.train.shape, settings).items()}
     for part, data in (("train", source.train), ("test", source.test)):
-        layout[f"{part}_images"] = torch.uint8, (len(data.labels), *data.shape)
-        layout[f"{part}_labels"] = torch.int64, (len(data.labels),)
-    with TensorFile(path, layout) as file:
+        kept[f"{part}_images"] = torch.uint8, (len(data.labels), *data.shape)
+        kept[f"{part}_labels"] = torch.int64, (len(data.labels),)
+    with TensorFile(path, kept) as file:
         for part, title, data in (("train", "training", source.train), ("test", "test", source.test)):
             file.write(f"{part}_labels", data.labels)
             low, high = write_images(file, f"{part}_images", f"{name}: {title} images", data)

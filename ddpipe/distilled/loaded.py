@@ -19,7 +19,7 @@ from ddpipe.errors import UserError
 from ddpipe.evaluation.trained import at
 from ddpipe.files import hints
 from ddpipe.settings import Scale
-from ddpipe.training.loop import passes, rate
+from ddpipe.training.loop import rate
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class DistilledSet(Dataset):
                 "`ddpipe.evaluate` measures by it"
             )
         paced = self.protocol.paced()
-        return [rate(paced, number) for number in range(passes(paced))]
+        return [rate(paced, number) for number in range(paced.passes)]
 
     def augment(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """A batch (n, c, h, w) in the pixel space of the set as a network sees it in training, by the protocol.

@@ -109,8 +109,8 @@ def summary(scores: list[Score], classes: tuple[str, ...]) -> Accuracies:
 
 def refuse_lone(architecture: settings.Network, rules: settings.Protocol, chosen: DistilledSet) -> None:
     """UserError where batch norm would meet a single image of one pixel."""
-    from ddpipe.checks.batches import lone  # a check of rows, which stands above this module
+    from ddpipe.checks.batches import untrainable  # a check of rows, which stands above this module
 
     bases = len(chosen) if chosen.contents is None else int(chosen.contents.max()) + 1
-    if rules.batched and (why := lone(architecture, chosen.images.shape[2], bases, rules.batched)):
+    if why := untrainable(rules, architecture, chosen.images.shape[2], bases):
         raise UserError(f"protocol.{why}")

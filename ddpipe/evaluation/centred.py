@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ddpipe import augmentation, settings
-from ddpipe.errors import UserError
+from ddpipe.evaluation import styles
 from ddpipe.evaluation.data import TrainingSet
 from ddpipe.evaluation.rule import Rule
 from ddpipe.networks import Classifier
@@ -23,7 +23,7 @@ from ddpipe.randomness import Streams
 from ddpipe.training.captured import captured
 from ddpipe.training.loop import Diverged, accuracy, batches
 from ddpipe.training.optimizers import Sgd
-from ddpipe.training.together import Group, together
+from ddpipe.training.together import Group
 
 
 def make(protocol: settings.Centred, flip: bool) -> "Centred":
@@ -33,9 +33,6 @@ def make(protocol: settings.Centred, flip: bool) -> "Centred":
 class Centred(Rule):
     def __init__(self, config: settings.Centred):
         self.config, self.none = config, augmentation.make("none")
-
-    def gather(self, network: Classifier, size: int) -> Group:
-        return together(network, size)
 
     def fit(
         self, group: Group, data: TrainingSet, streams: Sequence[Streams], passed: Callable[[], None] = lambda: None
@@ -90,9 +87,6 @@ class Centred(Rule):
     def passes(self, data: TrainingSet, rng: Streams) -> Iterator[Any]:
         return batches(data.seen_by(rng), data.n, self.config.batch, self.none, rng("train"))
 
-    def diverged(self, error: UserError, data: TrainingSet, where: str) -> str:
-        return str(error)
-
 
 # --- for programs that know nothing of ddpipe -------------------------------------------------------------------------
 
@@ -114,4 +108,5 @@ def words(rules: dict[str, Any], factorised: bool) -> list[str]:
         f"Every {rules['every']} steps the network is tried on real training images, {rules['validation']} of each "
         f"class; the best is kept, and {rules['patience']} steps without a better one end the training. The program "
         "takes them from validation.npz beside it, which holds `images` and `labels` as its TEST.npz does.",
+        *([styles.WORDS] if factorised else []),
     ]

@@ -18,7 +18,7 @@ from ddpipe.networks.classifier import Linear
 from ddpipe.randomness import Streams
 from ddpipe.settings.networks import UNLIMITED
 from ddpipe.training.ridge import coefficients
-from ddpipe.training.together import Group, together
+from ddpipe.training.together import Group
 
 
 class Machine(Classifier):
@@ -48,7 +48,7 @@ class KernelRidge(Rule):
     def gather(self, network: Classifier, size: int) -> Group:
         if network.limit is None:
             raise UserError(f"network: the network {UNLIMITED}")
-        return together(network, size)
+        return super().gather(network, size)
 
     def fit(
         self, group: Group, data: TrainingSet, streams: Sequence[Streams], passed: Callable[[], None] = lambda: None

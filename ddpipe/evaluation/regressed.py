@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddpipe import augmentation, settings
+from ddpipe.evaluation import styles
 from ddpipe.evaluation.data import TrainingSet
 from ddpipe.evaluation.rule import Rule
 from ddpipe.evaluation.trained import check_steps
@@ -19,7 +20,7 @@ from ddpipe.objectives.regression import BETAS, EPS, Head, with_one
 from ddpipe.randomness import Streams
 from ddpipe.training.loop import Diverged, batches
 from ddpipe.training.optimizers import Adam
-from ddpipe.training.together import Group, together
+from ddpipe.training.together import Group
 
 
 def make(protocol: settings.Regressed, flip: bool) -> "Regressed":
@@ -33,9 +34,6 @@ def steps(protocol: settings.Regressed, hints: Mapping[str, Tensor]) -> int:
 class Regressed(Rule):
     def __init__(self, config: settings.Regressed):
         self.config, self.none = config, augmentation.make("none")
-
-    def gather(self, network: Classifier, size: int) -> Group:
-        return together(network, size)
 
     def fit(
         self, group: Group, data: TrainingSet, streams: Sequence[Streams], passed: Callable[[], None] = lambda: None
@@ -86,4 +84,5 @@ def words(rules: dict[str, Any], factorised: bool) -> list[str]:
         f"Cross-entropy of the logits times a factor, at first one. Adam with betas {rules['betas'][0]:g} and "
         f"{rules['betas'][1]:g}, eps {rules['eps']:g}, learning rate {rules['lr']:g} for the network and "
         f"{rules['scale_lr']:g} for the factor, which is left away in the end.",
+        *([styles.WORDS] if factorised else []),
     ]

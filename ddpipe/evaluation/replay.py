@@ -78,20 +78,16 @@ class Replay(Rule):
         return group.members()
 
     def check(self, hints: Mapping[str, Tensor], examples: int, where: str) -> None:
-        rates = hints["lr"]
-        if not bool((rates.isfinite() & (rates > 0)).all()):
-            wrong = int((~(rates.isfinite() & (rates > 0))).nonzero()[0])
-            raise UserError(
-                f"kind: replay takes {float(rates[wrong]):g} from {where} as the size of step {wrong}; distil the set "
-                "again with a smaller learning rate of its step sizes"
-            )
-        kept = hints.get("momentum", torch.zeros(0))
-        if not bool((kept.isfinite() & (kept >= 0)).all()):
-            wrong = int((~(kept.isfinite() & (kept >= 0))).nonzero()[0])
-            raise UserError(
-                f"kind: replay takes {float(kept[wrong]):g} from {where} as the momentum of step {wrong}; distil the "
-                "set again with a smaller learning rate of its momenta"
-            )
+        rates, kept = hints["lr"], hints.get("momentum", torch.zeros(0))
+        for numbers, possible, name, names in (
+            (rates, rates > 0, "size", "step sizes"),
+            (kept, kept >= 0, "momentum", "momenta"),
+        ):
+            if wrong := (~(numbers.isfinite() & possible)).nonzero().flatten().tolist():
+                raise UserError(
+                    f"kind: replay takes {float(numbers[wrong[0]]):g} from {where} as the {name} of step {wrong[0]}; "
+                    f"distil the set again with a smaller learning rate of its {names}"
+                )
         try:
             blocks(hints, examples)
         except ValueError as error:

@@ -21,7 +21,7 @@ from ddpipe.networks import Classifier
 from ddpipe.networks.weightnorm import keep_weights_
 from ddpipe.randomness import Streams
 from ddpipe.training.ridge import factor
-from ddpipe.training.together import Group, together
+from ddpipe.training.together import Group
 
 
 def make(protocol: settings.Ridge, flip: bool) -> "Ridge":
@@ -51,7 +51,7 @@ class Ridge(Rule):
         self.ticks = training.ticks if training else 1
 
     def gather(self, network: Classifier, size: int) -> Group:
-        return self.training.gather(network, size) if self.training else together(network, size)
+        return self.training.gather(network, size) if self.training else super().gather(network, size)
 
     def images(self, data: TrainingSet) -> int:
         return self.training.images(data) if self.training else 0

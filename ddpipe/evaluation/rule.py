@@ -12,7 +12,7 @@ from ddpipe.errors import UserError
 from ddpipe.evaluation.data import TrainingSet
 from ddpipe.networks import Classifier
 from ddpipe.randomness import Streams
-from ddpipe.training.together import Group
+from ddpipe.training.together import Group, together
 
 SETTINGS = "ddpipe.settings.protocols."
 
@@ -29,9 +29,9 @@ class Rule(ABC):
 
     ticks: int = 1
 
-    @abstractmethod
     def gather(self, network: Classifier, size: int) -> Group:
         """`size` networks like `network`, to be used at once."""
+        return together(network, size)
 
     @abstractmethod
     def fit(

@@ -6,6 +6,11 @@ from torch import Tensor
 from ddpipe.training.batch import Batch
 from ddpipe.training.loop import Fetch
 
+WORDS = (  # what an exported set says of it
+    "The examples show bases in several styles: `contents` numbers the base behind each. Batches are of bases, and one "
+    "randomly drawn example shows a base each time, not all of them."
+)
+
 
 class Styles:
     """The rows of a set by the base that they show; every base has equally many.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ddpipe import augmentation, settings
 from ddpipe.errors import UserError
+from ddpipe.evaluation import styles
 from ddpipe.evaluation.data import TrainingSet
 from ddpipe.evaluation.rule import Rule
 from ddpipe.networks import Classifier
@@ -17,7 +18,7 @@ from ddpipe.randomness import Streams
 from ddpipe.settings.bounds import MOST
 from ddpipe.settings.strategy import FREPO, IDC, OLDER, operations
 from ddpipe.training.batch import Batch
-from ddpipe.training.loop import batches, descend, passes, rate
+from ddpipe.training.loop import batches, descend, rate
 from ddpipe.training.together import Group, together
 
 Numbers = TypeVar("Numbers", bound=settings.SetTraining)
@@ -48,7 +49,7 @@ class Training(Rule):
 
     def __init__(self, config: settings.SetTraining, flip: bool):
         self.config, self.policy = config, augmentation.make(config.augment, flip)
-        self.ticks = 1 if config.learned_steps else passes(config.paced())
+        self.ticks = 1 if config.learned_steps else config.paced().passes
 
     def gather(self, network: Classifier, size: int) -> Group:
         return together(network, size, self.config.precision, self.config.criterion)
@@ -120,7 +121,7 @@ def exported(protocol: settings.SetTraining, flip: bool, hints: Mapping[str, Ten
     rates: the number of a pass, counted from 0 -> the learning rate from there on. With `steps` a pass is one batch.
     """
     paced = at(protocol, hints).paced()
-    rates = [rate(paced, number) for number in range(passes(paced))]
+    rates = [rate(paced, number) for number in range(paced.passes)]
     changes = {str(n): lr for n, lr in enumerate(rates) if n == 0 or lr != rates[n - 1]}
     policy = next((name for prefix, name in POLICIES.items() if protocol.augment.startswith(prefix)), "one")
     names = [name for name in operations(protocol.augment) if flip or name != "flip"]
@@ -179,10 +180,7 @@ def words(rules: dict[str, Any], factorised: bool) -> list[str]:
         augment + mixing,
     ]
     if factorised:
-        lines.append(
-            "The examples show bases in several styles: `contents` numbers the base behind each. A pass takes one "
-            "randomly drawn example of each base, not all of them."
-        )
+        lines.append(styles.WORDS)
     if rules.get("hard"):
         lines.append("Targets are the classes of the largest numbers of `targets`, one-hot.")
     if rules["precision"] != "float32":

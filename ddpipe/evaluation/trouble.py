@@ -40,7 +40,8 @@ def explanation(
         return None
     if together > 1:
         return f"run.together: out of memory with {together} networks at once; set it to {together // 2}, {KEPT}"
-    images = min(rules.batched or 1, data.n)
+    told, images = "out of memory with one network", min(rules.batched or 1, data.n)
     if images == 1:
-        return f"{key}: out of memory with one network and one image at once; evaluate with a smaller network, {KEPT}"
-    return f"{key}.batch: out of memory with one network and {images} images at once; set it to {images // 2}, {KEPT}"
+        alone = " and one image at once" if rules.batched else ""
+        return f"{key}: {told}{alone}; evaluate with a smaller network, {KEPT}"
+    return f"{key}.{rules.batching}: {told} and {images} images at once; set it to {images // 2}, {KEPT}"

@@ -9,7 +9,6 @@ from torch import Tensor
 from ddpipe.experts.buffer import Snapshots
 from ddpipe.experts.training import Cohort
 from ddpipe.settings import Experts
-from ddpipe.training.loop import passes
 
 
 class Recording:
@@ -24,7 +23,7 @@ class Recording:
 
     def __init__(self, cohort: Cohort, group: list[int], files: Sequence[Snapshots]):
         self.cohort, self.group, self.files = cohort, group, files
-        self.iterations = passes(cohort.config)
+        self.iterations = cohort.config.passes
         self.steps = math.ceil(cohort.n / cohort.config.batch)
 
     @property
@@ -62,4 +61,4 @@ class Recording:
 
 def snapshots_after(config: Experts, done: int) -> int:
     """How many snapshots are kept of a network that has finished `done` passes."""
-    return done + 1 if config.keep == "all" else int(done == passes(config))
+    return done + 1 if config.keep == "all" else int(done == config.passes)

@@ -20,10 +20,7 @@ from typing import Any
 
 from ddpipe.errors import UserError
 from ddpipe.files.yaml import read_yaml
-
-STAGES = {  # of a folder of data/ without dvc.lock
-    **{"prepared": "prepare", "experts": "experts", "generators": "generators", "distilled": "distill"}
-}
+from ddpipe.settings.names import WRITERS
 
 
 def mend(path: Path) -> str:
@@ -109,7 +106,7 @@ def advice(path: Path, output: Output) -> str:
 def unrecorded(path: Path) -> str:
     """The advice where dvc.lock does not know the file: by the folder of data/ in which it lies."""
     for part, child in zip(path.parts, path.parts[1:], strict=False):
-        if part in STAGES:
+        if part in WRITERS:
             first = "delete it and " if os.path.lexists(path) else ""
             return f"{first}run `dvc repro {shlex.quote(f'{stage_of(path, part, child)}@{child}')}`"
     return "put it back, or run the stage that writes it again"
@@ -119,9 +116,9 @@ def stage_of(path: Path, part: str, child: str) -> str:
     """The stage that writes data/<part>/<child>, in which `path` lies."""
     root = next((f.parent.parent for f in (path, *path.parents) if f.parts[-2:] == ("data", part)), Path())
     with contextlib.suppress(UserError, OSError, AttributeError, TypeError):
-        if part == "prepared" and child in read_yaml(root / "params.yaml").get("own", {}):
+        if WRITERS[part] == "prepare" and child in read_yaml(root / "params.yaml").get("own", {}):
             return "own"
-    return STAGES[part]
+    return WRITERS[part]
 
 
 def enter(root: Path) -> str:

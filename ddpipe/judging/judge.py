@@ -20,6 +20,7 @@ from ddpipe.files import hints
 from ddpipe.judging.forms import Given, Publication, open_
 from ddpipe.judging.likeness import confused, own_space, spaces
 from ddpipe.publication import telling
+from ddpipe.publication.matching import printed
 from ddpipe.report import published
 from ddpipe.report.frame import COMPARABLE
 from ddpipe.settings import Row
@@ -163,7 +164,8 @@ def told(mean: float, std: float, n: int) -> str:
 def beside(project: Config, row: Row, mean: float) -> list[str]:
     """What the survey prints, and the authors report, of the row; no difference where the row evaluates otherwise."""
     table = published.lookup(published.read(project.root / "data" / "published"))
-    cited = table.get((row.recipe, row.dataset, str(row.ipc), "convnet"), published.NOTHING)
+    network = printed(project.network(row.network))
+    cited = table.get((row.recipe, row.dataset, str(row.ipc), network), published.NOTHING)
     values = {
         "the survey": (cited.mean, cited.std),
         "its authors": (cited.source_mean, cited.source_std),

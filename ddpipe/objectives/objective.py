@@ -1,6 +1,6 @@
 """What the loop asks of an objective, and what one inherits that learns nothing and keeps nothing."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from torch import Tensor
@@ -14,7 +14,7 @@ from ddpipe.students.student import Student
 from ddpipe.synthetic import Synthetic
 
 
-class Objective(Stateless):
+class Objective(Stateless, ABC):
     @abstractmethod
     def losses(
         self, synthetic: Synthetic, student: Student, real: Resident, augment: Policy, rng: Streams

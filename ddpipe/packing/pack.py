@@ -20,10 +20,12 @@ from typing import Any
 from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.files import commits
+from ddpipe.files.advice import mend
 from ddpipe.files.artifacts import TEMPORARY, as_json, new_folder
 from ddpipe.pipeline import costs, resolved
 from ddpipe.pipeline.graph import opened, targets_of
 from ddpipe.planning.steps import AFTER, RUNS, Step, checkpoints, plan
+from ddpipe.settings.names import TRAINED
 
 PLACES = ("ddpipe", "stages", "params.yaml", "dvc.yaml")  # of the project
 HERE = ("resolve", "report", "page")  # groups of stages that are run at home
@@ -97,7 +99,9 @@ def ledgers(config: Config, step: Step) -> list[str]:
     key = step.name.partition("@")[2]
     if step.group in ("evaluate", "further"):
         return [resolved.of_evaluation(config, key)[0]]
-    return {"distill": [key], "experts": [f"experts.{key}"], "generators": [f"generators.{key}"]}.get(step.group, [])
+    if step.group in TRAINED:
+        return [f"{step.group}.{key}"]
+    return [key] if step.group == "distill" else []
 
 
 def pack(config: Config, targets: Sequence[str], out: Path, python: str = "", most: float = 0) -> str:
@@ -118,7 +122,7 @@ def pack(config: Config, targets: Sequence[str], out: Path, python: str = "", mo
     for stage in chosen:
         for path in stage.reads:
             if not (config.root / path).exists():
-                raise UserError(f"{path}: {stage.name} reads it and it is not here; {fetch(path)}")
+                raise UserError(f"{path}: {stage.name} reads it and it is not here; {mend(config.root / path)}")
             if Path(path).is_absolute() or ".." in Path(path).parts:
                 raise UserError(f"{path}: {stage.name} reads it outside the project; prepare it first")
     name = secrets.token_hex(8)
@@ -143,11 +147,6 @@ def pack(config: Config, targets: Sequence[str], out: Path, python: str = "", mo
         f"{out}: {len(chosen)} stages, {size:.1f} MiB\n"
         f"take it there, `python3 {out.name}/run.py --seconds N --out home`, bring home back, `ddpipe unpack home`"
     )
-
-
-def fetch(path: str) -> str:
-    stage = path.removeprefix("data/").replace("prepared/", "prepare/").replace("distilled/", "distill/")
-    return f"make or fetch it first, for example `ddpipe run {stage.replace('/', '@', 1)}`"
 
 
 def files(root: Path, chosen: Iterable[Stage]) -> Iterator[Path]:

@@ -15,14 +15,13 @@ from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.files.artifacts import delete, temporaries
 from ddpipe.pipeline import lock, record
-from ddpipe.settings.names import TRAINED
+from ddpipe.settings.names import TRAINED, WRITERS
 
 MARKS = {  # in every such folder
     **{"prepared": "data.json", "overview": "overview.txt", "distilled": "distilled.json"},
     **{stage: f"{stage}.json" for stage in TRAINED},
 }
 COURSE = (".course", ".space")  # behind the cell in the names of what this stage writes
-STAGES = {"prepared": "prepare", "overview": "prepare", "distilled": "distill"} | {stage: stage for stage in TRAINED}
 RESUMED = (
     "prepare",
     *TRAINED,
@@ -108,7 +107,7 @@ def owner_of(config: Config, path: Path) -> str | None:
     match above:
         case ["data", table] if table in MARKS:
             whole = not path.exists() or (path / MARKS[table]).is_file()
-            return f"{STAGES[table]}@{name}" if whole else None
+            return f"{WRITERS[table]}@{name}" if whole else None
         case ["data", "metrics"] if path.is_dir():
             return f"report@{name}"
         case ["data", "costs"] if kind == "json" and stem.count(".") == 2:

@@ -32,7 +32,7 @@ def parameters(network: settings.Network, shape: Shape) -> int:
 
 def experts(buffer: settings.Experts, data: Data, network: settings.Network) -> int:
     """The kept snapshots of every network."""
-    kept = buffer.epochs + buffer.extra_epoch + 1 if buffer.keep == "all" else 1
+    kept = buffer.passes + 1 if buffer.keep == "all" else 1
     number = FLOAT if buffer.dtype == "float32" else FLOAT // 2
     return JSON + buffer.networks * (kept * number * parameters(network, data.shape) + HEADER)
 

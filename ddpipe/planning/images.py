@@ -19,7 +19,6 @@ from ddpipe.settings.shapes import Data, Seen, Shape
 
 OPTIONS = {  # field of settings.Own -> what says it to `ddpipe add`
     "path": "--images",
-    "test_path": "--test-images",
     "test_fraction": "--test-fraction",
     "resolution": "--resolution",
     "grey": "--grey",

@@ -14,7 +14,7 @@ from ddpipe.settings.work import Cell, Operation, Work, one_pass, one_step, part
 
 def training(rules: settings.Training, n: int, shape: Shape, network: settings.Network, together: int = 1) -> Work:
     """`together` networks from their first weights to their last."""
-    work = times(rules.epochs + rules.extra_epoch, one_pass(n, rules, shape, network, together))
+    work = times(rules.passes, one_pass(n, rules, shape, network, together))
     work[Operation("initialise", shape, network), 1] += together
     return work
 

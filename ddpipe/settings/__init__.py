@@ -1,13 +1,13 @@
 """What can be set: one frozen, validated class a block of params.yaml or of a recipe. No torch here."""
 
-from ddpipe.settings.base import FILE, UNSTATED, Augmentation, Layers, Settings, Siamese, needed
+from ddpipe.settings.base import Settings
 from ddpipe.settings.cell import Cell
-from ddpipe.settings.datasets import CHANNELS, HANDWRITTEN, OWN_KEYS, Dataset, Own, Whitening
+from ddpipe.settings.datasets import Dataset, Own, Whitening
 from ddpipe.settings.distillation import Distillation, Warm
 from ddpipe.settings.generators import Generators, Inversion, Sizes
 from ddpipe.settings.networks import AlexNet, ConvNet, DenseNet, Learner, LeNet, Network, Plain, ResNet
 from ddpipe.settings.optimizers import Clip, Cosine, Drop, Optimizer, Schedule, Steps
-from ddpipe.settings.params import Course, Evaluation, Params, Report, ReportSettings, Row, Run
+from ddpipe.settings.params import Course, Evaluation, Params, Row, Run
 from ddpipe.settings.protocol import Protocol, Scale
 from ddpipe.settings.protocols import AnyProtocol
 from ddpipe.settings.protocols.centred import Centred
@@ -25,8 +25,6 @@ from ddpipe.settings.training import Criterion, Experts, Flat, SetTraining, Trai
 __all__ = [
     "AlexNet",
     "AnyProtocol",
-    "Augmentation",
-    "CHANNELS",
     "Cell",
     "Centred",
     "Clip",
@@ -41,17 +39,13 @@ __all__ = [
     "Drop",
     "Evaluation",
     "Experts",
-    "FILE",
     "Flat",
     "Generators",
-    "HANDWRITTEN",
     "Inversion",
     "Kernel",
-    "Layers",
     "LeNet",
     "Learner",
     "Network",
-    "OWN_KEYS",
     "Optimizer",
     "Own",
     "Params",
@@ -60,8 +54,6 @@ __all__ = [
     "Recipe",
     "Regressed",
     "Replay",
-    "Report",
-    "ReportSettings",
     "ResNet",
     "Ridge",
     "Row",
@@ -71,14 +63,11 @@ __all__ = [
     "Selection",
     "SetTraining",
     "Settings",
-    "Siamese",
     "Sizes",
     "Steps",
     "Stop",
     "Trained",
     "Training",
     "Warm",
-    "UNSTATED",
     "Whitening",
-    "needed",
 ]

@@ -14,7 +14,7 @@ from ddpipe.settings.bounds import Fraction, Natural
 Scheme = Literal["BPTT", "KRR", "GM", "TM", "DM"]
 Measure = Literal["spent", "spent_per_iteration", "peak_memory_mb"]
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
-Share = Annotated[float, Field(gt=0, le=1)]
+Portion = Annotated[float, Field(gt=0, le=1)]
 Pair = tuple[str, str]  # two methods: the one that should be ahead, the other
 
 
@@ -40,7 +40,7 @@ EVERY = Cells()
 class Decision(Settings):
     """What is counted, and how often it must come out so."""
 
-    share: Share  # of the comparisons; 1 allows no exception
+    share: Portion  # of the comparisons; 1 allows no exception
 
 
 class Beats(Decision):

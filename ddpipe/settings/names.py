@@ -7,6 +7,10 @@ from pydantic import AfterValidator
 
 NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
 TRAINED = {"experts": "buffer", "generators": "generator"}  # stages that rows may need; an entry of each, in words
+WRITERS = {  # folder of data/ -> the stage that writes what lies in it; images of the user's own are DVC's stage `own`
+    **{"prepared": "prepare", "overview": "prepare", "distilled": "distill"},
+    **{stage: stage for stage in TRAINED},
+}
 
 
 def name(word: str) -> str:

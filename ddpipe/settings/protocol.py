@@ -6,7 +6,7 @@ lies in `ddpipe/evaluation/<kind>.py` and is found by that name. `ddpipe check`,
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ddpipe.settings.base import Settings, needed
 from ddpipe.settings.bounds import Few, PositiveInt
@@ -23,6 +23,7 @@ class Protocol(Settings):
     """An evaluation protocol: frozen numbers under a name."""
 
     aside = Settings.aside | {"networks", "sets", "exceptions"}
+    batching: ClassVar[str] = "batch"  # the key of `batched`
     kind: str
     revision: PositiveInt = 1  # raise when shared code changes what these numbers mean
     networks: Few = 5  # tested on each distilled set

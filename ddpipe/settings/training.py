@@ -37,6 +37,11 @@ class Training(Optimizer):
     precision: Precision = "float32"
 
     @property
+    def passes(self) -> int:
+        """How often the training set is gone through."""
+        return self.epochs + self.extra_epoch
+
+    @property
     def course(self) -> Schedule:
         return self.schedule or Drop(name=self.drop)
 
@@ -126,7 +131,7 @@ class SetTraining(Training):
         if self.subsets:
             return Counter({min(n, self.batch): steps})
         first, last = divmod(n, self.batch)
-        rounds, left = divmod(steps, first + bool(last)) if steps else (self.epochs + self.extra_epoch, 0)
+        rounds, left = divmod(steps, first + bool(last)) if steps else (self.passes, 0)
         found = Counter({self.batch: rounds * first + min(left, first)})
         found[last] += rounds * bool(last) + max(0, left - first)
         return +Counter({images: steps for images, steps in found.items() if images})

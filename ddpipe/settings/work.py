@@ -38,11 +38,6 @@ def times(count: int, work: Work) -> Work:
     return Counter({call: count * calls for call, calls in work.items()})
 
 
-def images(work: Work, operation: str) -> int:
-    """Images that all calls of the operations with this name see."""
-    return sum(calls * n for (found, n), calls in work.items() if found.name == operation)
-
-
 def parts(n: int, batch: int) -> dict[int, int]:
     """n items in batches: size of a batch -> number of such batches."""
     sizes = {batch: n // batch, n % batch: 1}

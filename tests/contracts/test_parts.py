@@ -17,6 +17,7 @@ from ddpipe.distillation.loop import Distillation, compose, make
 from ddpipe.errors import UserError
 from ddpipe.evaluation import Examination, TrainingSet
 from ddpipe.files import artifacts
+from ddpipe.objectives.objective import Objective
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings.part import program, records
 from ddpipe.students.kernel import Features
@@ -390,3 +391,8 @@ def test_students_survive_their_state_in_the_middle_of_a_network(pool):
             assert equal(a.network.state_dict(), b.network.state_dict())
         else:
             assert torch.equal(torch.stack(a.segment), torch.stack(b.segment))
+
+
+def test_an_objective_without_losses_cannot_be_made():
+    with pytest.raises(TypeError, match="losses"):
+        Objective()

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from ddpipe import config
+from ddpipe import config, settings
 from ddpipe.files.insert import insert
 from ddpipe.planning.add import Wish, add
 from ddpipe.planning.estimate import demands
-from ddpipe.planning.images import sighted
+from ddpipe.planning.images import OPTIONS, sighted
 from ddpipe.planning.steps import RUNS, Step
 from tests.tracked import TRACKED
 from tests.unit.small_project import Project
@@ -139,6 +139,10 @@ def test_new_images_are_asked_for_and_looked_at(
     said = capsys.readouterr().err
     assert [sentence for sentence in sentences if sentence not in said] == [], said
     assert (project.outputs(), (project.root / "params.yaml").read_bytes()) == before
+
+
+def test_every_option_of_new_images_says_a_key_of_their_entry() -> None:
+    assert OPTIONS.keys() <= settings.Own.model_fields.keys()
 
 
 def test_an_experiment_on_new_images(project: Project, capsys: Output) -> None:

@@ -1,6 +1,7 @@
 """Criteria, steps in place of epochs, and the exported program's own version of every rule."""
 
 from collections import Counter
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ddpipe.distilled.export import training as exported
 from ddpipe.distilled.standalone import program
 from ddpipe.errors import UserError
 from ddpipe.evaluation import TrainingSet
-from ddpipe.evaluation.rule import make
+from ddpipe.evaluation.rule import make, module_of
 from ddpipe.evaluation.styles import Styles
 from ddpipe.evaluation.trained import words
 from ddpipe.randomness import Streams, generator
@@ -234,9 +235,12 @@ PROTOCOLS: dict[str, settings.Protocol] = {
 }
 
 
+@pytest.mark.parametrize("contents", [None, torch.arange(V) % 4], ids=["plain", "factorised"])
 @pytest.mark.parametrize(("name", "scale"), [(name, scale) for name in PROTOCOLS for scale in PROTOCOLS[name].scales])
-def test_the_exported_program_does_the_same(name: str, scale: settings.Scale, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without augmentation, in batches that hold the whole set, nothing is random but the first weights."""
+def test_the_exported_program_does_the_same(
+    name: str, scale: settings.Scale, contents: torch.Tensor | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without augmentation, in batches that hold the whole set, nothing is random but the first weights and styles."""
     protocol = PROTOCOLS[name]
     hints = {"lr": torch.tensor([0.3, 0.1, 0.2]), "blocks": torch.tensor([0.0, 1.0] * (V // 2))}
     hints |= {"steps": torch.tensor(5.0)}
@@ -250,6 +254,13 @@ def test_the_exported_program_does_the_same(name: str, scale: settings.Scale, mo
     arrays = {f"hint_{key}": value for key, value in hints.items()}
     arrays |= dict(zip(("images", "targets"), data.fetch(slice(0, V)), strict=True))
     arrays |= {"validation_images": REAL.images, "validation_labels": REAL.labels}
+    if contents is not None:
+        styles, arrays["contents"] = Styles(contents), contents
+        data = replace(data, n=len(styles), styles=styles)
+        turns = [(draw % 3 for draw in range(1000)) for _ in range(2)]  # of ddpipe, which gives a generator, and of it
+        monkeypatch.setattr(
+            torch, "randint", lambda high, size, generator=None: torch.full(size, next(turns[generator is None]))
+        )
     fresh = program.network(about)
     drawn = networks.create(SMALL, 1, SIDE, CLASSES, Streams("criteria", 0)("init"))
     nn.utils.vector_to_parameters(nn.utils.parameters_to_vector(drawn.parameters()), fresh.parameters())
@@ -257,6 +268,16 @@ def test_the_exported_program_does_the_same(name: str, scale: settings.Scale, mo
     learn = import_module(f"ddpipe.distilled.standalone.{kind_of(protocol)}").learn
     alone = nn.utils.parameters_to_vector(program.train(about, arrays, learn).parameters()).detach()
     torch.testing.assert_close(alone, end(protocol, data)[0], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_words_of_a_factorised_set(name: str) -> None:
+    protocol = PROTOCOLS[name]
+    told = exported(protocol, True, {"steps": torch.tensor(5.0)})
+    text = {factorised: " ".join(module_of(protocol).words(told, factorised)) for factorised in (False, True)}
+    batches = protocol.kind != "replay" and bool(protocol.counted(V, {"steps": 5}))
+    assert ("one randomly drawn example shows a base" in text[True]) == batches
+    assert "base" not in text[False]
 
 
 def test_every_kind_has_a_record_and_a_module_of_its_name() -> None:

@@ -12,8 +12,9 @@ from ddpipe.planning.work import distillation
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings.shapes import Data, Shape
 from ddpipe.settings.synthetic.decoder import Decoder
-from ddpipe.settings.work import Cell, images
+from ddpipe.settings.work import Cell
 from ddpipe.synthetic.decoder import Layer, decoded
+from tests.counted import images
 from tests.reference.program import Scene
 from tests.tracked import TRACKED
 from tests.unit.small_project import Project

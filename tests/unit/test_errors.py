@@ -156,6 +156,15 @@ def all_of_dm(project: Project) -> None:
     project.set("params.yaml", "evaluations", {})
 
 
+TRAINED_RIDGE = {
+    **{"kind": "ridge", "regularisation": 1e-6, "networks": 1},
+    "training": {
+        **{"epochs": 1, "extra_epoch": False, "lr": 0.01, "momentum": 0.0, "weight_decay": 0.0, "batch": 2},
+        **{"drop": "never", "augment": "none"},
+    },
+}
+
+
 def lone_image(key: str, value: object) -> Callable[[Project], object]:
     """Batch norm on maps of 1x1, and a number that leaves a batch of one image."""
 
@@ -312,6 +321,8 @@ TABLE = [
     Bad("unprepared", unprepared_digits, "check", ("networks.small.norm", "8x8 images of tiny", "set it to batch")),
     Bad("lone image", lone_image("protocols.quick.batch", 2), "check", ("protocols.quick.batch", "of 3 images", "set it to 3")),
     Bad("lone image, stage", lone_image("protocols.quick.batch", 2), "evaluate dm-tiny-1", ("protocols.quick.batch", "set it to 3")),
+    Bad("lone image, ridge", lone_image("protocols.quick", TRAINED_RIDGE), "check", ("protocols.quick.training.batch: 2 at a time", "set it to 3")),
+    Bad("lone image, ridge, stage", lone_image("protocols.quick", TRAINED_RIDGE), "evaluate dm-tiny-1", ("protocols.quick.training.batch: 2 at a time",)),
     Bad("lone expert", lone_image("experts.tiny.batch", 7), "check", ("experts.tiny.batch", "of 29 images", "set it to 8")),
     Bad("lone expert, stage", lone_image("experts.tiny.batch", 7), "experts tiny", ("experts.tiny.batch", "set it to 8")),
     Bad("lone student", lone_image("methods.dc", {"students": {"batch": 2}}), "check", ("methods.dc.students.batch", "set it to 3")),

@@ -13,7 +13,8 @@ from ddpipe.planning.estimate import Demand, Estimate, demands
 from ddpipe.planning.known import known
 from ddpipe.planning.shapes import Data, Shape, data_of
 from ddpipe.planning.steps import AFTER, CACHED, RUNS, UP_TO_DATE, Step
-from ddpipe.settings.work import Cell, Operation, images
+from ddpipe.settings.work import Cell, Operation
+from tests.counted import images
 from tests.tracked import TRACKED
 from tests.unit.small_project import Project
 

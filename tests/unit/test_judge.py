@@ -223,3 +223,12 @@ def test_no_difference_is_told_where_the_row_evaluates_otherwise():
     assert reduced[0] == "the survey: 91.7 +- 0.5 %" and "points" not in "".join(reduced)
     assert "not to be compared, for dc-short-mnist-1 evaluates otherwise: width 16 of 128" in reduced[-1]
     assert nobody == ["nobody published a value of this row"]
+
+
+def test_the_published_value_is_that_of_the_rows_network():
+    """As Tables 3 and 4 print networks; of the ConvNet are the first two tables."""
+    project = config.load(TRACKED)
+    row = project.row("dm-cifar10-10")
+    for network, value in ((row.network, "48.9"), ("resnet18_in", "38.2"), ("resnet10_w32_bn", "31.7")):
+        told = beside(project, row.model_copy(update={"network": network}), 90.0)
+        assert told[0].startswith(f"the survey: {value} +- "), network

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import ddpipe
-from ddpipe import augmentation, config
+from ddpipe import augmentation, config, settings
 from ddpipe.datasets.prepared import Prepared
 from ddpipe.datasets.resident import Resident
 from ddpipe.errors import UserError
@@ -24,6 +24,7 @@ from tests.unit.small_project import Project, reseal
 SMALL = {"kind": "convnet", "depth": 3, "width": 4, "norm": "batch", "initialisation": "default"}
 DEEP = {"kind": "resnet", "block": "basic", "blocks": [1] * 4, "widths": [4] * 4, "norm": "batch"}
 DEEP |= {"downsampling": "stride", "initialisation": "he"}
+KEYS = {"epochs", "extra_epoch", "lr", "momentum", "weight_decay", "drop", "drop_resets_momentum", "augment"}
 
 
 def loaded(project: Project, cell: str = "dm-tiny-1", number: int = 0) -> Any:
@@ -123,6 +124,10 @@ def test_divergence_and_one_image_at_a_time_are_sentences(project: Project) -> N
         ddpipe.evaluate(loaded(project), protocol=rules.model_copy(update={"lr": 1e30, "epochs": 4}))
     with pytest.raises(UserError, match="^protocol.batch: 2 at a time, one of 3 images is alone"):
         ddpipe.evaluate(loaded(project), network=DEEP, protocol=rules.model_copy(update={"batch": 2}))
+    training = settings.SetTraining.model_validate(rules.model_dump(include=KEYS) | {"batch": 2})
+    ridge = settings.Ridge(kind="ridge", regularisation=1e-6, networks=1, training=training)
+    with pytest.raises(UserError, match="^protocol.training.batch: 2 at a time, one of 3 images is alone"):
+        ddpipe.evaluate(loaded(project), network=DEEP, protocol=ridge)
 
 
 def test_lack_of_memory_is_a_sentence(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,8 +155,22 @@ def test_large_images_are_tested_in_smaller_batches():
     ]
 
 
-def test_no_batch_is_set_to_nothing():
-    rules = settings.Trained(epochs=1, batch=1)
+RIDGE = {"kind": "ridge", "regularisation": 1e-6}
+
+
+def told(rules: settings.Protocol) -> str | None:
     data, examination = type("Data", (), {"n": 9})(), type("Examination", (), {"protocol": rules})()
-    said = explanation(MemoryError(), examination, "protocols.quick", "set 0", data, 1)
+    return explanation(MemoryError(), examination, "protocols.quick", "set 0", data, 1)
+
+
+@pytest.mark.parametrize("rules", [settings.Trained(epochs=1, batch=1), settings.Ridge(**RIDGE)])
+def test_no_batch_is_set_to_nothing(rules: settings.Protocol):
+    said = told(rules)
     assert said and "set it to" not in said and "smaller network" in said
+
+
+def test_the_batch_is_named_where_it_stands():
+    assert str(told(settings.Trained(epochs=1, batch=8))).startswith("protocols.quick.batch: out of memory with one")
+    rules = settings.Ridge(**RIDGE, training=settings.SetTraining(epochs=1, batch=8))
+    expected = "protocols.quick.training.batch: out of memory with one network and 8 images at once; set it to 4, "
+    assert str(told(rules)).startswith(expected)

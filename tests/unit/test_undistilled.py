@@ -30,7 +30,8 @@ def test_it_costs_no_step(project: Project) -> None:
     from ddpipe import config
     from ddpipe.planning import work
     from ddpipe.planning.shapes import Data, Shape
-    from ddpipe.settings.work import Cell, images
+    from ddpipe.settings.work import Cell
+    from tests.counted import images
 
     project.set("params.yaml", "methods.dc", {"iterations": 0})
     found = config.load(project.root)

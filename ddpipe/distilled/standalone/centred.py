@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ddpipe.distilled.standalone.bases import by_base, new_pass, one_of_each
 from ddpipe.distilled.standalone.criteria import targets
 
 
@@ -18,19 +19,16 @@ def learn(net: nn.Module, about: dict[str, Any], arrays: dict[str, Tensor]) -> N
             f"of TEST.npz, {about['training']['validation']} of each class; they tell when training ends"
         )
     rules, images, y = about["training"], arrays["images"], targets("squared-error", about, arrays)
-    start, scale = copy.deepcopy(net), rules["label_scale"]
+    bases, start, scale = by_base(arrays), copy.deepcopy(net), rules["label_scale"]
     net.register_forward_hook(lambda module, given, found: found - start(given[0]).detach())
     descent = torch.optim.SGD(net.parameters(), lr=rules["lr"], momentum=rules["momentum"])
     left: list[Tensor] = []
     most, when, best = -1.0, 0, copy.deepcopy(net.state_dict())
     for step in range(1, rules["steps"] + 1):
-        if not left:
-            whole = len(images) <= rules["batch"]
-            order = torch.arange(len(images)) if whole else torch.randperm(len(images))
-            left = list(order.split(rules["batch"]))
-        rows, left = left[0], left[1:]
+        part, *left = left or new_pass(bases, rules["batch"])
+        some = one_of_each(bases, part)
         apart = sum((p - q.detach()).square().sum() for p, q in zip(net.parameters(), start.parameters(), strict=True))
-        loss = (net.train()(images[rows]) - scale * y[rows]).square().mean() / scale**2 + rules["pull"] * apart
+        loss = (net.train()(images[some]) - scale * y[some]).square().mean() / scale**2 + rules["pull"] * apart
         descent.zero_grad()
         loss.backward()
         descent.step()

@@ -6,15 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from ddpipe.distilled.standalone.augmentation import augment, cutmix
+from ddpipe.distilled.standalone.bases import by_base, new_pass, one_of_each
 from ddpipe.distilled.standalone.criteria import CRITERIA
 
 
 def descend(net: nn.Module, rules: dict[str, Any], arrays: dict[str, Tensor], targets: Tensor) -> None:
     """Passes over batches in random order; a "single" pass is one batch, of "subsets" always the first of an order."""
-    images = arrays["images"]
-    # the examples that show one base belong together: a pass takes one of them at random
-    bases = arrays.get("contents", torch.arange(len(images))).cpu()
-    rows = bases.argsort(stable=True).view(int(bases.max()) + 1, -1)
+    images, bases = arrays["images"], by_base(arrays)
     left: list[Tensor] = []
     tensor_floats(rules["precision"] == "tf32")
     for number in range(rules["passes"]):
@@ -24,11 +22,10 @@ def descend(net: nn.Module, rules: dict[str, Any], arrays: dict[str, Tensor], ta
                 descent = optimizer(net, rules)
             descent.param_groups[0]["lr"] = lr
         if not left:
-            order = torch.arange(len(rows)) if len(rows) <= rules["batch"] else torch.randperm(len(rows))
-            left = list(order.split(rules["batch"]))
+            left = new_pass(bases, rules["batch"])
         parts, left = (left[:1], [] if rules["subsets"] else left[1:]) if rules["single"] else (left, [])
         for part in parts:
-            some = rows[part].gather(1, torch.randint(rows.shape[1], (len(part), 1))).flatten()
+            some = one_of_each(bases, part)
             x, y = cutmix(augment(images[some], rules["augment"]), targets[some], rules["cutmix"])
             with torch.autocast(x.device.type, torch.bfloat16, enabled=rules["precision"] == "bfloat16"):
                 logits = net(x)

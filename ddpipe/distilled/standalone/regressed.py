@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddpipe.distilled.standalone.bases import by_base, new_pass, one_of_each
+
 
 def learn(net: nn.Module, about: dict[str, Any], arrays: dict[str, Tensor]) -> None:
     """Train what lies below the last layer of `net`, whose weights then are the regressions' mean."""
-    rules, images, targets = about["training"], arrays["images"], arrays["targets"]
-    bases = arrays.get("contents", torch.arange(len(images))).cpu()
-    rows = bases.argsort(stable=True).view(int(bases.max()) + 1, -1)  # examples that show one base
+    rules, images, targets, bases = about["training"], arrays["images"], arrays["targets"], by_base(arrays)
     entering: list[Tensor] = []
     last = [module for module in net.modules() if isinstance(module, nn.Linear)][-1]
     hook = last.register_forward_pre_hook(lambda module, inputs: entering.append(inputs[0]))
@@ -21,9 +21,7 @@ def learn(net: nn.Module, about: dict[str, Any], arrays: dict[str, Tensor]) -> N
     groups = [{"params": list(net.parameters()), "lr": rules["lr"]}, {"params": [scale], "lr": rules["scale_lr"]}]
     adam = torch.optim.Adam(groups, **numbers)
     for _ in range(rules["steps"]):
-        order = torch.arange(len(rows)) if len(rows) <= rules["batch"] else torch.randperm(len(rows))
-        part = order[: rules["batch"]]
-        some = rows[part].gather(1, torch.randint(rows.shape[1], (len(part), 1))).flatten()
+        some = one_of_each(bases, new_pass(bases, rules["batch"])[0])
         net(images[some])
         x, y = entering.pop(), targets[some]
         x = torch.cat([x, torch.ones_like(x[:, :1])], 1)

@@ -1,18 +1,15 @@
 """Networks trained by squared errors at a share of the largest stable step size of each (KIP's transfer)."""
 
-from collections import Counter
-from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import model_validator
 
 from ddpipe.settings.base import needed
 from ddpipe.settings.bounds import Few
-from ddpipe.settings.protocol import Protocol, Scale
-from ddpipe.settings.training import SetTraining
+from ddpipe.settings.taught import Taught
 
 
-class Critical(Protocol, SetTraining):
+class Critical(Taught):
     """Its `lr` is the share."""
 
     kind: Literal["critical"]
@@ -28,18 +25,3 @@ class Critical(Protocol, SetTraining):
                 "criterion must be squared-error and lr be stated: a share of the largest stable step size"
             )
         return self
-
-    @property
-    def requires(self) -> dict[str, str]:
-        return self.hints
-
-    @property
-    def scales(self) -> tuple[Scale, ...]:
-        return self.fits
-
-    @property
-    def batched(self) -> int | None:
-        return self.batch
-
-    def counted(self, n: int, known: Mapping[str, int]) -> Counter[int] | None:
-        return self.taken(n, known)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ddpipe.settings.base import needed
 from ddpipe.settings.bounds import Positive
@@ -11,6 +11,7 @@ from ddpipe.settings.training import SetTraining
 
 
 class Ridge(Protocol):
+    batching: ClassVar[str] = "training.batch"
     kind: Literal["ridge"]
     regularisation: Positive = 1e-6  # times the mean of the kernel's diagonal
     training: SetTraining | None = None  # of the network, on the set, before its features are taken; null: none
