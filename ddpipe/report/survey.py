@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from ddpipe.report.best import best
-from ddpipe.report.frame import COMPARABLE, NAN
+from ddpipe.report.frame import COMPARABLE, NAN, key_of
 from ddpipe.report.published import Published, cell_of
 from ddpipe.states import State
 
@@ -240,6 +240,5 @@ def _entries(
 def _measured(row: pd.Series) -> Measured | None:
     if not row["state"]:
         return None
-    evaluation = f"{row['cell']}.{row['network']}.{row['protocol']}"
     numbers = round(row["mean"], 1), round(row["std"], 1), int(row["n"])
-    return Measured(evaluation, *numbers, State(row["state"]), row["why"])
+    return Measured(key_of(row).name, *numbers, State(row["state"]), row["why"])
