@@ -18,6 +18,11 @@ def badge(state: State) -> str:
     return f"<span class=badge>{state.shape} {state}</span>"
 
 
+def kind(state: str) -> str:
+    """The word by which a printed cell is found and coloured: its state's name, missing, or outside of the grid."""
+    return state.name.lower() if isinstance(state, State) else state or "outside"
+
+
 def region(text: str, html: str) -> str:
     """A table that scrolls by itself, with keys too, where it is wider than the page."""
     return f'<div class=scroll tabindex=0 role="region" aria-label="{escape(text)}">{html}</div>'
