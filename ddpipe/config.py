@@ -36,12 +36,16 @@ def resolve(layers: list[tuple[str, dict]]) -> settings.Cell:
 
 @dataclass(frozen=True)
 class ResultKey:
-    """One evaluation: which cell on which network under which protocol, and where its result lies."""
+    """One evaluation: which cell on which network under which protocol."""
 
     cell: str
     network: str
     protocol: str
-    path: Path
+
+    @property
+    def name(self) -> str:
+        """What its result, its costs and its checkpoints are called."""
+        return f"{self.cell}.{self.network}.{self.protocol}"
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,27 @@ class Config:
     def results(self) -> Path:
         return self.root / "data" / "results"
 
+    def evaluation(self, key: str) -> ResultKey:
+        """What a row of the grid, or an entry of `evaluations:`, asks for."""
+        if further := self.evaluations.get(key):
+            return ResultKey(further.cell, further.network, further.protocol)
+        row = self.row(key)
+        return ResultKey(key, row.network, row.protocol)
+
+    def is_main(self, key: ResultKey) -> bool:
+        """Whether it is the one that the row itself asks for."""
+        return key == self.evaluation(key.cell)
+
+    def stage(self, key: ResultKey) -> str:
+        """What DVC and `ddpipe run` call it."""
+        if self.is_main(key):
+            return f"evaluate@{key.cell}"
+        return f"further@{key.cell}-{key.network}-{key.protocol}"
+
+    def path(self, key: ResultKey) -> Path:
+        """Where its result lies."""
+        return self.results / self.row(key.cell).dataset / f"{key.name}.json"
+
 
 def excepted(protocol: settings.Protocol, name: str, dataset: str) -> settings.Protocol:
     """`protocol` with its exceptions for `dataset` put over it."""
@@ -259,7 +284,6 @@ def check_keys(where: str, table: Mapping[str, settings.Row | settings.Evaluatio
 
 def results_of(config: Config, dataset: str) -> list[ResultKey]:
     """Every evaluation that the report of `dataset` shows: the main one of each row, then the further ones."""
-    main = [(cell, row.network, row.protocol) for cell, row in config.rows.items() if row.dataset == dataset]
-    further = [(e.cell, e.network, e.protocol) for e in config.evaluations.values() if e.dataset == dataset]
-    folder = config.results / dataset
-    return [ResultKey(c, n, p, folder / f"{c}.{n}.{p}.json") for c, n, p in main + further]
+    main = [key for key, row in config.rows.items() if row.dataset == dataset]
+    further = [key for key, entry in config.evaluations.items() if entry.dataset == dataset]
+    return [config.evaluation(key) for key in main + further]

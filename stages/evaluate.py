@@ -48,10 +48,9 @@ def main(
     kept, and accuracies of the very same sets, network and protocol are not measured again.
     """
     project, key = config.load(), key_of("evaluate", "further", address=evaluation)
-    params, further = project.params, project.evaluations.get(key)
-    cell = further.cell if further else key
+    params, further, asked = project.params, key in project.evaluations, project.evaluation(key)
+    cell, network, protocol = asked.cell, asked.network, asked.protocol
     row = project.row(cell)
-    network, protocol = (further or row).network, (further or row).protocol
     rules, architecture = project.protocol(protocol, row.dataset), project.network(network)
     (name, numbers), place = resolved.of_evaluation(project, key), Path("data/results") / row.dataset
     pictures = [] if further else [place / f"{cell}.png", place / f"{cell}.loss.csv"]
@@ -78,8 +77,7 @@ def main(
     digests = [digest(inputs | {"set": found.about.files[set_file(number)]}) for number in range(counted)]
     folder = Path("data/checkpoints/evaluate") / name  # numbers tried before keep their networks: they may come back
     stores = [Checkpoints(folder / f"{i}-{each[:12]}", each) for i, each in enumerate(digests)]
-    result_key = config.ResultKey(cell, network, protocol, outputs[0])
-    known = measured(project, result_key, digests, rules.networks)
+    known = measured(project, asked, digests, rules.networks)
     work = [] if known else [Kept.of(store, rules.networks, params.run.together) for store in stores]
     for number in (number for number, kept in enumerate(work) if kept.left):
         tensors, where = found.tensors(number, prepared), f"set {number} of {cell}"
@@ -122,7 +120,7 @@ def main(
     result |= {"balanced": balanced(classes), "per_class": classes}
     result |= {"sets": counted, "networks": rules.networks, "budget": found.about.budget.model_dump(exclude_unset=True)}
     result |= {"overrides": project.overrides(cell), "base": params.methods[row.method].get("base")}
-    result |= {"ran": desk(project, result_key).told()}
+    result |= {"ran": desk(project, asked).told()}
     result |= {"protocol_digest": digest_of(rules), "seed": params.seed, "fingerprints": digests}
     result |= {"digest": digest({"distilled": found.about.numbers(), "evaluated": numbers})}
     if loops := project.resolved(cell).capped:

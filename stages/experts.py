@@ -19,13 +19,14 @@ from ddpipe.device import choose, describe, keep_freed_memory
 from ddpipe.distillation.checkpoints import Checkpoints
 from ddpipe.distillation.running import run_to_end
 from ddpipe.errors import UserError, out_of_memory
-from ddpipe.experts.buffer import Snapshots, Stored, holds, write_about
+from ddpipe.experts.buffer import Snapshots, holds, write_about
 from ddpipe.experts.recording import Recording, snapshots_after
 from ddpipe.experts.training import Cohort, real_batches
 from ddpipe.files import commits
 from ddpipe.files.artifacts import digest, new_folder
 from ddpipe.meter import Meter, shared, total
 from ddpipe.pipeline import costs, resolved
+from ddpipe.pipeline.descriptions import Rows
 from ddpipe.progress import Progress, say
 from ddpipe.randomness import Streams
 from ddpipe.settings import Experts, Run
@@ -107,7 +108,7 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
         "data_checksum": prepared.checksum,
     }
     pieces = [piece[1] for number in range(settings.networks) if (piece := store.read(str(number)))]
-    stored = Stored(shape=shape, dtype=settings.dtype, digests=[piece["digests"] for piece in pieces])
+    stored = Rows(shape=shape, dtype=settings.dtype, digests=[piece["digests"] for piece in pieces])
     with new_folder(output) as folder:
         for number in range(settings.networks):
             link(array(store, number), folder / f"{number}.safetensors")

@@ -1,9 +1,12 @@
 """One part of a dataset on the device as a single tensor: batches are index operations, there is no DataLoader."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from ddpipe.datasets.preprocessing import Preprocessing, pieces
+from ddpipe.errors import UserError
 from ddpipe.sending import sent
 
 GIB = 2**30  # bytes
@@ -44,3 +47,11 @@ class Resident:
     def sample(self, label: int, n: int, rng: torch.Generator) -> Tensor:
         """The images of `sample_index`."""
         return self.batch(self.sample_index(label, n, rng))
+
+
+def check_images(class_index: Sequence[Tensor], count: int, key: str = "ipc") -> None:
+    """UserError about `key`: a class has fewer images than `count`, so it has no coresets of that size either."""
+    sizes = [len(rows) for rows in class_index]
+    if count > min(sizes):
+        told = f"{count} is more than the {min(sizes)} training images of class {sizes.index(min(sizes))}"
+        raise UserError(f"{key}: {told}; lower it")

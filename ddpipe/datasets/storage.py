@@ -3,7 +3,6 @@
 The bytes are those that the safetensors library writes for the same tensors.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-DTYPES = {torch.int64: "I64", torch.float32: "F32", torch.uint8: "U8"}  # in the order in which the library puts them
-Shapes = dict[str, tuple[torch.dtype, tuple[int, ...]]]
+from ddpipe.files.header import Shapes, header
 
 
 @dataclass(frozen=True)
@@ -45,25 +43,12 @@ class TensorFile:
     """
 
     def __init__(self, path: Path, shapes: Shapes):
-        order = sorted(shapes, key=lambda name: (list(DTYPES).index(shapes[name][0]), name))
-        self.shapes, self.start, self.end = shapes, {}, {}
-        header: dict[str, object] = {"__metadata__": {}}
-        offset = 0
-        for name in order:
-            dtype, shape = shapes[name]
-            self.start[name], offset = offset, offset + torch.Size(shape).numel() * dtype.itemsize
-            self.end[name] = offset
-            header[name] = {"dtype": DTYPES[dtype], "shape": shape, "data_offsets": [self.start[name], offset]}
-        text = json.dumps(header, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)
-        prefix = len(text).to_bytes(8, "little") + text
-        for positions in (self.start, self.end):
-            for name in positions:
-                positions[name] += len(prefix)
-        self.next = dict(self.start)  # where the next row of each tensor goes
+        self.shapes = shapes
+        begin, self.places = header(shapes)
+        self.next = {name: start for name, (start, _) in self.places.items()}  # where its next row goes
         self.file = open(path, "w+b")  # noqa: SIM115 (closed by __exit__)
-        self.file.write(prefix)
-        self.file.truncate(len(prefix) + offset)
+        self.file.write(begin)
+        self.file.truncate(max(end for _, end in self.places.values()))
 
     def write(self, name: str, rows: Tensor) -> None:
         """Append `rows` to the tensor `name`; a tensor that has no rows (a scalar) is written whole."""
@@ -71,11 +56,11 @@ class TensorFile:
         self.file.seek(self.next[name])
         self.file.write(rows.contiguous().reshape(-1).view(torch.uint8).numpy().data)
         self.next[name] += rows.numel() * rows.itemsize
-        assert self.next[name] <= self.end[name]
+        assert self.next[name] <= self.places[name][1]
 
     def stored(self, name: str) -> Stored:
         """The uint8 tensor `name`, to be read back while the file is open."""
-        return Stored(self.file, self.start[name], self.shapes[name][1])
+        return Stored(self.file, self.places[name][0], self.shapes[name][1])
 
     def __enter__(self) -> "TensorFile":
         return self
@@ -83,7 +68,7 @@ class TensorFile:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with self.file:
             if error is None:
-                if missing := [name for name in self.end if self.next[name] != self.end[name]]:
+                if missing := [name for name, (_, end) in self.places.items() if self.next[name] != end]:
                     raise ValueError(f"rows are missing: {missing}")
                 self.file.flush()
                 os.fsync(self.file.fileno())

@@ -27,6 +27,7 @@ from ddpipe.randomness import Streams
 from ddpipe.settings.part import Part, program
 from ddpipe.students import Student, Students
 from ddpipe.synthetic import Synthetic
+from ddpipe.training.states import joined, load
 
 
 @dataclass
@@ -136,17 +137,12 @@ class Distillation:
         return {}
 
     def state_dict(self) -> dict[str, Tensor]:
-        state = {"iteration": torch.tensor(self.iteration), "history": self.history}
-        for name, part in self.parts().items():
-            state |= {f"{name}/{key}": value for key, value in part.state_dict().items()}
-        return state
+        return {"iteration": torch.tensor(self.iteration), "history": self.history} | joined(self.parts(), "/")
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.iteration = int(state["iteration"])
         self.history.copy_(state["history"])
-        for name, part in self.parts().items():
-            own = {key.removeprefix(f"{name}/"): value for key, value in state.items() if key.startswith(f"{name}/")}
-            part.load_state_dict(own)
+        load(self.parts(), state, "/")
 
     def parts(self) -> dict:
         parts: dict = {

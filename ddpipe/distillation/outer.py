@@ -6,6 +6,7 @@ from ddpipe import settings
 from ddpipe.errors import UserError
 from ddpipe.objectives.loss import Loss
 from ddpipe.training import clipping, optimizers, schedules
+from ddpipe.training.states import joined, load
 
 
 class Outer:
@@ -41,9 +42,7 @@ class Outer:
 
     def state_dict(self) -> dict[str, Tensor]:
         """`<group>.<name>` -> tensor."""
-        states = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
-        return {f"{name}.{number}": value for name, state in states.items() for number, value in state.items()}
+        return joined(self.optimizers)
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict({number: state[f"{name}.{number}"] for number in optimizer.state_dict()})
+        load(self.optimizers, state)

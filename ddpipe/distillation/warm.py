@@ -7,20 +7,18 @@ from torch import Tensor
 
 from ddpipe.distillation.outer import Outer
 from ddpipe.objectives import Objective
+from ddpipe.training.states import Stateful, joined, load
 
 
 class Warm:
     def __init__(self, objective: Objective, outer: Outer, iterations: int):
         self.objective, self.outer, self.iterations = objective, outer, iterations
 
+    def parts(self) -> dict[str, Stateful]:
+        return {"objective": self.objective, "outer": self.outer}
+
     def state_dict(self) -> dict[str, Tensor]:
-        parts: dict[str, Objective | Outer] = {"objective": self.objective, "outer": self.outer}
-        return {f"{part}.{name}": value for part, kept in parts.items() for name, value in kept.state_dict().items()}
+        return joined(self.parts())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        parts: dict[str, dict[str, Tensor]] = {"objective": {}, "outer": {}}
-        for key, value in state.items():
-            part, _, name = key.partition(".")
-            parts[part][name] = value
-        self.objective.load_state_dict(parts["objective"])
-        self.outer.load_state_dict(parts["outer"])
+        load(self.parts(), state)

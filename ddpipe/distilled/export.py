@@ -116,7 +116,7 @@ def describe(config: Config, row: Row, chosen: DistilledSet, number: int) -> dic
         "network": config.network(row.network).model_dump(mode="json"),
         "training": training(protocol, dataset.flip, chosen.hints),
         "targets": chosen.scale,
-        "measured": measured(config, row, chosen.info["cell"], number),
+        "measured": measured(config, chosen.info["cell"], number),
     }
 
 
@@ -125,9 +125,9 @@ def training(protocol: Protocol, flip: bool, hints: Mapping[str, Tensor] | None 
     return {"kind": protocol.kind} | rule.module_of(protocol).exported(protocol, flip, hints or {})
 
 
-def measured(config: Config, row: Row, cell: str, number: int) -> dict[str, Any] | None:
+def measured(config: Config, cell: str, number: int) -> dict[str, Any] | None:
     """The accuracies in percent of the row's evaluation: of networks trained on this set, and over all sets."""
-    path = config.results / row.dataset / f"{cell}.{row.network}.{row.protocol}.json"
+    path = config.path(config.evaluation(cell))
     if not path.exists():
         return None
     try:

@@ -4,25 +4,24 @@ Every row has a digest, taken when it is written and held against it when it is 
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, Field, PositiveInt, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ddpipe.errors import UserError
-from ddpipe.files.artifacts import mend, read_sealed, unwritable, write_sealed
+from ddpipe.files.artifacts import mend, unwritable, write_sealed
+from ddpipe.files.header import DTYPES, header
 from ddpipe.files.regular import regular
+from ddpipe.pipeline import descriptions
+from ddpipe.pipeline.descriptions import Rows
 from ddpipe.sending import sent
-
-NAMES = {"float32": "F32", "float16": "F16"}  # safetensors' names
 
 
 class Snapshots:
@@ -42,7 +41,7 @@ class Snapshots:
 
     def __init__(self, path: Path, shape: tuple[int, int], dtype: str, digests: Sequence[str] = ()):
         self.path, self.dtype, self.digests = path, getattr(torch, dtype), list(digests)
-        start, kept = header(shape, dtype), len(digests)
+        start, kept = beginning(shape, dtype), len(digests)
         with self.writing():
             if not kept:  # a new file, not new contents: the old one may be a finished buffer's by another name
                 path.unlink(missing_ok=True)
@@ -82,13 +81,9 @@ class Snapshots:
             os.fsync(self.file.fileno())
 
 
-def header(shape: tuple[int, int], dtype: str) -> bytes:
+def beginning(shape: tuple[int, int], dtype: str) -> bytes:
     """How safetensors begins a file whose one tensor is `snapshots`."""
-    size = shape[0] * shape[1] * getattr(torch, dtype).itemsize
-    entry = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [0, size]}
-    text = json.dumps({"__metadata__": {}, "snapshots": entry}, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
+    return header({"snapshots": (getattr(torch, dtype), shape)})[0]
 
 
 def row_digest(row: Tensor) -> str:
@@ -98,7 +93,7 @@ def row_digest(row: Tensor) -> str:
 
 def holds(path: Path, shape: tuple[int, int], dtype: str, digests: Sequence[str]) -> bool:
     """Whether an (S, P) file begins with the snapshots of these digests; with all S, whether it is whole."""
-    start, size = header(shape, dtype), shape[1] * getattr(torch, dtype).itemsize
+    start, size = beginning(shape, dtype), shape[1] * getattr(torch, dtype).itemsize
     try:
         with open(path, "rb") as file:
             return (
@@ -110,24 +105,7 @@ def holds(path: Path, shape: tuple[int, int], dtype: str, digests: Sequence[str]
         return False
 
 
-class Stored(BaseModel, extra="forbid", frozen=True):
-    """How the files of a buffer look, and the digest of every row of each."""
-
-    shape: tuple[PositiveInt, PositiveInt]  # (S, P)
-    dtype: Literal["float32", "float16"]
-    digests: Annotated[list[list[str]], Field(min_length=1)]  # of each expert, S of them
-
-
-class About(BaseModel):
-    """What experts.json must say for its experts to be used."""
-
-    buffer: str
-    data_checksum: str
-    recipe: dict[str, Any]
-    snapshots: Stored
-
-
-def write_about(folder: Path, about: dict[str, Any], stored: Stored) -> str:
+def write_about(folder: Path, about: dict[str, Any], stored: Rows) -> str:
     """Write experts.json: `about`, and how the files beside it look; the seal of all that."""
     return write_sealed(folder / "experts.json", about | {"snapshots": stored.model_dump(mode="json")})
 
@@ -141,14 +119,8 @@ class Buffer:
 
     def __init__(self, folder: Path, device: torch.device | str = "cpu"):
         self.folder, self.device = folder, device
-        path = folder / "experts.json"
-        self.about = read_sealed(path)
-        try:
-            said = About.model_validate(self.about)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            raise UserError(f"{path} does not describe experts ({key}: {first['msg']}); {mend(path)}") from error
+        said = descriptions.read(folder / "experts.json", descriptions.Experts)
+        self.about = said.model_dump(mode="json")
         self.name, self.stored, self.data_checksum = said.buffer, said.snapshots, said.data_checksum
         self.architecture = said.recipe.get("architecture")
         self.files = [self.open(number) for number in range(len(self))]  # mapped: no descriptors are kept
@@ -161,7 +133,7 @@ class Buffer:
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path} is missing or damaged ({error}); {mend(path)}") from error
         found = tuple(file.get_shape()), file.get_dtype(), len(self.stored.digests[number])
-        if found != (self.stored.shape, NAMES[self.stored.dtype], self.stored.shape[0]):
+        if found != (self.stored.shape, DTYPES[getattr(torch, self.stored.dtype)], self.stored.shape[0]):
             raise UserError(f"{path} holds other snapshots than experts.json beside it says; {mend(path)}")
         return file
 

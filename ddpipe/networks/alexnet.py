@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from ddpipe.networks.classifier import Classifier, Conv2d, Linear
 
@@ -43,6 +43,3 @@ class AlexNet(Classifier):
             nn.ReLU(),
         )
         self.classifier = Linear(192, classes)
-
-    def embed(self, images: Tensor) -> Tensor:
-        return self.features(images)

@@ -1,6 +1,5 @@
 """What all networks have in common: features, one linear layer on top, a choice of normalisation."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import ClassVar, Literal
 
@@ -26,7 +25,7 @@ class Linear(nn.Linear):
         """`initialise_` does it, from a named generator."""
 
 
-class Classifier(nn.Module, ABC):
+class Classifier(nn.Module):
     """A network whose last layer is linear: logits = classifier(embed(images)).
 
     `initialisation` names the law by which `initialise_` fills convolutions and linear layers.
@@ -38,9 +37,9 @@ class Classifier(nn.Module, ABC):
     features: nn.Sequential
     classifier: nn.Linear
 
-    @abstractmethod
     def embed(self, images: Tensor) -> Tensor:  # (n, c, h, w) -> (n, F)
         """The features that enter the last linear layer."""
+        return self.features(images).flatten(1)
 
     def layers(self) -> Iterable[nn.Module]:
         """What `embed` applies, one after another."""

@@ -64,7 +64,7 @@ class ConvNet(Classifier):
     def embed(self, images: Tensor) -> Tensor:
         """As `features`; where a gradient will be differentiated, instance norm, ReLU and pooling are in one."""
         if not written_out(images, self.widths[0]):
-            return self.features(images).flatten(1)
+            return super().embed(images)
         layers = iter(self.features)
         for layer in layers:
             if isinstance(layer, nn.GroupNorm):

@@ -78,6 +78,3 @@ class DenseNet(Classifier):
         layers += [normalisation(norm, width), nn.ReLU(), nn.AdaptiveAvgPool2d(1)]
         self.features = nn.Sequential(*layers)
         self.classifier = Linear(width, classes)
-
-    def embed(self, images: Tensor) -> Tensor:
-        return self.features(images).flatten(1)

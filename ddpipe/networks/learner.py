@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from ddpipe.networks.classifier import Classifier
 from ddpipe.networks.weightnorm import SLOPE, MeanOnlyBatchNorm, WeightNormConv2d, WeightNormLinear
@@ -52,6 +52,3 @@ class Learner(Classifier):
             inputs = hidden
         self.features = nn.Sequential(*layers)
         self.classifier = WeightNormLinear(inputs, classes)
-
-    def embed(self, images: Tensor) -> Tensor:
-        return self.features(images)

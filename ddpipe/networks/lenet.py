@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from ddpipe.errors import UserError
 from ddpipe.networks.classifier import Classifier, Conv2d, Linear
@@ -44,6 +44,3 @@ class LeNet(Classifier):
             nn.ReLU(),
         )
         self.classifier = Linear(84, classes)
-
-    def embed(self, images: Tensor) -> Tensor:
-        return self.features(images)

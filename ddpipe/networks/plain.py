@@ -4,7 +4,7 @@ those of convolutions without pooling, and Myrtle's (Nguyen et al., 2021)."""
 from collections.abc import Sequence
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from ddpipe.errors import UserError
 from ddpipe.networks.classifier import Classifier, Conv2d, Linear
@@ -47,6 +47,3 @@ class Plain(Classifier):
         layers += [nn.AdaptiveAvgPool2d(1)] if readout == "mean" else []
         self.features = nn.Sequential(*layers)
         self.classifier = Linear(width * (1 if dense or readout == "mean" else side**2), classes)
-
-    def embed(self, images: Tensor) -> Tensor:
-        return self.features(images).flatten(1)

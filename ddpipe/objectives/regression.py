@@ -12,7 +12,6 @@ With a new network w starts at zero, s at one.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +30,7 @@ from ddpipe.settings.objectives import regression as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Synthetic
 from ddpipe.training.optimizers import Adam
+from ddpipe.training.states import Stateful, joined, load
 
 BETAS, EPS = (0.9, 0.999), 1e-8  # torch's
 
@@ -109,17 +109,14 @@ class Regression(Objective):
     def carried(self) -> dict[str, list[Tensor]]:
         return {"objective": [self.head.weights, self.head.scale]}
 
+    def parts(self) -> dict[str, Stateful]:
+        return {"passes": self.passes, "head": self.head}
+
     def state_dict(self) -> dict[str, Tensor]:
-        parts: dict[str, Any] = {"passes": self.passes, "head": self.head}
-        return {f"{part}.{name}": value for part, kept in parts.items() for name, value in kept.state_dict().items()}
+        return joined(self.parts())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        parts: dict[str, dict[str, Tensor]] = {"passes": {}, "head": {}}
-        for key, value in state.items():
-            part, _, name = key.partition(".")
-            parts[part][name] = value
-        self.passes.load_state_dict(parts["passes"])
-        self.head.load_state_dict(parts["head"])
+        load(self.parts(), state)
 
 
 def make(config: record.Regression, context: Context) -> Regression:

@@ -37,6 +37,7 @@ from ddpipe.synthetic import Batch, Synthetic
 from ddpipe.training import carried, sweep
 from ddpipe.training.carried import Carrying
 from ddpipe.training.replayed import replayed
+from ddpipe.training.states import Stateful, joined, load
 from ddpipe.training.sweep import Compiled, Gradient
 
 RATES: dict[str, Any] = {  # what a raw number stands for, step size or momentum, and the raw number of that
@@ -121,7 +122,7 @@ class Unroll(Objective):
         return real.batch(rows), real.labels[sent(rows, real.labels.device)]
 
     def gradient(self, network: Classifier) -> Gradient:
-        """Kept from one iteration to the next: what was compiled for this network shall serve again."""
+        """Stateful from one iteration to the next: what was compiled for this network shall serve again."""
         if self.last is None or self.last.network is not network:
             plain = Compiled if self.compiled else Gradient
             device = network.classifier.weight.device
@@ -189,19 +190,19 @@ class Unroll(Objective):
         return given | {"blocks": numbers}
 
     def state_dict(self) -> dict[str, Tensor]:
-        passes = {} if self.passes is None else self.passes.state_dict()
         own = {"rates": self.raw.detach()}
         own |= {} if self.raw_momenta is None else {"momenta": self.raw_momenta.detach()}
-        return own | {f"real.{name}": value for name, value in passes.items()}
+        return own | joined(self.parts())
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.raw.copy_(state["rates"])
         if self.raw_momenta is not None:
             self.raw_momenta.copy_(state["momenta"])
-        if self.passes is not None:
-            own = {name: value for name, value in state.items() if name.startswith("real.")}
-            self.passes.load_state_dict({name.removeprefix("real."): value for name, value in own.items()})
+        load(self.parts(), state)
+
+    def parts(self) -> dict[str, Stateful]:
+        return {} if self.passes is None else {"real": self.passes}
 
 
 def make(config: record.Unroll, context: Context) -> Unroll:

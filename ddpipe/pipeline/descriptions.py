@@ -149,6 +149,24 @@ class Kept(Settings):
     model_config = ConfigDict(extra="allow")
 
 
+class Rows(Settings):
+    """How the files of a buffer look, and the digest of every row of each."""
+
+    shape: tuple[PositiveInt, PositiveInt]  # (S, P)
+    dtype: Literal["float32", "float16"]
+    digests: Annotated[list[list[str]], Field(min_length=1)]  # of each expert, S of them
+
+
+class Experts(Kept):
+    """experts.json, as far as it must speak for its experts to be used."""
+
+    buffer: str
+    data_checksum: str
+    recipe: dict[str, Any]
+    snapshots: Rows
+    seal: Sha256
+
+
 class Spent(Kept):
     """Wall seconds, and as far as they are known those of processors, children included, and of a GPU (meter.py).
 

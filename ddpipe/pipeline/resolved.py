@@ -82,12 +82,10 @@ def of_cell(config: Config, cell: str) -> Resolved:
 
 
 def of_evaluation(config: Config, key: str) -> tuple[str, Resolved]:
-    """Name of the result (<cell>.<network>.<protocol>) and what is said, of a row or of an entry of `evaluations:`."""
-    further = config.evaluations.get(key)
-    row = config.row(further.cell if further else key)
-    network, protocol = (further or row).network, (further or row).protocol
-    said = dumped(config, network=config.network(network), protocol=config.protocol(protocol, row.dataset))
-    return f"{row.name}.{network}.{protocol}", said
+    """Name of the result and what is said, of a row or of an entry of `evaluations:`."""
+    asked = config.evaluation(key)
+    protocol = config.protocol(asked.protocol, config.row(asked.cell).dataset)
+    return asked.name, dumped(config, network=config.network(asked.network), protocol=protocol)
 
 
 def of_course(config: Config, cell: str) -> Resolved:

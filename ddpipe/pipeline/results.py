@@ -20,27 +20,24 @@ def read(config: Config, key: ResultKey) -> Result | None:
     Raises:
         UserError: the file is damaged, says a mean that is not that of its accuracies, or belongs to another cell.
     """
-    if not key.path.exists():
+    row, path = config.row(key.cell), config.path(key)
+    if not path.exists():
         return None
-    inside(config.results, key.path)
-    row = config.row(key.cell)
-    result = descriptions.read(key.path, Result, mend(config, key))
+    inside(config.results, path)
+    result = descriptions.read(path, Result, mend(config, key))
     expected = row.model_dump(include={"method", "dataset", "ipc"})
     expected |= {"cell": key.cell, "network": key.network, "protocol": key.protocol}
     for name, value in expected.items():
         if (said := getattr(result, name)) != value:
             raise UserError(
-                f"{key.path} is the result of another evaluation ({name}: {said}, not {value}); {mend(config, key)}"
+                f"{path} is the result of another evaluation ({name}: {said}, not {value}); {mend(config, key)}"
             )
     return result
 
 
 def mend(config: Config, key: ResultKey) -> str:
     """What to do about a damaged result, or a file beside it."""
-    row = config.row(key.cell)
-    main = (key.network, key.protocol) == (row.network, row.protocol)
-    stage = f"evaluate@{key.cell}" if main else f"further@{key.cell}-{key.network}-{key.protocol}"
-    return f"delete it and run `dvc repro {stage}`"
+    return f"delete it and run `dvc repro {config.stage(key)}`"
 
 
 def beside(config: Config, cell: str, kind: str) -> bytes | None:
@@ -49,10 +46,8 @@ def beside(config: Config, cell: str, kind: str) -> bytes | None:
     Raises:
         UserError: the file is not the one that was written with the result (early results do not say which).
     """
-    row = config.row(cell)
-    folder = config.results / row.dataset
-    key = ResultKey(cell, row.network, row.protocol, folder / f"{cell}.{row.network}.{row.protocol}.json")
-    path = folder / f"{cell}.{kind}"
+    key = config.evaluation(cell)
+    path = config.path(key).with_name(f"{cell}.{kind}")
     if not path.exists():
         return None
     content, result = inside(config.results, path).read_bytes(), read(config, key)

@@ -99,16 +99,6 @@ def distill(config: Config, step: Step, key: str, stacked: bool) -> Demand | str
     return Demand(step, row.dataset, row.method, done + work.process(data), size)
 
 
-def evaluate(config: Config, step: Step, key: str, stacked: bool) -> Demand | str:
-    row = config.row(key)
-    return measured(config, step, key, row.network, row.protocol, stacked)
-
-
-def further(config: Config, step: Step, key: str, stacked: bool) -> Demand | str:
-    entry = config.evaluations[key]
-    return measured(config, step, entry.cell, entry.network, entry.protocol, stacked)
-
-
 def course(config: Config, step: Step, key: str, stacked: bool) -> Demand | str:
     """As an evaluation of so many sets; what is seen of the images is beside it nothing."""
     row, entry, chosen = config.row(key), config.courses[key], config.resolved(key)
@@ -130,17 +120,18 @@ def untold(protocol: str, method: str) -> str:
     return f"the steps that {protocol} takes are not known from the settings of {method}, only from its sets"
 
 
-def measured(config: Config, step: Step, cell: str, network: str, protocol: str, stacked: bool) -> Demand | str:
-    """One evaluation of `cell`."""
-    row, chosen = config.row(cell), config.resolved(cell)
-    rules, data = config.protocol(protocol, row.dataset), data_of(config, row.data)
+def evaluate(config: Config, step: Step, key: str, stacked: bool) -> Demand | str:
+    """The one of a row, or a further one."""
+    asked = config.evaluation(key)
+    row, chosen = config.row(asked.cell), config.resolved(asked.cell)
+    rules, data = config.protocol(asked.protocol, row.dataset), data_of(config, row.data)
     if data is None:
         return unprepared(config, row.data)
-    n = length(config, cell, data)
+    n, network, hints = length(config, asked.cell, data), config.network(asked.network), known(config, asked.cell)
     together = min(rules.networks, config.params.run.together or (rules.networks if stacked else 1))
-    own = work.evaluation(rules, chosen.sets, n, data, config.network(network), together, known(config, cell))
+    own = work.evaluation(rules, chosen.sets, n, data, network, together, hints)
     if own is None:
-        return untold(protocol, row.method)
+        return untold(asked.protocol, row.method)
     done = own + work.process(data)
     size = disk.results(rules.networks * min(chosen.sets, rules.sets or chosen.sets))
     if step.group == "evaluate":
@@ -163,7 +154,7 @@ STAGES: dict[str, Callable[[Config, Step, str, bool], Demand | str]] = {
     "generators": generators,
     "distill": distill,
     "evaluate": evaluate,
-    "further": further,
+    "further": evaluate,
     "course": course,
 }
 

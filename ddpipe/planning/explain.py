@@ -168,6 +168,6 @@ def results(config: Config, name: str) -> list[str]:
             told = publication.told(key, found)
             worth = f"{'' if found else 'would be '}{told.state.shape} {told.state}"
             told_in_full = f"{worth}: {', '.join(told.reasons)}" if told.reasons else worth
-            lines.append(f"{key.path.relative_to(config.root)}  {shown}")
+            lines.append(f"{config.path(key).relative_to(config.root)}  {shown}")
             lines.append(f"  {told_in_full}")
     return lines

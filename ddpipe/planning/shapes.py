@@ -6,6 +6,7 @@ from pathlib import Path
 from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.pipeline import descriptions
+from ddpipe.settings import Dataset
 from ddpipe.settings.shapes import Data, Shape
 
 PUBLISHED = {  # source -> its size, before `classes:` of params.yaml
@@ -31,20 +32,26 @@ def data_of(config: Config, name: str) -> Data | None:
     settings = config.params.datasets[name]
     path = config.root / "data" / "prepared" / name / "data.json"
     if path.exists():
-        found = described(path)
+        found: Data | None = described(path)
     elif name in config.seen:
         return config.seen[name].data
-    elif settings.source not in PUBLISHED:
-        return None
     else:
-        found = PUBLISHED[settings.source]
-        if settings.classes is not None:
-            share = len(settings.classes) / found.shape.classes
-            shape = replace(found.shape, classes=len(settings.classes))
-            found = Data(shape, round(found.train * share), round(found.test * share))
-        if settings.resolution is not None:
-            found = replace(found, shape=replace(found.shape, resolution=settings.resolution))
-    return replace(found, whitened=settings.whitening is not None)
+        found = published(settings)
+    return replace(found, whitened=settings.whitening is not None) if found else None
+
+
+def published(settings: Dataset) -> Data | None:
+    """The size of what everybody has, with the entry's classes and resolution; None of images of one's own."""
+    if settings.source not in PUBLISHED:
+        return None
+    found = PUBLISHED[settings.source]
+    if settings.classes is not None:
+        share = len(settings.classes) / found.shape.classes
+        shape = replace(found.shape, classes=len(settings.classes))
+        found = Data(shape, round(found.train * share), round(found.test * share))
+    if settings.resolution is not None:
+        found = replace(found, shape=replace(found.shape, resolution=settings.resolution))
+    return found
 
 
 def described(path: Path) -> Data:

@@ -17,7 +17,6 @@ from ddpipe.files.regular import regular
 from ddpipe.pipeline import resolved
 from ddpipe.pipeline.graph import opened
 from ddpipe.pipeline.resolved import Resolved
-from ddpipe.settings import Row
 
 UP_TO_DATE, CACHED, RUNS, AFTER = "up to date", "cached", "runs", "after upstream"
 MEANING = {
@@ -158,10 +157,8 @@ def in_run_cache(stage: Any, will: dict[str, Resolved]) -> bool:
 def checkpoints(config: Config, step: Step) -> Path:
     """Where a stage keeps its unfinished work; both kinds of evaluation share a folder."""
     group, _, key = step.name.partition("@")
-    measured = config.rows.get(key) if group == "evaluate" else config.evaluations.get(key)
-    if measured is not None and group in ("evaluate", "further"):
-        cell = key if isinstance(measured, Row) else measured.cell
-        group, key = "evaluate", f"{cell}.{measured.network}.{measured.protocol}"
+    if group == "evaluate" and key in config.rows or group == "further" and key in config.evaluations:
+        group, key = "evaluate", config.evaluation(key).name
     return config.root / "data" / "checkpoints" / group / key
 
 

@@ -3,11 +3,11 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ddpipe import settings
 from ddpipe.config import Config, ResultKey, excepted, resolve
-from ddpipe.planning.shapes import PUBLISHED, data_of
+from ddpipe.planning.shapes import data_of, published
 from ddpipe.publication.block import Block
 from ddpipe.publication.frozen import frozen, published_rows
 from ddpipe.publication.matching import table_of
@@ -143,8 +143,5 @@ def same(one: settings.Row, other: settings.Row) -> bool:
 
 def shape(data: settings.Dataset) -> Shape | None:
     """Of images that everybody has; None of one's own."""
-    if data.source not in PUBLISHED:
-        return None
-    native = PUBLISHED[data.source].shape
-    classes = native.classes if data.classes is None else len(data.classes)
-    return replace(native, classes=classes, resolution=data.resolution or native.resolution)
+    known = published(data)
+    return known.shape if known else None

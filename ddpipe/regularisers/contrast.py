@@ -13,7 +13,7 @@ Bases come from the same generator as the student's batches, after them.
 
 import copy
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,7 @@ from ddpipe.randomness import Streams
 from ddpipe.settings.regularisers import contrast as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Factorised, Synthetic
+from ddpipe.training import states
 from ddpipe.training.optimizers import Sgd
 
 
@@ -109,18 +110,14 @@ class Contrast(Objective):
         own: list[Tensor] = list(self.extractor.parameters())
         return {"regulariser": own} | self.objective.carried()
 
+    def parts(self) -> dict[str, states.Stateful]:
+        return {"objective": self.objective, "extractor": self.extractor, "optimizer": self.optimizer}
+
     def state_dict(self) -> dict[str, Tensor]:
-        parts: dict[str, Any] = {"objective": self.objective, "extractor": self.extractor, "optimizer": self.optimizer}
-        return {f"{part}.{name}": value for part, kept in parts.items() for name, value in kept.state_dict().items()}
+        return states.joined(self.parts())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        parts: dict[str, dict[str, Tensor]] = {"objective": {}, "extractor": {}, "optimizer": {}}
-        for key, value in state.items():
-            part, _, name = key.partition(".")
-            parts[part][name] = value
-        self.objective.load_state_dict(parts["objective"])
-        self.extractor.load_state_dict(parts["extractor"])
-        self.optimizer.load_state_dict(parts["optimizer"])
+        states.load(self.parts(), state)
 
 
 def joined(loss: Loss, term: Tensor, weight: float) -> Loss:

@@ -116,7 +116,6 @@ def _row(
     config = publication.config
     row, result = config.row(key.cell), results.read(config, key)
     told = publication.told(key, result)
-    main = (key.network, key.protocol) == (row.network, row.protocol)
     resolved = config.resolved(key.cell)
     found: dict[str, Any] = {
         "cell": key.cell,
@@ -127,11 +126,11 @@ def _row(
         "network": key.network,
         "protocol": key.protocol,
         "data": row.data,
-        "main": main,
+        "main": config.is_main(key),
         "distilled": resolved.distils,
         "selection": resolved.kind == "selection" and row.ipc != "all",
     }
-    found |= _measured(config, result)
+    found |= _measured(config, key, result)
     found |= {
         "state": told.state if result else "",
         "why": told.why if result else "",
@@ -152,17 +151,21 @@ def _row(
     }
 
 
-def _measured(config: Config, result: Result | None) -> dict[str, Any]:
+def key_of(row: Mapping) -> ResultKey:
+    """The evaluation of a row of `collect`."""
+    return ResultKey(row["cell"], row["network"], row["protocol"])
+
+
+def _measured(config: Config, key: ResultKey, result: Result | None) -> dict[str, Any]:
     """The measured columns of one result; NaN without one."""
     columns = ("mean", "std", "n", "sets", "networks", "floats", "worth", *COST, "eval_seconds", "peak_memory_mb")
     if result is None:
         return dict.fromkeys(columns, NAN) | dict.fromkeys(WORDS, "")
     unknown = Cost.model_construct(seconds=NAN, peak_memory_mb=NAN)
-    name = f"{result.cell}.{result.network}.{result.protocol}"
-    judging = (result.seal and costs.of(config.root, name, result.seal)) or unknown
+    judging = (result.seal and costs.of(config.root, key.name, result.seal)) or unknown
     cost = judging.distillation or unknown
     of_sets, of_networks = spent(cost), spent(judging)
-    if config.row(result.cell).upstream[0] in TRAINED and not (cost.experts or cost.generators):
+    if config.row(key.cell).upstream[0] in TRAINED and not (cost.experts or cost.generators):
         of_sets = of_sets._replace(seconds=NAN)  # nobody noted what they cost
     return {
         "mean": result.mean,

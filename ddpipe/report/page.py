@@ -13,11 +13,11 @@ import pandas as pd
 
 from ddpipe.config import Config
 from ddpipe.pipeline import courses
-from ddpipe.report import claims_page, figures, scores_page, seen
+from ddpipe.report import figures, seen
 from ddpipe.report.claims import Found
 from ddpipe.report.drawings import draw, overall
 from ddpipe.report.frame import losses
-from ddpipe.report.html import datasets, expenses, pictures, strip, survey_tables
+from ddpipe.report.html import claims, datasets, expenses, pictures, scores, strip, survey_tables
 from ddpipe.report.html.cards import Cards
 from ddpipe.report.html.markup import anchor, drawn
 from ddpipe.report.survey import Table
@@ -63,7 +63,7 @@ def render(
     cards = Cards(config, frames, curves, stored, strips, paths)
     sections = {
         "survey": survey_tables.section(survey, cards.card) if survey else "",
-        "claims": claims_page.section(claimed),
+        "claims": claims.section(claimed),
         "figures": _figures(config, known, curves, survey, strips),
         "runs": _runs(known, stored, [dataset for dataset in frames if dataset not in known], pooled),
         "costs": expenses.section(known) if known else "",
@@ -94,7 +94,7 @@ def _file(body: str) -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>ddpipe report</title>\n<style>{style}{claims_page.STYLE}</style></head>\n"
+        f"<title>ddpipe report</title>\n<style>{style}</style></head>\n"
         f"<body>\n{body}\n<script>{script}</script>\n"
         "</body></html>\n"
     )
@@ -133,7 +133,7 @@ def _runs(
     shown = ""
     for dataset, frame in frames.items():
         own = None if pooled is None else pooled[pooled["dataset"] == dataset]
-        shown += datasets.section(dataset, frame, stored, "" if own is None else scores_page.section(own, dataset))
+        shown += datasets.section(dataset, frame, stored, "" if own is None else scores.section(own, dataset))
     none = f"<p><b>Not run yet:</b> {escape(', '.join(waiting))}.</p>" if waiting else ""
     links = ", ".join(f'<a href="#{anchor("runs", dataset)}">{escape(dataset)}</a>' for dataset in frames)
     lead = f"<p>Every result in whatever state: {links}.</p>" if frames else ""

@@ -1,6 +1,5 @@
 """REPRODUCIBILITY.md: a row a method - golden cases, real data, states of its printed cells, disagreements."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +9,8 @@ from ddpipe import settings
 from ddpipe.config import Config
 from ddpipe.report.frame import labels
 from ddpipe.report.markup import md, pipes
-from ddpipe.report.survey import MISSING, Table
+from ddpipe.report.survey import Table
+from ddpipe.report.survey_text import told
 from ddpipe.states import State
 
 HEAD = """# Reproducibility
@@ -65,16 +65,8 @@ def states(tables: Sequence[Table]) -> dict[str, Counter[str]]:
     found: dict[str, Counter[str]] = {}
     for table in tables:
         for line in table.lines:
-            cells = [cell for cell in line.cells if not math.isnan(cell.published.mean)]
-            said = (c.measured.state if c.measured else MISSING if c.missing else "" for c in cells)
-            found.setdefault(line.method, Counter()).update(said)
+            found.setdefault(line.method, Counter()).update(cell.state for cell in line.printed)
     return found
-
-
-def told(counts: Counter[str]) -> str:
-    """Counts in words, the best state first."""
-    words = [f"{counts[state]} {state}" for state in (*State, MISSING) if counts[state]]
-    return ", ".join(words + ([f"{counts['']} not in the grid"] if counts[""] else []))
 
 
 def measured(method: str, frames: Mapping[str, pd.DataFrame]) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from ddpipe.report.best import best
-from ddpipe.report.frame import COMPARABLE, NAN
+from ddpipe.report.frame import COMPARABLE, NAN, key_of
 from ddpipe.report.published import Published, cell_of
 from ddpipe.states import State
 
@@ -78,14 +78,16 @@ class Cell:
     best_measured: bool = False  # by ddpipe/report/best.py, among what the tables show of its dataset
 
     @property
-    def best_published(self) -> bool:
-        """Whether the survey prints it bold."""
-        return self.published.bold
+    def printed(self) -> bool:
+        """Whether the survey has a number here, not a dash."""
+        return not math.isnan(self.published.mean)
 
     @property
-    def missing(self) -> bool:
-        """In the grid and printed, but without any result."""
-        return self.gridded and self.measured is None and not math.isnan(self.published.mean)
+    def state(self) -> str:
+        """Of what was measured; MISSING: printed and in the grid, but without any result; "": nothing to have one."""
+        if self.measured:
+            return self.measured.state
+        return MISSING if self.gridded and self.printed else ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,10 @@ class Line:
     def cells(self) -> list[Cell]:
         return [cell for cell, _ in self.entries if cell is not None]
 
+    @property
+    def printed(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell.printed]
+
 
 @dataclass(frozen=True)
 class Table:
@@ -123,15 +129,17 @@ class Table:
         """Whether the survey prints the schemes of the methods: in its first table only."""
         return self.number == "1"
 
+    @property
+    def printed(self) -> list[Cell]:
+        return [cell for line in self.lines for cell in line.printed]
+
     def states(self) -> Counter[str]:
         """How many cells with a printed value are in which state: of State, MISSING, or "" (not in the grid)."""
-        printed = [c for line in self.lines for c in line.cells if not math.isnan(c.published.mean)]
-        return Counter(c.measured.state if c.measured else MISSING if c.missing else "" for c in printed)
+        return Counter(cell.state for cell in self.printed)
 
     def verdicts(self) -> Counter[str]:
         """How many measured cells with a printed value agree with it, or not; "" where nothing is said."""
-        printed = [c for line in self.lines for c in line.cells if not math.isnan(c.published.mean)]
-        return Counter(c.measured.verdict for c in printed if c.measured)
+        return Counter(cell.measured.verdict for cell in self.printed if cell.measured)
 
 
 def reference(published: Published) -> tuple[float, float]:
@@ -240,6 +248,5 @@ def _entries(
 def _measured(row: pd.Series) -> Measured | None:
     if not row["state"]:
         return None
-    evaluation = f"{row['cell']}.{row['network']}.{row['protocol']}"
     numbers = round(row["mean"], 1), round(row["std"], 1), int(row["n"])
-    return Measured(evaluation, *numbers, State(row["state"]), row["why"])
+    return Measured(key_of(row).name, *numbers, State(row["state"]), row["why"])

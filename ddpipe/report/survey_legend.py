@@ -128,7 +128,7 @@ def _where(table: Table, found: list[tuple[Line, Cell]]) -> list[str]:
     words = []
     for _, pairs in groupby(found, key=lambda pair: pair[0].method):
         lines, cells = zip(*pairs, strict=True)
-        if all(cell in cells for cell in lines[0].cells if not math.isnan(cell.published.mean)):
+        if all(cell in cells for cell in lines[0].printed):
             words.append(lines[0].label)
             continue
         words.append(f"{lines[0].label} {places([(_heading(table, cell), cell.ipc) for cell in cells])}")

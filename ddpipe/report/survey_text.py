@@ -20,11 +20,6 @@ def printed(cell: Cell) -> str:
     return percent(cell.published.mean, cell.published.std) or "–"
 
 
-def doubt(cell: Cell) -> str:
-    """The mark of an objection to the survey's value: "‡5" (wrong), "§22" (stands for something else), or ""."""
-    return cell.published.mark
-
-
 def authors(cell: Cell) -> str:
     """What the method's authors report where that is what counts; else ""."""
     return percent(cell.published.source_mean, cell.published.source_std) if cell.published.doubtful else ""
@@ -34,7 +29,7 @@ def measured(cell: Cell, bold: str = "{}") -> str:
     """The measured value with its state, or that there is none; "" for a method or cell that the grid has not."""
     own = cell.measured
     if own is None:
-        return MISSING if cell.missing else ""
+        return cell.state
     value = percent(own.mean, own.std)
     return f"{own.state.shape} {bold.format(value) if cell.best_measured else value}"
 
@@ -52,11 +47,15 @@ def summary(tables: Sequence[Table]) -> str:
     """How far the tables are filled, in one sentence."""
     states = Counter(state for table in tables for state in table.states().elements())
     verdicts = Counter(verdict for table in tables for verdict in table.verdicts().elements())
-    words = [f"{states[state]} {state}" for state in (*State, MISSING) if states[state]]
-    words += [f"{states['']} not in the grid"] if states[""] else []
     said = [f"{verdicts[verdict]} {verdict.removesuffix('s')}" for verdict in SIGNS if verdicts[verdict]]
     judged = f" ({', '.join(said)})" if said else ""
-    return f"{states.total()} printed cells: {', '.join(words)}{judged}."
+    return f"{states.total()} printed cells: {told(states)}{judged}."
+
+
+def told(states: Counter[str]) -> str:
+    """How many cells are in which state, in words, the best state first."""
+    words = [f"{states[state]} {state}" for state in (*State, MISSING) if states[state]]
+    return ", ".join(words + ([f"{states['']} not in the grid"] if states[""] else []))
 
 
 def headings(table: Table) -> list[str]:
@@ -93,10 +92,10 @@ def _printed_lines(table: Table, bold: str) -> list[Printed]:
 
 def _upper(cell: Cell, bold: str) -> str:
     """What the survey prints and its authors report; beside it a result with other settings."""
-    value = bold.format(printed(cell)) if cell.best_published else printed(cell)
+    value = bold.format(printed(cell)) if cell.published.bold else printed(cell)
     source = f"(authors {authors(cell)})" if authors(cell) else ""
     own = measured(cell, bold) if cell.measured and cell.measured.state not in COMPARABLE else ""
-    return " ".join(filter(None, (value, doubt(cell), source, own)))
+    return " ".join(filter(None, (value, cell.published.mark, source, own)))
 
 
 def _lower(cell: Cell, bold: str) -> str:
@@ -135,12 +134,12 @@ def comma_separated(table: Table) -> str:
             print_, own = cell.published, cell.measured
             row = [table.number, line.method, line.label, line.scheme, "yes" if line.factorised else "no"]
             row += [cell.dataset, cell.ipc, cell.network, _number(print_.mean), _number(print_.std)]
-            row += ["" if math.isnan(print_.n) else f"{print_.n:.0f}", _flag(cell.best_published), print_.doubtful]
+            row += ["" if math.isnan(print_.n) else f"{print_.n:.0f}", _flag(print_.bold), print_.doubtful]
             row += [print_.objection, _number(print_.source_mean), _number(print_.source_std)]
             row += [own.evaluation, _number(own.mean), _number(own.std), str(own.n)] if own else [""] * 4
             row += [_flag(cell.best_measured)]
             row += [_number(own.difference), _number(own.error), own.verdict] if own else [""] * 3
-            rows.append([*row, *((own.state, own.why) if own else (MISSING if cell.missing else "", ""))])
+            rows.append([*row, cell.state, own.why if own else ""])
     return pd.DataFrame(rows, columns=list(CSV)).to_csv(index=False, lineterminator="\n")
 
 

@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ddpipe.datasets.resident import check_images
 from ddpipe.selections.choice import Choice
-from ddpipe.selections.ranking import ROUNDING, check_ipc, first_smallest, of
+from ddpipe.selections.ranking import ROUNDING, first_smallest, of
 
 
 def herding(features: Tensor, class_index: list[Tensor], ipc: int, normalise: bool = False) -> Tensor:
@@ -14,7 +15,7 @@ def herding(features: Tensor, class_index: list[Tensor], ipc: int, normalise: bo
     Step k takes the unchosen x with the smallest ||(k + 1) mu - (sum of the chosen) - x||, mu the mean of the class.
     `features` is (N, F). `normalise` is iCaRL's variant (Rebuffi et al., CVPR 2017): rows and mu scaled to unit norm.
     """
-    check_ipc(class_index, ipc)
+    check_images(class_index, ipc)
     return torch.stack([rows[_herd(of(features, rows), ipc, normalise)] for rows in class_index])
 
 

@@ -3,14 +3,15 @@
 import torch
 from torch import Tensor
 
+from ddpipe.datasets.resident import check_images
 from ddpipe.selections.choice import Choice
-from ddpipe.selections.ranking import ROUNDING, check_ipc, first_smallest, of
+from ddpipe.selections.ranking import ROUNDING, first_smallest, of
 
 
 def kcenter(features: Tensor, class_index: list[Tensor], ipc: int) -> Tensor:
     """Greedy K-Center (Sener and Savarese, ICLR 2018): the row nearest to the class mean, then always the row farthest
     from its nearest chosen one. `features` is (N, F)."""
-    check_ipc(class_index, ipc)
+    check_images(class_index, ipc)
     return torch.stack([rows[_spread(of(features, rows), ipc)] for rows in class_index])
 
 

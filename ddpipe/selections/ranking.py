@@ -2,8 +2,6 @@
 
 from torch import Tensor
 
-from ddpipe.errors import UserError
-
 ROUNDING = 1e-12  # of the largest squared norm: far above float64's error, far below a real difference
 
 
@@ -15,13 +13,3 @@ def first_smallest(scores: Tensor, slack: float) -> int:
 def of(features: Tensor, rows: Tensor) -> Tensor:
     """(m, F) float64 features of the rows of a class."""
     return features[rows.to(features.device)].double()
-
-
-def check_ipc(class_index: list[Tensor], ipc: int) -> None:
-    """UserError: a class has fewer images than `ipc`."""
-    sizes = [len(rows) for rows in class_index]
-    if ipc > min(sizes):
-        smallest = sizes.index(min(sizes))
-        raise UserError(
-            f"ipc {ipc}: class {smallest} has only {sizes[smallest]} training images, set ipc to that or less"
-        )

@@ -9,7 +9,6 @@ At the start all are new, but as if they had taken 0, 1/m, 2/m, ... of their ste
 """
 
 from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +22,7 @@ from ddpipe.students.student import Student
 from ddpipe.synthetic import Batch, Synthetic
 from ddpipe.training import optimizers
 from ddpipe.training.loop import Descent, loss_of
+from ddpipe.training.states import Stateful, joined, load
 
 
 class Member:
@@ -44,19 +44,14 @@ class Member:
         self.descent.follow([batch])
         self.steps += 1
 
+    def parts(self) -> dict[str, Stateful]:
+        return {"network": self.network, "optimizer": self.optimizer}
+
     def state_dict(self) -> dict[str, Tensor]:
-        parts: dict[str, Any] = {"network": self.network, "optimizer": self.optimizer}
-        found = {f"{part}.{name}": value for part, kept in parts.items() for name, value in kept.state_dict().items()}
-        return found | {"counts": torch.tensor([self.steps, self.served])}
+        return joined(self.parts()) | {"counts": torch.tensor([self.steps, self.served])}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}}
-        for key, value in state.items():
-            part, _, name = key.partition(".")
-            if name:
-                parts[part][name] = value
-        self.network.load_state_dict(parts["network"])
-        self.optimizer.load_state_dict(parts["optimizer"])
+        load(self.parts(), state)
         self.steps, self.served = state["counts"].tolist()
 
 
@@ -98,18 +93,14 @@ class Pool:
         """Of the network that judges the last layer, where a step that goes wrong begins; the others lie still."""
         return {"students": [self.members[self.current].network.classifier.weight]}
 
+    def parts(self) -> dict[str, Stateful]:
+        return {str(number): member for number, member in enumerate(self.members)}
+
     def state_dict(self) -> dict[str, Tensor]:
-        state = {
-            f"{number}.{name}": value
-            for number, member in enumerate(self.members)
-            for name, value in member.state_dict().items()
-        }
-        return state | {"counts": torch.tensor([self.current, self.replaced])}
+        return joined(self.parts()) | {"counts": torch.tensor([self.current, self.replaced])}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        for number, member in enumerate(self.members):
-            begin = f"{number}."
-            member.load_state_dict({key.removeprefix(begin): v for key, v in state.items() if key.startswith(begin)})
+        load(self.parts(), state)
         self.current, self.replaced = state["counts"].tolist()
 
 

@@ -8,7 +8,6 @@ steps until the smallest sum are noted, and the mean over the last three network
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from ddpipe.settings.students import restarted as record
 from ddpipe.students.student import Student
 from ddpipe.synthetic import Synthetic
 from ddpipe.training import optimizers
+from ddpipe.training.states import Stateful, joined, load
 
 LAST = 3  # networks whose steps are averaged
 
@@ -116,18 +116,14 @@ class Restarted:
     def carried(self) -> dict[str, list[Tensor]]:
         return {"students": list(self.network.parameters())}
 
+    def parts(self) -> dict[str, Stateful]:
+        return {"network": self.network, "optimizer": self.optimizer, "rule": self.rule}
+
     def state_dict(self) -> dict[str, Tensor]:
-        parts: dict[str, Any] = {"network": self.network, "optimizer": self.optimizer, "rule": self.rule}
-        return {f"{part}.{name}": value for part, kept in parts.items() for name, value in kept.state_dict().items()}
+        return joined(self.parts())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}, "rule": {}}
-        for key, value in state.items():
-            part, _, name = key.partition(".")
-            parts[part][name] = value
-        self.network.load_state_dict(parts["network"])
-        self.optimizer.load_state_dict(parts["optimizer"])
-        self.rule.load_state_dict(parts["rule"])
+        load(self.parts(), state)
 
 
 def make(config: record.RestartedStudents, context: Context) -> Restarted:

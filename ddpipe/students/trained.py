@@ -30,6 +30,7 @@ from ddpipe.synthetic import Batch, Synthetic
 from ddpipe.training import optimizers, schedules
 from ddpipe.training.batch import rows_of
 from ddpipe.training.loop import Descent, batches, loss_of, pass_over
+from ddpipe.training.states import Stateful, joined, load
 
 
 class Trained:
@@ -99,23 +100,15 @@ class Trained:
     def carried(self) -> dict[str, list[Tensor]]:
         return {"students": list(self.network.parameters())}
 
+    def parts(self) -> dict[str, Stateful]:
+        parts: dict[str, Stateful] = {"life": self.life, "network": self.network, "optimizer": self.optimizer}
+        return parts if self.real is None else parts | {"real": self.real}
+
     def state_dict(self) -> dict[str, Tensor]:
-        network = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        optimizer = {f"optimizer.{name}": value for name, value in self.optimizer.state_dict().items()}
-        life = {f"life.{name}": value for name, value in self.life.state_dict().items()}
-        real = {} if self.real is None else {f"real.{name}": value for name, value in self.real.state_dict().items()}
-        return life | network | optimizer | real
+        return joined(self.parts())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        parts: dict[str, dict[str, Tensor]] = {"life": {}, "network": {}, "optimizer": {}, "real": {}}
-        for key, value in state.items():
-            part, _, name = key.partition(".")
-            parts[part][name] = value
-        self.life.load_state_dict(parts["life"])
-        self.network.load_state_dict(parts["network"])
-        self.optimizer.load_state_dict(parts["optimizer"])
-        if self.real is not None:
-            self.real.load_state_dict(parts["real"])
+        load(self.parts(), state)
 
 
 def make(config: record.TrainedStudents, context: Context) -> Trained:

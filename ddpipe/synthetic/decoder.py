@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddpipe.context import Context
+from ddpipe.datasets.resident import check_images
 from ddpipe.settings.shapes import Shape
 from ddpipe.settings.synthetic import decoder as record
 from ddpipe.settings.synthetic.decoder import KERNEL
-from ddpipe.synthetic.pixels import check_ipc
 from ddpipe.synthetic.synthetic import Synthetic
 from ddpipe.training.batch import Batch
 
@@ -71,10 +71,11 @@ class Decoder(Synthetic):
             images = [self.through(number, self.latents) for number in range(self.decoders)]
             return Batch(torch.stack(images, 1).flatten(0, 1), self.targets)
         codes, decoders = index // self.decoders, index % self.decoders
-        used = decoders.unique().tolist()
-        rows = [(decoders == number).nonzero().flatten() for number in used]
-        images = [self.through(n, self.latents[self.at(codes[r])]) for n, r in zip(used, rows, strict=True)]
-        return Batch(torch.cat(images)[self.at(torch.cat(rows).argsort())], self.targets[self.at(index)])
+
+        def shown(number: int, rows: Tensor) -> Tensor:
+            return self.through(number, self.latents[self.at(codes[rows])])
+
+        return Batch(self.by_part(decoders, shown), self.targets[self.at(index)])
 
     def ready(self, addresses: Sequence[Tensor]) -> Sequence[Tensor]:
         return addresses
@@ -92,7 +93,7 @@ class Decoder(Synthetic):
 def make(config: record.Decoder, context: Context) -> Decoder:
     """Normal codes, and decoders as PyTorch's layers begin."""
     real, ipc = context.real, context.ipc
-    check_ipc(ipc, real)
+    check_images(real.class_index, ipc)
     draw, device, num_classes = context.rng("synthetic.init"), real.labels.device, len(real.class_index)
     channels, *side = real.batch(torch.zeros(1, dtype=torch.int64)).shape[1:]
     shape = Shape(channels, side[0], num_classes)

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ddpipe.context import Context
+from ddpipe.datasets.resident import check_images
 from ddpipe.errors import UserError
 from ddpipe.networks import initialise_
 from ddpipe.networks.weightnorm import SLOPE, WeightNormConv2d, WeightNormLinear
 from ddpipe.settings.synthetic import generator as record
-from ddpipe.synthetic.pixels import check_ipc
 from ddpipe.synthetic.synthetic import Synthetic
 from ddpipe.training.batch import Batch
 
@@ -101,12 +101,12 @@ class Generator(Synthetic):
     def decode(self, index: Tensor | None = None) -> Batch:
         """Images and targets at the addresses `index`; of the whole set, in order, when left out."""
         order = self.places if index is None else self.places[index]
-        steps, rows = order // self.batch, order % self.batch
-        used = steps.unique().tolist()
-        places = [(steps == step).nonzero().flatten() for step in used]
-        images = [self.recomputed(step)[self.at(rows[place])] for step, place in zip(used, places, strict=True)]
-        together = images[0] if len(used) == 1 else torch.cat(images)[self.at(torch.cat(places).argsort())]
-        return Batch(together, self.targets if index is None else self.targets[self.at(index)])
+        steps, places = order // self.batch, order % self.batch
+
+        def shown(step: int, rows: Tensor) -> Tensor:
+            return self.recomputed(step)[self.at(places[rows])]
+
+        return Batch(self.by_part(steps, shown), self.targets if index is None else self.targets[self.at(index)])
 
     def ready(self, addresses: Sequence[Tensor]) -> Sequence[Tensor]:
         return addresses
@@ -133,7 +133,7 @@ class Generator(Synthetic):
 def make(config: record.Generator, context: Context) -> Generator:
     """Weights after He et al. 2015, standard normal noise."""
     real, draw = context.real, context.rng("synthetic.init")
-    check_ipc(context.ipc, real)
+    check_images(real.class_index, context.ipc)
     channels, resolution, _ = real.batch(torch.zeros(1, dtype=torch.int64)).shape[1:]
     num_classes, device = len(real.class_index), real.labels.device
     network = Network(config.noise + num_classes, config.hidden, config.maps, channels, resolution)

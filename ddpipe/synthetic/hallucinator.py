@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddpipe.context import Context
-from ddpipe.errors import UserError
+from ddpipe.datasets.resident import check_images
 from ddpipe.settings.synthetic import hallucinator as record
 from ddpipe.synthetic.synthetic import Factorised
 from ddpipe.training.batch import Batch, chunks
@@ -67,11 +67,11 @@ class Hallucinator(Factorised):
             images = [hallucinate(self.bases, self.style(number)) for number in range(self.styles)]
             return Batch(torch.stack(images, 1).flatten(0, 1), self.targets)
         bases, styles = index // self.styles, index % self.styles
-        used = styles.unique().tolist()
-        rows = [(styles == number).nonzero().flatten() for number in used]
-        images = [hallucinate(self.bases[self.at(bases[r])], self.style(n)) for n, r in zip(used, rows, strict=True)]
-        together = images[0] if len(used) == 1 else torch.cat(images)[self.at(torch.cat(rows).argsort())]
-        return Batch(together, self.targets[self.at(index)])
+
+        def shown(number: int, rows: Tensor) -> Tensor:
+            return hallucinate(self.bases[self.at(bases[rows])], self.style(number))
+
+        return Batch(self.by_part(styles, shown), self.targets[self.at(index)])
 
     def ready(self, addresses: Sequence[Tensor]) -> Sequence[Tensor]:
         return addresses
@@ -97,12 +97,8 @@ def make(config: record.Hallucinator, context: Context) -> Hallucinator:
     """Random real images of each class as bases, and hallucinators as PyTorch's layers begin."""
     real = context.real
     count, key = config.takes(context.ipc)
-    sizes = [len(rows) for rows in real.class_index]
-    if count > min(sizes):
-        smallest = sizes.index(min(sizes))
-        told = f"{count} is more than the {min(sizes)} training images of class {smallest}"
-        raise UserError(f"{key or 'ipc'}: {told}; lower it")
-    draw, num_classes = context.rng("synthetic.init"), len(sizes)
+    check_images(real.class_index, count, key or "ipc")
+    draw, num_classes = context.rng("synthetic.init"), len(real.class_index)
     bases = torch.cat([real.sample(label, count, draw) for label in range(num_classes)])
     channels, *side = bases.shape[1:]
     if config.channels == 1:

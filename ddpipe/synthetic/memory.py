@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddpipe.context import Context
+from ddpipe.datasets.resident import check_images
 from ddpipe.errors import UserError
 from ddpipe.settings.shapes import Shape
 from ddpipe.settings.synthetic import memory as record
-from ddpipe.synthetic.pixels import check_ipc
 from ddpipe.synthetic.synthetic import Synthetic
 from ddpipe.training.batch import Batch
 
@@ -60,7 +60,7 @@ def make(config: record.Memory, context: Context) -> Memory:
         UserError: the bases alone leave nothing of the budget, or cannot be enlarged to an image.
     """
     real, ipc = context.real, context.ipc
-    check_ipc(ipc, real)
+    check_images(real.class_index, ipc)
     channels, side, _ = real.images.shape[1:]
     shape = Shape(channels, side, len(real.class_index))
     if why := config.refusal(shape, ipc):

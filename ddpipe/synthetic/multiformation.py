@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddpipe.context import Context
+from ddpipe.datasets.resident import check_images
 from ddpipe.settings.synthetic import multiformation as record
-from ddpipe.synthetic.pixels import check_ipc
 from ddpipe.synthetic.synthetic import Synthetic
 from ddpipe.training.batch import Batch
 
@@ -108,7 +108,7 @@ def make(config: record.MultiFormation, context: Context) -> MultiFormation:
     """The first images of each class, in the data's order: IPC * factor^2 of them are mixed. A class that has fewer is
     gone through again."""
     real, ipc = context.real, context.ipc
-    check_ipc(ipc, real)
+    check_images(real.class_index, ipc)
     count, starts = ipc * config.factor**2, []
     for rows in real.class_index:
         pool = real.preprocessing.invert(real.batch(rows[torch.arange(count) % len(rows)]))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ddpipe.context import Context
-from ddpipe.datasets.resident import Resident
+from ddpipe.datasets.resident import check_images
 from ddpipe.errors import UserError
 from ddpipe.settings.synthetic import pixels as record
 from ddpipe.synthetic.synthetic import Synthetic
@@ -45,7 +45,7 @@ class Pixels(Synthetic):
 def make(config: record.Pixels, context: Context) -> Pixels:
     """IPC random real images of each class (`init: real`) or standard normal noise (`init: noise`)."""
     real, ipc = context.real, context.ipc
-    check_ipc(ipc, real)
+    check_images(real.class_index, ipc)
     draw, num_classes = context.rng("synthetic.init"), len(real.class_index)
     peopled = config.classes or num_classes
     if peopled > num_classes:
@@ -57,11 +57,3 @@ def make(config: record.Pixels, context: Context) -> Pixels:
         shape = real.batch(torch.zeros(1, dtype=torch.int64)).shape[1:]
         images = torch.randn(len(classes), *shape, generator=draw).to(real.labels.device)
     return Pixels(images, classes, num_classes)
-
-
-def check_ipc(ipc: int, real: Resident) -> None:
-    """A class with fewer images than IPC cannot be compared with its own coresets: refused."""
-    sizes = [len(rows) for rows in real.class_index]
-    if ipc > min(sizes):
-        smallest = sizes.index(min(sizes))
-        raise UserError(f"ipc: {ipc} is more than the {min(sizes)} training images of class {smallest}; lower it")

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ddpipe.context import Context
+from ddpipe.datasets.resident import check_images
 from ddpipe.settings.synthetic import real as record
-from ddpipe.synthetic.pixels import check_ipc
 from ddpipe.synthetic.synthetic import Synthetic
 from ddpipe.training.batch import Batch
 
@@ -44,7 +44,7 @@ class Real(Synthetic):
 def make(config: record.Real, context: Context) -> Real:
     """IPC random images of each class, the same in every cell of a dataset: what is learned for them is compared."""
     real, ipc = context.real, context.ipc
-    check_ipc(ipc, real)
+    check_images(real.class_index, ipc)
     draw, classes = (context.common or context.rng)("synthetic.real"), torch.arange(len(real.class_index))
     images = torch.cat([real.sample(label, ipc, draw) for label in classes.tolist()])
     return Real(images, classes.repeat_interleave(ipc), len(classes))

@@ -1,7 +1,7 @@
 """What the loop, objectives and students ask of a parametrisation: V virtual examples behind addresses."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -62,6 +62,17 @@ class Synthetic(nn.Module, ABC):
     def at(self, index: Tensor) -> Tensor:
         """The addresses `index`, where the set lies."""
         return sent(index, self.classes.device)
+
+    def by_part(self, parts: Tensor, shown: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """Images (n, c, h, w) of addresses whose parts (n,), on the host, make them: each part makes its own at once.
+
+        Args:
+            shown: a part, and which of the n are its own -> their images.
+        """
+        used = parts.unique().tolist()
+        rows = [(parts == part).nonzero().flatten() for part in used]
+        images = [shown(part, own) for part, own in zip(used, rows, strict=True)]
+        return images[0] if len(used) == 1 else torch.cat(images)[self.at(torch.cat(rows).argsort())]
 
     def ready(self, addresses: Sequence[Tensor]) -> Sequence[Tensor]:
         """The addresses of some batches as `decode` takes them at once, brought where the set lies in one copy.

@@ -36,17 +36,17 @@ def fill(root: Path) -> int:
 
 
 def put(project: Config, key: ResultKey, picture: bytes) -> None:
-    row, chosen = project.row(key.cell), project.resolved(key.cell)
-    draw = np.random.default_rng(list(key.path.name.encode()))
+    row, chosen, path = project.row(key.cell), project.resolved(key.cell), project.path(key)
+    draw = np.random.default_rng(list(path.name.encode()))
     sets, networks = chosen.sets, project.protocol(key.protocol, row.dataset).networks
     accuracies = draw.normal(draw.uniform(20, 80), 1.0, (sets, networks)).tolist()
     flat = [value for values in accuracies for value in values]
     mean = math.fsum(flat) / len(flat)
     beside: dict[str, bytes] = {}
-    if (key.network, key.protocol) == (row.network, row.protocol):
+    if project.is_main(key):
         beside = {f"{key.cell}.png": picture, f"{key.cell}.loss.csv": losses(draw, sets if chosen.distils else 0)}
     for name, content in beside.items():
-        write_bytes(key.path.parent / name, content)
+        write_bytes(path.with_name(name), content)
     result: dict[str, Any] = row.model_dump(include={"method", "recipe", "dataset", "data", "ipc"})
     result |= {"cell": key.cell, "network": key.network, "protocol": key.protocol, "accuracies": accuracies}
     result |= {"mean": mean, "std": math.sqrt(math.fsum((value - mean) ** 2 for value in flat) / len(flat))}
@@ -55,8 +55,8 @@ def put(project: Config, key: ResultKey, picture: bytes) -> None:
     result |= {"files": {name: digest(content) for name, content in beside.items()}, "digest": "0" * 64}
     spent = {"seconds": 9.0, "processor_seconds": 8.0, "peak_memory_mb": 500.0, "load": 1.0} | HARDWARE
     made = spent | {"processor_seconds": float(draw.lognormal(5, 2)), "iterations": 1000} if chosen.distils else None
-    seal = write_sealed(key.path, result)
-    write_sealed(project.root / costs.place(key.path.stem), {"costs": {seal: spent | {"distillation": made}}})
+    seal = write_sealed(path, result)
+    write_sealed(project.root / costs.place(key.name), {"costs": {seal: spent | {"distillation": made}}})
 
 
 def losses(draw: np.random.Generator, sets: int) -> bytes:

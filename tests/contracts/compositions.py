@@ -14,9 +14,9 @@ from ddpipe.datasets.preprocessing import fit
 from ddpipe.datasets.resident import Resident
 from ddpipe.distillation.loop import Distillation, compose
 from ddpipe.experts.buffer import Buffer, Snapshots, write_about
-from ddpipe.experts.buffer import Stored as Rows
 from ddpipe.generators.networks import Generator, initialise_
 from ddpipe.generators.stored import Stored
+from ddpipe.pipeline.descriptions import Rows
 from ddpipe.randomness import Streams, generator
 from ddpipe.settings.part import Part, records
 from ddpipe.settings.shapes import Shape

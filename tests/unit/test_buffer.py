@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from ddpipe.errors import UserError
-from ddpipe.experts.buffer import Buffer, Snapshots, Stored, holds, row_digest, write_about
-from ddpipe.files.artifacts import write_tensors
+from ddpipe.experts.buffer import Buffer, Snapshots, holds, row_digest, write_about
+from ddpipe.files.artifacts import read_json, write_sealed, write_tensors
+from ddpipe.pipeline.descriptions import Rows
 from ddpipe.randomness import generator
 
 S, P = 4, 6
@@ -34,7 +35,7 @@ def write_buffer(path: Path, arrays: list[torch.Tensor]) -> Path:
         write_tensors(path / f"{number}.safetensors", {"snapshots": array})
     dtype = str(arrays[0].dtype).removeprefix("torch.")
     digests = [[row_digest(row) for row in array] for array in arrays]
-    write_about(path, ABOUT, Stored(shape=tuple(arrays[0].shape), dtype=dtype, digests=digests))
+    write_about(path, ABOUT, Rows(shape=tuple(arrays[0].shape), dtype=dtype, digests=digests))
     return path
 
 
@@ -53,6 +54,31 @@ def test_a_buffer_may_have_more_experts_than_a_process_has_descriptors(tmp_path)
     command = [sys.executable, "-c", FEW, str(tmp_path / "small")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert (done.stdout, done.returncode) == (f"{64 * P}\n", 0), done.stderr
+
+
+def test_all_that_its_description_says_is_kept(tmp_path):
+    """A cell's checkpoints are held against it."""
+    path = write_buffer(tmp_path / "small", [ROWS]) / "experts.json"
+    about = {key: value for key, value in read_json(path).items() if key != "seal"}
+    about |= {"seed": 3, "parameters": [["0.weight", [2, 3]]], "recipe": {"lr": 0.01, "flat": None, "networks": [1, 2]}}
+    write_sealed(path, about)
+    assert Buffer(path.parent).about == read_json(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"snapshots": {"shape": [S, 0], "dtype": "float32", "digests": [DIGESTS]}}, "snapshots.shape.1: "),
+        ({"snapshots": {"shape": [S, P], "dtype": "float64", "digests": [DIGESTS]}}, "snapshots.dtype: "),
+        ({"snapshots": {"shape": [S, P], "dtype": "float32", "digests": []}}, "snapshots.digests: "),
+        ({"recipe": None}, "recipe: "),
+    ],
+)
+def test_a_description_of_something_else_is_a_sentence(tmp_path, change, says):
+    path = write_buffer(tmp_path / "small", [ROWS]) / "experts.json"
+    write_sealed(path, {key: value for key, value in read_json(path).items() if key != "seal"} | change)
+    with pytest.raises(UserError, match=rf"experts\.json is damaged \({says}.*\); "):
+        Buffer(path.parent)
 
 
 def test_weights_that_are_not_finite_name_the_buffer(tmp_path):

@@ -11,10 +11,11 @@ import pytest
 from ddpipe import config
 from ddpipe.checks import published as checks
 from ddpipe.errors import UserError
-from ddpipe.report import claimed, claims, claims_page, claims_text, pool, published
+from ddpipe.report import claimed, claims, claims_text, pool, published
 from ddpipe.report.claims import FAILS, HOLDS, OPEN, Verdict
 from ddpipe.report.decisions import Comparison, decide
 from ddpipe.report.frame import collect_all
+from ddpipe.report.html.claims import section
 from ddpipe.settings.claims import AnyDecision, Cells, Claim
 from ddpipe.settings.reading import validate
 from ddpipe.states import State
@@ -201,7 +202,7 @@ def test_every_method_of_a_claim_is_known():
 
 
 def test_no_file_has_no_claims(tmp_path: Path):
-    assert claimed.read(tmp_path) == {} and claims_page.section([]) == ""
+    assert claimed.read(tmp_path) == {} and section([]) == ""
     (tmp_path / "claims.yaml").write_text("[]\n")
     with pytest.raises(UserError, match="holds no claims by name"):
         claimed.read(tmp_path)
@@ -334,6 +335,6 @@ def test_reports_tell_verdict_and_exceptions(in_print):
     assert "- DC 94.7, Random 95.1 on MNIST IPC 10 (-0.4)" in text
     first = claims_text.comma_separated(found).splitlines()[1]
     assert first.startswith("beats-random,6.1,print,holds,183,190,0.9,0,")
-    html = claims_page.section(found)
+    html = section(found)
     assert "<span class=holds>✓ holds: 183 of 190</span>" in html and "<summary>7 not so</summary>" in html
     assert "1 claims: in print 1 hold; here 1 have not enough cells." in html

@@ -126,7 +126,7 @@ def test_a_key_that_stands_twice_is_refused(project: Project) -> None:
 
 
 def test_results_of_a_dataset(project: Project) -> None:
-    paths = [key.path.name for key in config.results_of(config.load(project.root), "tiny")]
+    paths = [f"{key.name}.json" for key in config.results_of(config.load(project.root), "tiny")]
     further = [f"{cell}-tiny-1.other.again.json" for cell in ("dm", "random", "herding")]
     assert "dm-tiny-1.small.quick.json" in paths and paths[-3:] == further
     assert all((project.root / "data/results/tiny" / name).exists() for name in paths[:-2])

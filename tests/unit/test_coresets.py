@@ -75,5 +75,5 @@ def test_too_many_images_per_class_name_the_smallest_class(features, class_index
         lambda: herding(features, class_index, 5),
         lambda: kcenter(features, class_index, 5),
     ):
-        with pytest.raises(UserError, match="ipc 5: class 1 has only 4 training images"):
+        with pytest.raises(UserError, match="ipc: 5 is more than the 4 training images of class 1; lower it"):
             select()

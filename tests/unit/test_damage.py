@@ -11,9 +11,10 @@ import torch
 
 from ddpipe.distillation.checkpoints import Checkpoints
 from ddpipe.errors import UserError
-from ddpipe.experts.buffer import Buffer, Snapshots, Stored, holds, row_digest, write_about
+from ddpipe.experts.buffer import Buffer, Snapshots, holds, row_digest, write_about
 from ddpipe.experts.training import Cohort
 from ddpipe.files.artifacts import read_json, read_tensors, write_tensors
+from ddpipe.pipeline.descriptions import Rows
 from ddpipe.randomness import generator
 from stages import distill
 from tests.unit.small_project import Project
@@ -79,7 +80,7 @@ def buffer(tmp_path: Path) -> Path:
                 file.append(row)
     digests = [[row_digest(row) for row in ROWS + number] for number in range(2)]
     about = {"buffer": "small", "data_checksum": "d", "recipe": {"architecture": {"kind": "convnet"}}}
-    write_about(folder, about, Stored(shape=(3, 5), dtype="float32", digests=digests))
+    write_about(folder, about, Rows(shape=(3, 5), dtype="float32", digests=digests))
     return folder
 
 

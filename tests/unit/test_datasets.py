@@ -97,6 +97,7 @@ TENSORS = {
     "test_images": torch.from_numpy(noise(3, 3, 5, 5)),
     "train_labels": torch.arange(7),
     "test_labels": torch.arange(3),
+    "snapshots": torch.arange(8.0).half().view(2, 4),
     "preprocessing.norm": torch.tensor(0.5),
     "preprocessing.matrix": torch.arange(6.0).view(2, 3),
 }

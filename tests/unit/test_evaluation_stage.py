@@ -236,7 +236,7 @@ def test_a_result_says_what_it_ran_with(judged):
     assert said["data"]["source"] == "npz" and "path" not in said["data"]
     assert said["experts"] is said["generators"] is None
     project = config.load(judged.root)
-    key = config.ResultKey(CELL, "small", "quick", judged.root / RESULT)
+    key = config.ResultKey(CELL, "small", "quick")
     assert block.read(said) == block.desk(project, key).model_copy(update={"data": block.read(said).data})
 
 

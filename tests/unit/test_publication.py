@@ -1,7 +1,6 @@
 """What is told of a result: the states of this repository's rows, and what an edit of each block makes of them."""
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +30,7 @@ def edited(change: dict[str, Any]) -> Config:
 
 def key_of(project: Config, cell: str, network: str = "", protocol: str = "") -> ResultKey:
     row = project.row(cell)
-    return ResultKey(cell, network or row.network, protocol or row.protocol, Path())
+    return ResultKey(cell, network or row.network, protocol or row.protocol)
 
 
 def told(project: Config, cell: str, network: str = "", protocol: str = "") -> Told:

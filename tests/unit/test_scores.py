@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from ddpipe import config
-from ddpipe.report import pool, scores, scores_page, scores_text
+from ddpipe.report import pool, scores, scores_text
+from ddpipe.report.html.scores import section
 from tests.tracked import TRACKED
 
 NO_DIFFERENCE = (1 - math.exp(-1)) / (math.e - math.exp(-1))
@@ -101,10 +102,10 @@ def test_reports_have_what_there_is():
     text = scores_text.markdown(rows, "digits: scores")
     assert "| DM | 1 | net | short | - | 0.200 | 0.200 | 0.269 | - | 0.50 |" in text
     assert "## Sets on networks, IPC 1, protocol short: accuracy in %" in text and "| DM | 70.0 | 60.0 |" in text
-    html = scores_page.section(rows, "digits")
+    html = section(rows, "digits")
     assert html.count("<table") == 3 and "<td>0.269</td>" in html
     nothing = rows[rows["baseline"] & (rows["rule"] == "whole")]
-    assert scores_page.section(nothing, "digits") == "" and "No set has" in scores_text.markdown(nothing, "digits")
+    assert section(nothing, "digits") == "" and "No set has" in scores_text.markdown(nothing, "digits")
 
 
 def test_targets_are_one_hot_where_nothing_of_them_is_learned_or_assigned():

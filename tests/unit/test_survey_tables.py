@@ -41,7 +41,7 @@ def printed() -> dict[str, survey.Table]:
 
 
 def bold_of(table: survey.Table, dataset: str, ipc: str, network: str) -> set[str]:
-    return {key[0] for key, cell in cells(table).items() if key[1:] == (dataset, ipc, network) and cell.best_published}
+    return {key[0] for key, cell in cells(table).items() if key[1:] == (dataset, ipc, network) and cell.published.bold}
 
 
 def test_every_cell_appears_once(printed):
@@ -79,7 +79,7 @@ def test_bold_is_what_the_survey_prints_bold(printed):
                 assert bold_of(printed[number], "cifar10", ipc, network) == {method}
     for ipc in ("1", "2", "10", "50"):
         assert bold_of(printed["2"], "imagenet64", ipc, "convnet") == {"tesla"}
-    counts = {number: sum(cell.best_published for cell in cells(table).values()) for number, table in printed.items()}
+    counts = {number: sum(cell.published.bold for cell in cells(table).values()) for number, table in printed.items()}
     assert counts == COUNTED
 
 
@@ -141,8 +141,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def state(tables: dict[str, survey.Table], number: str, method: str, ipc: str, network: str = "convnet") -> str:
-    cell = cells(tables[number])[method, "cifar10", ipc, network]
-    return cell.measured.state if cell.measured else survey.MISSING if cell.missing else ""
+    return cells(tables[number])[method, "cifar10", ipc, network].state
 
 
 @pytest.mark.parametrize("method", config.load(TRACKED).recipes)
@@ -174,7 +173,7 @@ def test_a_measured_cell(root):
         assert (own.mean, own.std, own.n, own.verdict) == (26.5, 0.4, 5, survey.AGREES)
         assert (own.difference, own.error) == (0.5, 0.2)  # sqrt(0.4² / 5 + 0.8² / 100)
         assert (own.state, own.evaluation) == (State.PUBLISHED, "dm-cifar10-1.convnet3.dsa")
-        assert not cell.best_measured and not cell.best_published  # no selection stands beside it
+        assert not cell.best_measured and not cell.published.bold  # no selection stands beside it
     assert state(tables, "3", "dm", "1", "resnet18") == survey.MISSING
 
 
@@ -183,7 +182,7 @@ def test_missing_is_for_cells_of_the_grid(root):
     assert state(tables, "1", "dm", "1") == survey.MISSING
     assert state(tables, "1", "kfs", "50") == state(tables, "1", "mtt", "1") == ""
     assert state(tables, "1", "dm", "1", "convnet") == survey.MISSING
-    assert not cells(tables["1"])["dm", "fashionmnist", "1", "convnet"].missing  # the survey prints a dash
+    assert cells(tables["1"])["dm", "fashionmnist", "1", "convnet"].state == ""  # the survey prints a dash
 
 
 def test_a_reduced_result_stands_in_the_cell_until_there_is_a_better_one(root):

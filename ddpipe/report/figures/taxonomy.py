@@ -1,6 +1,5 @@
 """The survey's tree of methods (its Figure 3), drawn from the recipes and coloured by what is measured of them."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from ddpipe.errors import UserError
 from ddpipe.report.figures import canvas
 from ddpipe.report.figures.style import INK
 from ddpipe.report.frame import labels
-from ddpipe.report.survey import MISSING, Cell, Table
+from ddpipe.report.survey import MISSING, Table
 from ddpipe.settings.reading import validate
 from ddpipe.states import State
 
@@ -61,18 +60,16 @@ def methods(config: Config, frames: Mapping[str, pd.DataFrame], survey: Sequence
         for cell, state in zip(frame["cell"], frame["state"], strict=True):
             recipe = config.row(cell).recipe
             best[recipe] = _better(best.get(recipe, ""), state)
-    printed: dict[str, list[Cell]] = {}
+    printed: dict[str, list[str]] = {}
     for table in survey:
         for line in table.lines:
-            printed.setdefault(line.method, []).extend(c for c in line.cells if not math.isnan(c.published.mean))
+            printed.setdefault(line.method, []).extend(cell.state for cell in line.printed)
     names = labels(config)
     found: dict[str, list[Method]] = {section: [] for section in SECTIONS}
     for name in dict.fromkeys([*(name for name in names if name in config.recipes), *config.recipes]):
         section, factors = _place(config, name)
-        cells = tuple(
-            sorted(map(_state, printed.get(name, [])), key=lambda state: [*COLOURS, MISSING, ""].index(state))
-        )
-        found[section].append(Method(names.get(name, name), factors, best.get(name, ""), cells))
+        cells = sorted(printed.get(name, []), key=[*COLOURS, MISSING, ""].index)
+        found[section].append(Method(names.get(name, name), factors, best.get(name, ""), tuple(cells)))
     return found
 
 
@@ -90,10 +87,6 @@ def _place(config: Config, name: str) -> tuple[str, str]:
 
 def _better(one: str, other: str) -> str:
     return min((state for state in (one, other) if state), key=lambda state: [*State].index(State(state)), default="")
-
-
-def _state(cell: Cell) -> str:
-    return cell.measured.state if cell.measured else MISSING if cell.missing else ""
 
 
 def taxonomy(tree: Mapping[str, Sequence[Method]]) -> "Figure":

@@ -8,11 +8,12 @@ from html import escape
 
 import pandas as pd
 
-from ddpipe.config import Config, ResultKey
+from ddpipe.config import Config
 from ddpipe.pipeline import results
 from ddpipe.publication.matching import table_of
 from ddpipe.report import survey, survey_text
 from ddpipe.report.best import excess
+from ddpipe.report.frame import key_of
 from ddpipe.report.html import plots
 from ddpipe.report.html.markup import badge, bullets, facts, folded
 from ddpipe.report.html.pictures import Picture, shown
@@ -39,11 +40,7 @@ class Cards:
     @cached_property
     def rows(self) -> dict[str, dict]:
         """Every evaluation of the grid, as Measured calls it."""
-        return {
-            f"{row['cell']}.{row['network']}.{row['protocol']}": row
-            for frame in self.frames.values()
-            for row in frame.to_dict("records")
-        }
+        return {key_of(row).name: row for frame in self.frames.values() for row in frame.to_dict("records")}
 
     @cached_property
     def excess(self) -> dict[str, str]:
@@ -79,16 +76,21 @@ class Cards:
         body = self._full(line, cell, own, said) if own else facts(said) + self._commands(line, cell)
         return f"<article class=card>{close}{title}{body}</article>"
 
+    def _stage(self, row: Mapping) -> str:
+        """What DVC and `ddpipe run` call this evaluation."""
+        return self.config.stage(key_of(row))
+
     def _commands(self, line: Line, cell: Cell) -> str:
         """How to repeat what was measured, how to make the published cell, and what of its numbers is ours."""
         said = {}
         if cell.measured:
             row = self.rows[cell.measured.evaluation]
-            said = {"Again": _code("run", _stage(row)), "Its settings": _code("explain", row["cell"])}
+            said = {"Again": _code("run", self._stage(row)), "Its settings": _code("explain", row["cell"])}
         stands = self.gridded.get((line.method, cell.dataset, cell.ipc, cell.network), [])
         exact = next((row for row in stands if row["method"] == line.method), None)
         if exact and not exact["state"]:
-            said |= {"As published": _code("run", _stage(exact)), "What it costs": _code("plan", _stage(exact))}
+            stage = self._stage(exact)
+            said |= {"As published": _code("run", stage), "What it costs": _code("plan", stage)}
         recipe = self.config.recipes.get(line.method)
         if exact and recipe:
             table, _ = table_of(self.config.network(exact["network"])) or (None, None)
@@ -107,14 +109,12 @@ class Cards:
             "Stored": self.excess.get(row["cell"], ""),
             "Verdict": f"<span class={own.verdict}>{escape(verdict)}</span>" if verdict else "",
         }
-        parts = [facts(about), self._dots(cell, own, row, path, name), self._course(cell.dataset, row["cell"], name)]
+        parts = [facts(about), self._dots(cell, own, row, name), self._course(cell.dataset, row["cell"], name)]
         return "".join([*parts, self._commands(line, cell), facts(_provenance(row, path)), self._notes(line)])
 
-    def _dots(self, cell: Cell, own: Measured, row: Mapping, path: str, name: str) -> str:
+    def _dots(self, cell: Cell, own: Measured, row: Mapping, name: str) -> str:
         """The single accuracies, and what they are compared with."""
-        result = results.read(
-            self.config, ResultKey(row["cell"], row["network"], row["protocol"], self.config.results / path)
-        )
+        result = results.read(self.config, key_of(row))
         if result is None:
             return ""
         target, spread = survey.reference(cell.published)
@@ -167,11 +167,6 @@ def _measured(own: Measured) -> str:
 
 def _many(count: int, thing: str) -> str:
     return f"{count} {thing}" + ("" if count == 1 else "s")
-
-
-def _stage(row: Mapping) -> str:
-    """What DVC and `ddpipe run` call this evaluation."""
-    return f"evaluate@{row['cell']}" if row["main"] else f"further@{row['cell']}-{row['network']}-{row['protocol']}"
 
 
 def _code(command: str, target: str) -> str:

@@ -8,14 +8,14 @@ import pandas as pd
 
 from ddpipe.report import tables
 from ddpipe.report.frame import ipc_order
-from ddpipe.report.html.markup import anchor, bullets, folded, region
+from ddpipe.report.html.markup import anchor, bullets, folded, region, sheet
 from ddpipe.report.html.pictures import Picture, shown
 from ddpipe.report.tables import Entry
 
 
 def section(dataset: str, frame: pd.DataFrame, pictures: Mapping[str, Picture | None], scores: str = "") -> str:
     """All of one data set, from frame.collect's table, the pictures that the page stores, by cell, and its scores."""
-    done = int(frame["mean"].notna().sum())
+    done, every = int(frame["mean"].notna().sum()), f"Every evaluation on {dataset}"
     here = anchor("runs", dataset)
     return (
         f'<section aria-labelledby="{here}"><h3 id="{here}">{escape(dataset)}</h3>'
@@ -23,7 +23,7 @@ def section(dataset: str, frame: pd.DataFrame, pictures: Mapping[str, Picture | 
         f"{_wide(frame, f'Test accuracy on {dataset}, %: measured and, below, as published.')}"
         f"{folded('How to read it', bullets(tables.footnotes(frame)))}"
         f"{_pictures(dataset, frame, pictures)}"
-        f"{scores}{folded(f'Every evaluation on {dataset}', _long(frame, dataset), 'bulky')}</section>"
+        f"{scores}{folded(every, sheet(every, *tables.long(frame), tables.WORDS), 'bulky')}</section>"
     )
 
 
@@ -55,21 +55,6 @@ def _cell(entry: Entry | None) -> str:
     text = tables.measured(entry, "<strong>{}</strong>") if entry.state else "<span class=missing>missing</span>"
     cited = "".join(f"<small>{escape(part)}</small>" for part in tables.cited(entry))
     return f"<td>{text}{cited}</td>"
-
-
-def _long(frame: pd.DataFrame, dataset: str) -> str:
-    names, rows = tables.long(frame)
-    heads = "".join(
-        f'<th scope="col"{" class=word" if i < tables.WORDS else ""}>{name}</th>' for i, name in enumerate(names)
-    )
-    lines = []
-    for first, *others in rows:
-        cells = "".join(
-            f"<td{' class=word' if i < tables.WORDS else ''}>{escape(cell)}</td>" for i, cell in enumerate(others, 1)
-        )
-        lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
-    table = f"<table class=long><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-    return region(f"Every evaluation on {dataset}", table)
 
 
 def _pictures(dataset: str, frame: pd.DataFrame, pictures: Mapping[str, Picture | None]) -> str:

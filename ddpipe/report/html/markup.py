@@ -1,7 +1,7 @@
 """Pieces of HTML that several parts of the page need. What is called `text` is escaped, `html` is not."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from ddpipe.report.drawings import Drawing
@@ -18,9 +18,26 @@ def badge(state: State) -> str:
     return f"<span class=badge>{state.shape} {state}</span>"
 
 
+def kind(state: str) -> str:
+    """The word by which a printed cell is found and coloured: its state's name, missing, or outside of the grid."""
+    return state.name.lower() if isinstance(state, State) else state or "outside"
+
+
 def region(text: str, html: str) -> str:
     """A table that scrolls by itself, with keys too, where it is wider than the page."""
     return f'<div class=scroll tabindex=0 role="region" aria-label="{escape(text)}">{html}</div>'
+
+
+def sheet(text: str, header: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
+    """A table of text: its first `words` columns hold words, the others numbers."""
+    classes = [" class=word" if i < words else "" for i in range(len(header))]
+    heads = "".join(f'<th scope="col"{own}>{escape(name)}</th>' for own, name in zip(classes, header, strict=True))
+    lines = []
+    for first, *others in rows:
+        cells = "".join(f"<td{own}>{escape(cell)}</td>" for own, cell in zip(classes[1:], others, strict=True))
+        lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
+    table = f"<table class=long><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    return region(text, table)
 
 
 def facts(pairs: Mapping[str, str]) -> str:

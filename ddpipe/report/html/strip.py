@@ -6,7 +6,7 @@ from html import escape
 
 import pandas as pd
 
-from ddpipe.report.html.markup import facts
+from ddpipe.report.html.markup import facts, kind
 from ddpipe.report.survey import MISSING, Table
 from ddpipe.states import State
 
@@ -23,10 +23,10 @@ def section(tables: Sequence[Table], frames: Mapping[str, pd.DataFrame]) -> str:
         if not counts[state] and state == State.OWN:
             continue
         shape = f"{state.shape} " if isinstance(state, State) else ""
-        kind = f'class="{state.name.lower() if isinstance(state, State) else state or "outside"}"'
-        tiles.append(f"<li {kind}><b>{shape}{counts[state]}</b> {escape(state or OUTSIDE)}</li>")
+        named = f'class="{kind(state)}"'
+        tiles.append(f"<li {named}><b>{shape}{counts[state]}</b> {escape(state or OUTSIDE)}</li>")
         if counts[state]:
-            parts.append(f'<i {kind} style="flex-grow:{counts[state]}"></i>')
+            parts.append(f'<i {named} style="flex-grow:{counts[state]}"></i>')
     said = f"of {counts.total()} printed cells of the survey's tables"
     shares = f"<ul class=tiles>{''.join(tiles)}</ul><div class=bar aria-hidden=true>{''.join(parts)}</div>"
     shares = f"{shares}<p class=soft>{said}</p>" if tables else ""

@@ -6,7 +6,7 @@ from html import escape
 from itertools import groupby
 
 from ddpipe.report import survey_text
-from ddpipe.report.html.markup import anchor, bullets, folded, region
+from ddpipe.report.html.markup import anchor, bullets, folded, kind, region
 from ddpipe.report.survey import DATASETS, FACTORISED, MISSING, NAN, NETWORKS, Cell, Line, Table
 from ddpipe.report.survey_legend import legend
 from ddpipe.states import State
@@ -70,13 +70,6 @@ def scheme(line: Line) -> str:
     return f"{name} factorised" if line.factorised else name
 
 
-def kind(cell: Cell) -> str:
-    """The word by which a cell is found and coloured: its state's name, missing, or outside of the grid."""
-    if cell.measured:
-        return cell.measured.state.name.lower()
-    return MISSING if cell.missing else "outside"
-
-
 def section(tables: Sequence[Table], card: Card) -> str:
     """Tabs, the means to filter (which the script shows), and all panels.
 
@@ -99,7 +92,7 @@ def section(tables: Sequence[Table], card: Card) -> str:
 
 def _filters(tables: Sequence[Table]) -> str:
     schemes = list(dict.fromkeys(word for table in tables for line in table.lines for word in scheme(line).split()))
-    states = {state.name.lower(): f"{state.shape} {state}" for state in State} | {MISSING: MISSING}
+    states = {kind(state): f"{state.shape} {state}" for state in State} | {MISSING: MISSING}
     choices = {
         "scheme": ("Scheme", {name: name for name in sorted(schemes, key=str.lower)}),
         "state": ("State", states),
@@ -164,13 +157,13 @@ def _entry(table: Table, line: Line, cell: Cell | None, span: int, card: Card) -
     numbers = {"published": cell.published.mean, "measured": cell.measured.mean if cell.measured else NAN}
     data = "".join(f" data-{name}={number:g}" for name, number in numbers.items() if number == number)
     link = f'<a href="#{here}">{values(cell)}</a>'
-    return f'<td{wide} id="{here}" class={kind(cell)}{data}>{link}{card(table, line, cell)}</td>'
+    return f'<td{wide} id="{here}" class={kind(cell.state)}{data}>{link}{card(table, line, cell)}</td>'
 
 
 def values(cell: Cell) -> str:
     """What stands in a cell: "91.7 ± 0.5 | ○ 80.7 ± 0.9", and below it the verdict."""
-    doubt = survey_text.doubt(cell)
-    printed = _best(_narrow(survey_text.printed(cell)), cell.best_published) + (f"<sup>{doubt}</sup>" if doubt else "")
+    mark = f"<sup>{cell.published.mark}</sup>" if cell.published.mark else ""
+    printed = _best(_narrow(survey_text.printed(cell)), cell.published.bold) + mark
     parts = [f"<span class=printed>{printed}</span>"]
     if own := survey_text.measured(cell):
         parts.append(f"<span class=own>{_best(_narrow(own), cell.best_measured)}</span>")

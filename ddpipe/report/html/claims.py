@@ -6,20 +6,9 @@ from itertools import groupby
 
 from ddpipe.report import claims_text
 from ddpipe.report.claims import FAILS, HOLDS, OPEN, Found, Verdict, summary
+from ddpipe.report.html.markup import bullets, folded, region
 
 CLASSES = {HOLDS: "holds", FAILS: "fails", OPEN: "open"}
-STYLE = """
-.claims td, .claims th { text-align: left; white-space: normal; vertical-align: top; padding-right: 1.2rem; }
-.claims thead th:nth-child(n + 2) { min-width: 12rem; }
-.claims details { margin: .3rem 0 0; font-size: .86rem; } .claims summary { font-weight: 400; }
-.claims ul { margin: .3rem 0; padding-left: 1.1rem; } .claims .soft { display: block; }
-.claims th .soft { font-weight: 400; }
-.claims .holds, .claims .fails { font-weight: 600; } .claims .holds { color: var(--good, #1a6b3c); }
-.claims .fails { color: var(--low, #a3261c); } .claims .open { color: var(--soft); }
-@media (max-width: 40rem) { .claims thead { display: none; } .claims tr, .claims th, .claims td { display: block; }
-  .claims th, .claims td { border: 0; } .claims tr { border-bottom: 1px solid var(--line); }
-  .claims td::before { content: attr(data-where) " "; color: var(--soft); } }
-"""
 
 
 def section(found: Sequence[Found]) -> str:
@@ -31,13 +20,12 @@ def section(found: Sequence[Found]) -> str:
     for number, group in groupby(found, key=lambda each: each.claim.section):
         over = f'<tr><th scope="rowgroup" colspan=3>Section {escape(number)}</th></tr>'
         bodies.append(f"<tbody>{over}{''.join(map(_line, group))}</tbody>")
-    notes = "".join(f"<li>{escape(note)}</li>" for note in claims_text.LEGEND)
+    table = f"<table class=claims><thead><tr>{heads}</tr></thead>{''.join(bodies)}</table>"
     return (
         '<section aria-labelledby="claims"><h2 id="claims">What the survey claims</h2>'
         f"<p>{escape(summary(found))} The same as Markdown and CSV: reports/survey/claims.md and claims.csv.</p>"
-        f"<details><summary>How claims are decided</summary><ul class=notes>{notes}</ul></details>"
-        '<div class=scroll tabindex=0 role="region" aria-label="The survey\'s claims"><table class=claims>'
-        f"<thead><tr>{heads}</tr></thead>{''.join(bodies)}</table></div></section>"
+        f"{folded('How claims are decided', bullets(claims_text.LEGEND))}"
+        f"{region('The claims of the survey', table)}</section>"
     )
 
 
@@ -53,6 +41,5 @@ def _verdict(verdict: Verdict) -> str:
     if beside := claims_text.behind(verdict):
         parts.append(f"<span class=soft>{escape(beside)}</span>")
     if but := claims_text.exceptions(verdict):
-        items = "".join(f"<li>{escape(words)}</li>" for words in but)
-        parts.append(f"<details><summary>{len(but)} not so</summary><ul>{items}</ul></details>")
+        parts.append(folded(f"{len(but)} not so", bullets(but)))
     return "".join(parts)
