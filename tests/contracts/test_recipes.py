@@ -1,10 +1,14 @@
 """Every published cell composes from its recipe."""
 
+from itertools import islice
 from pathlib import Path
 
 import pytest
+import torch
 
 from ddpipe import config, settings
+from ddpipe.planning.shapes import data_of
+from ddpipe.synthetic.real import Real
 from tests.contracts.compositions import advanced, run_of
 from tests.tracked import TRACKED
 
@@ -49,6 +53,36 @@ def test_every_row_of_the_grid_resolves_to_a_cell_of_its_recipe():
     for cell, row in project.rows.items():
         assert row.cell in project.recipes[row.recipe].cells
         assert project.resolved(cell).kind in ("distillation", "selection")
+
+
+def test_every_row_of_the_grid_divides_into_its_blocks_at_its_own_size():
+    """Not at the small ones above."""
+    project = config.load(TRACKED)
+    divided = 0
+    for cell, row, chosen in project.cells():
+        count, data = getattr(getattr(chosen, "objective", None), "blocks", None), data_of(project, row.data)
+        if row.ipc == "all" or not count or data is None:
+            continue
+        shape = data.shape
+        assert chosen.refusal(shape, row.ipc) is None and not list(chosen.misfits()), cell
+        if chosen.synthetic.course is None:
+            peopled = chosen.synthetic.peopled(shape)
+            classes = torch.arange(peopled).repeat_interleave(chosen.synthetic.examples(shape, row.ipc))
+            found = list(islice(Real(torch.zeros(len(classes), 1), classes, shape.classes).divided(count), count))
+            assert torch.cat(found).sort()[0].tolist() == list(range(len(classes))) and all(map(len, found)), cell
+            divided += 1
+    assert divided
+
+
+def test_steps_are_learned_on_blocks_of_unequal_size():
+    """GTN's rival at IPC 820 and 1639: real images that do not divide."""
+    layers = [("parts", RECIPES["gtn"].parts), ("methods", config.load(TRACKED).changes("gtn-undistilled"))]
+    for gradient in ("exact", "full"):
+        run = run_of(smaller(config.resolve([*layers, ("here", {"objective": {"gradient": gradient}})])), ipc=4)
+        assert torch.bincount(run.hints()["blocks"].long()).tolist() == [6, 3, 3]
+        before = run.hints()["lr"]
+        advanced(run, 1).check_finite()
+        assert not torch.equal(run.hints()["lr"], before)
 
 
 @pytest.mark.parametrize(("name", "ipc"), [(name, ipc) for name in RECIPES for ipc in (1, 10, 50)])
