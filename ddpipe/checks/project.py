@@ -28,6 +28,7 @@ from ddpipe.pipeline.links import links
 from ddpipe.settings.generators import Sizes
 from ddpipe.settings.names import TRAINED
 from ddpipe.settings.reading import did_you_mean
+from ddpipe.variants import check_cells
 
 RESERVED = ("size", "nfiles")  # DVC leaves parameters of these names out of the keys of its run cache
 TABLES = range(1, 5)  # of the survey
@@ -148,6 +149,7 @@ def recipes(config: Config) -> Iterator[str]:
 
 
 def combination(config: Config, method: str) -> None:
+    check_cells(config, method)
     base = config.base(method)
     parts = (f"ddpipe/methods/{base}.yaml:{base}.parts", config.recipes[base].parts)
     resolve([parts, (f"params.yaml:methods.{method}", config.changes(method))])

@@ -1,5 +1,6 @@
 """Every published cell composes from its recipe."""
 
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 
 from ddpipe import config, settings
 from ddpipe.planning.shapes import data_of
+from ddpipe.rows import guess
 from ddpipe.synthetic.real import Real
 from tests.contracts.compositions import advanced, run_of
 from tests.tracked import TRACKED
@@ -91,6 +93,68 @@ def test_the_default_has_the_numbers_of_cifar10_at_every_published_ipc(name, ipc
     if f"cifar10-{ipc}" in RECIPES[name].cells:
         assert resolved(name, "default", ipc) == resolved(name, f"cifar10-{ipc}", ipc)
         assert RECIPES[name].taken("default", ipc) == ipc
+
+
+def test_a_dataset_has_the_numbers_of_its_cells_at_their_ipc():
+    """Where one cell is for every IPC of a dataset, it repeats those that have cells of their own."""
+    compared = 0
+    for name, recipe in RECIPES.items():
+        for found in filter(
+            None, (re.fullmatch(r"([a-z0-9]+)(-single)?-(\d+)(-[a-z-]+)?", cell) for cell in recipe.cells)
+        ):
+            whole, ipc = f"{found[1]}{found[2] or found[4] or ''}", int(found[3])
+            if whole in recipe.cells and recipe.told_apart(whole):
+                assert resolved(name, whole, ipc) == resolved(name, found[0], ipc)
+                assert recipe.taken(whole, ipc) == ipc
+                compared += 1
+    assert compared > 10
+
+
+@pytest.mark.parametrize("name", ["idc", "idc-i"])
+@pytest.mark.parametrize(
+    ("dataset", "lr", "metric", "n"),
+    [
+        ("mnist", 1e-4, "l1", 500),
+        ("fashionmnist", 1e-4 * (28 / 32) ** 2, "l1", 500),
+        ("svhn", 5e-3, "mse", 500),
+        ("cifar10", 5e-3, "mse", 2000),
+    ],
+)
+def test_idc_has_the_step_sizes_of_the_official_rule_for_any_ipc(name, dataset, lr, metric, n):
+    project = config.load(TRACKED)
+    for ipc in (1, 10, 20, 50):
+        row = guess(project, name, dataset, ipc, {})
+        found = config.resolve(project.layers_of(row))
+        assert found.outer["images"].lr == pytest.approx(lr * ipc / 10) and found.objective.metric == metric
+        assert found.students.inner_loop == round(n / found.students.batch + 0.4)
+        mixed = 0.0 if (name, dataset) == ("idc", "mnist") else 0.5  # several MNIST images in one are not cut
+        assert (found.students.cutmix, found.synthetic.factor) == (mixed, 2 if name == "idc" else 1)
+        if (there := f"{name}-{dataset}-{ipc}") in project.rows:
+            assert found == project.resolved(there)
+
+
+@pytest.mark.parametrize("name", ["ld", "ld-ridge"])
+@pytest.mark.parametrize(("dataset", "epoch"), [("mnist", 49), ("cifar10", 44)])
+@pytest.mark.parametrize(
+    ("ipc", "subset", "epochs", "patience"),
+    [(1, 10, 400, 50), (2, 10, 400, 50), (5, 25, 400, 50), (10, 50, 400, 50), (20, 50, 800, 200), (50, 50, 800, 200)],
+)
+def test_ld_has_the_official_numbers_at_every_ipc_of_its_table(name, dataset, epoch, ipc, subset, epochs, patience):
+    project = config.load(TRACKED)
+    row = guess(project, name, dataset, ipc, {})
+    found = config.resolve(project.layers_of(row))
+    assert min(found.objective.subset, 10 * ipc) == subset
+    assert (found.iterations, found.students.patience) == (epochs * epoch, patience)
+    assert row.name not in project.rows or found == project.resolved(row.name)
+
+
+@pytest.mark.parametrize(
+    ("ipc", "loops"), [(1, (10, 5)), (10, (10, 50)), (20, (20, 25)), (30, (30, 20)), (40, (40, 15))]
+)
+def test_dcc_has_the_loops_of_the_official_table_but_at_ipc_1(ipc, loops):
+    found = resolved("dcc", "default", ipc)
+    assert (found.students.outer_loop, found.students.inner_loop) == loops
+    assert found.iterations == 1000 * found.students.outer_loop
 
 
 @pytest.mark.parametrize("name", ["dc", "dsa"])
