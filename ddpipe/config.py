@@ -19,6 +19,7 @@ from ddpipe.settings.names import Name
 from ddpipe.settings.reading import did_you_mean, shorten, validate
 from ddpipe.settings.shapes import Seen
 
+ORIGINS = ("base", "cells")  # keys of an entry of `methods:` that are no numbers
 METHODS = Path(__file__).resolve().parent / "methods"  # the recipes; an installed package carries them
 
 
@@ -82,8 +83,12 @@ class Config:
         return base
 
     def changes(self, method: str) -> dict:
-        """What params.yaml says about `method`, less its `base`."""
-        return {key: value for key, value in self.params.methods.get(method, {}).items() if key != "base"}
+        """What params.yaml says about `method`, less where its numbers begin."""
+        return {key: value for key, value in self.params.methods.get(method, {}).items() if key not in ORIGINS}
+
+    def origin(self, method: str) -> dict[str, str]:
+        """Where the numbers of `method` begin: the recipe `base`, and the word in which its own `cells` end, if any."""
+        return {key: value for key, value in self.params.methods[method].items() if key in ORIGINS}
 
     def layers(self, cell: str) -> list[tuple[str, dict]]:
         """(where, numbers) pairs; later ones win."""

@@ -6,6 +6,7 @@
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from ddpipe.errors import UserError
 from ddpipe.files.yaml import flow
 from ddpipe.settings import Cell, Row, Sizes
 from ddpipe.settings.reading import did_you_mean, validate
+from ddpipe.variants import usual_cell, usual_protocol
 
 Numbers = dict[str, Any]
 
@@ -52,8 +54,8 @@ def guess(config: Config, method: str, dataset: str, ipc: int | str, given: Numb
             raise UserError(f"datasets.{name}: no such entry in params.yaml{mend(config, name, dataset)}")
     fields: Numbers = {"method": method, "dataset": dataset, "data": data, "ipc": ipc}
     fields["network"] = given.get("network") or usual_network(config, recipe_name, dataset, data)
-    fields["protocol"] = usual_protocol(config, method, recipe_name, dataset)
-    fields |= implied(config, fields) | {"needs": f"data/prepared/{data}"} | given
+    fields["protocol"] = usual_protocol(config, method, dataset)
+    fields |= implied(config, fields | given) | {"needs": f"data/prepared/{data}"} | given
     for key in ("network", "student"):
         known(key, fields[key], config.params.networks)
     known("protocol", fields["protocol"], config.params.protocols)
@@ -129,18 +131,6 @@ def mend(config: Config, name: str, dataset: str) -> str:
 def known(what: str, name: str, table: Iterable[str]) -> None:
     if name not in table:
         raise UserError(f"no {what} {name!r}{did_you_mean(name, list(table))}")
-
-
-def usual_protocol(config: Config, method: str, recipe: str, dataset: str) -> str:
-    """That of most rows of the method on the dataset; on images that nobody published anything for, that of most rows;
-    else the authors' own.
-    """
-    rows = [row for row in config.rows.values() if row.dataset == dataset and row.ipc != "all"]
-    published = any(cell.startswith(f"{dataset}-") for found in config.recipes.values() for cell in found.cells)
-    for group in ([row for row in rows if row.method == method], [] if published else rows):
-        if group:
-            return Counter(row.protocol for row in group).most_common(1)[0][0]
-    return config.recipe(recipe).protocol
 
 
 def usual_network(config: Config, recipe: str, dataset: str, data: str) -> str:
@@ -241,17 +231,17 @@ def completed(config: Config, where: str, said: Numbers) -> Row:
 
 def implied(config: Config, told: Numbers) -> Numbers:
     """The fields that follow from method, dataset, images per class and network."""
-    recipe = config.base(told["method"])
-    cells = (f"{told['dataset']}-{told['ipc']}", told["dataset"], "default")
-    found = next((cell for cell in cells if cell in config.recipe(recipe).cells), "default")
     named = {key: told[key] for key in ("method", "ipc", "variant") if key in told}
-    return named | {"recipe": recipe, "cell": found, "student": told["network"]}
+    cell = {} if "cell" in told else {"cell": usual_cell(config, told["method"], told["dataset"], told["ipc"])}
+    return named | {"recipe": config.base(told["method"]), "student": told["network"]} | cell
 
 
 def short(config: Config, row: Row) -> Numbers:
     """What a file says of the row: what dvc.yaml's templates read, and what is not as its key tells it."""
     fields = row.model_dump(mode="json")
-    told = implied(config, fields)
+    told: Numbers = {}
+    with suppress(UserError):
+        told = implied(config, {key: value for key, value in fields.items() if key != "cell"})
     return {key: value for key, value in fields.items() if key in Row.templated or told.get(key) != value}
 
 

@@ -22,8 +22,8 @@ def budget(config: Config) -> Iterator[str]:
             continue
         if known is None or row.ipc == "all":
             continue
-        if resolved.kind == "distillation" and (why := resolved.synthetic.refusal(known.shape, row.ipc)):
-            yield f"methods.{row.method}.synthetic.{why} (for {cell})"
+        if why := resolved.refusal(known.shape, row.ipc):
+            yield f"methods.{row.method}.{why} (for {cell})"
             continue
         if why := overspent(resolved, resolved.floats(known.shape, row.ipc), known.shape, row.ipc):
             yield f"methods.{row.method}.synthetic ({cell}): {why}"

@@ -29,6 +29,7 @@ from ddpipe.settings.generators import Sizes
 from ddpipe.settings.names import TRAINED
 from ddpipe.settings.reading import did_you_mean
 from ddpipe.settings.recipe import EVERY
+from ddpipe.variants import check_cells
 
 RESERVED = ("size", "nfiles")  # DVC leaves parameters of these names out of the keys of its run cache
 TABLES = range(1, 5)  # of the survey
@@ -155,6 +156,7 @@ def recipes(config: Config) -> Iterator[str]:
 
 
 def combination(config: Config, method: str) -> None:
+    check_cells(config, method)
     base = config.base(method)
     parts = (f"ddpipe/methods/{base}.yaml:{base}.parts", config.recipes[base].parts)
     resolve([parts, (f"params.yaml:methods.{method}", config.changes(method))])

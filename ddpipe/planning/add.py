@@ -82,7 +82,7 @@ def own_method(growing: Growing, method: str, wish: Wish) -> str:
     name = validate(Name, wish.name, "--as") if wish.name else f"{method}-{wish.dataset}"
     there, project = growing.config.params.methods, growing.config
     numbers = merge(project.changes(method), reduce(merge, map(number, wish.changes)))
-    entry = {"base": project.base(method)} | numbers
+    entry = {"base": project.base(method)} | project.origin(method) | numbers
     if name in there and there[name] != entry:
         raise UserError(
             f"methods.{name}: exists with other numbers; give these another name with --as, or add a cell of it as it "

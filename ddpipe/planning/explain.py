@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from functools import reduce
 
 from ddpipe import settings
 from ddpipe.config import Config, results_of
@@ -15,6 +16,7 @@ from ddpipe.settings.names import TRAINED
 from ddpipe.settings.part import Synthetic, program
 from ddpipe.settings.protocol import told
 from ddpipe.settings.reading import validate
+from ddpipe.settings.recipe import BY_IPC
 
 
 def methods(config: Config) -> str:
@@ -23,7 +25,9 @@ def methods(config: Config) -> str:
     lines = []
     for method, change in config.params.methods.items():
         recipe = config.recipe(config.base(method))
-        parts = validate(settings.Cell, merge(recipe.parts, config.changes(method)), f"params.yaml:methods.{method}")
+        usual = recipe.cells.get(config.origin(method).get("cells", ""), {})  # the method's own, where it has
+        layers = [recipe.parts, {key: value for key, value in usual.items() if key != BY_IPC}, config.changes(method)]
+        parts = validate(settings.Cell, reduce(merge, layers), f"params.yaml:methods.{method}")
         source = flow(change) if change else short(recipe.paper)
         lines.append((method, *parts.composition(), recipe.protocol, str(cells[method]), source))
     heading = ("METHOD", "OBJECTIVE", "LEARNED", "STUDENTS", "PROTOCOL", "ROWS", "SOURCE")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ddpipe import settings
-from ddpipe.config import Config, ResultKey, excepted, resolve
+from ddpipe.config import ORIGINS, Config, ResultKey, excepted, resolve
 from ddpipe.planning.shapes import data_of, published
 from ddpipe.publication.block import Block
 from ddpipe.publication.frozen import frozen, published_rows
@@ -119,7 +119,7 @@ class Authors:
         if (method, entry, row.ipc) not in self._composed:
             recipe = self.config.recipe(row.recipe)
             layers = [("parts", recipe.parts), *recipe.layers(entry, row.ipc)]
-            changes = {key: value for key, value in self.known.methods.get(method, {}).items() if key != "base"}
+            changes = {key: value for key, value in self.known.methods.get(method, {}).items() if key not in ORIGINS}
             self._composed[method, entry, row.ipc] = resolve([*layers, (method, changes)])
         return self._composed[method, entry, row.ipc]
 

@@ -167,6 +167,17 @@ class Distillation(Method):
     def takes(self, ipc: int) -> tuple[int, str]:
         return self.synthetic.takes(ipc)
 
+    def refusal(self, shape: Shape, ipc: int) -> str | None:
+        if why := self.synthetic.refusal(shape, ipc):
+            return f"synthetic.{why}"
+        blocks, most = (
+            getattr(self.objective, "blocks", None),
+            self.synthetic.examples(shape, ipc) * self.synthetic.styles,
+        )
+        if blocks and blocks > most and self.synthetic.course is None:
+            return f"objective.blocks: {most} examples of a class do not divide into {blocks} blocks; set it to {most}"
+        return None
+
     def floats(self, shape: Shape, ipc: int) -> int:
         return self.synthetic.floats(shape, ipc)
 

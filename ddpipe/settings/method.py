@@ -39,6 +39,10 @@ class Method(Settings):
         """Real images of a class that are taken, and the key that says so ("": the row's IPC)."""
         return ipc, ""
 
+    def refusal(self, shape: Shape, ipc: int) -> str | None:
+        """Why there is no set of so many images per class, beginning with the key to change; None: there is."""
+        return None
+
     def floats(self, shape: Shape, ipc: int) -> int:
         """What one set stores."""
         return shape.classes * ipc * shape.values

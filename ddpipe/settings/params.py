@@ -132,6 +132,8 @@ class Report(Settings):
 def _named_base(change: dict) -> dict:
     if not isinstance(change.get("base", ""), str):
         raise ValueError("base must be the name of a recipe")
+    if not isinstance(change.get("cells", ""), str):
+        raise ValueError("cells must be the word in which the names of its cells end, as ridge in mnist-1-ridge")
     return change
 
 

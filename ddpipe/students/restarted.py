@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ddpipe.context import Context
 from ddpipe.networks import Classifier, initialise_
+from ddpipe.progress import say
 from ddpipe.randomness import Streams
 from ddpipe.settings.students import restarted as record
 from ddpipe.students.student import Student
@@ -110,7 +111,12 @@ class Restarted:
         self.rule.note(error)
 
     def hints(self, synthetic: Synthetic) -> dict[str, Tensor]:
-        """`steps`: how long a network should learn from the set."""
+        """`steps`: how long a network should learn from the set; a line says so where none was replaced."""
+        if not self.rule.used:
+            say(
+                f"students.patience: no network stopped gaining, so hint steps, {self.rule.length()}, is only how far "
+                f"the first one came; raise iterations above some ten times the patience, {self.config.patience}"
+            )
         return {"steps": torch.tensor(float(self.rule.length()))}
 
     def carried(self) -> dict[str, list[Tensor]]:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle, islice
 
 import torch
 import torch.nn.functional as F
@@ -94,18 +95,20 @@ class Synthetic(nn.Module, ABC):
         return blocks(self.sizes, n)
 
     def divided(self, count: int) -> Iterator[Tensor]:
-        """Addresses of `count` equal blocks, over and over.
+        """Addresses of `count` blocks, over and over: consecutive examples of every class, the first blocks one more.
+
+        A class with fewer examples than the largest is absent from the last blocks.
 
         Raises:
-            UserError: it does not divide into so many.
+            UserError: some blocks would be empty.
         """
-        most = max(self.sizes)
-        if most % count:
-            better = max(n for n in range(1, count) if most % n == 0)
+        if (most := max(self.sizes)) < count:
             raise UserError(
-                f"objective.blocks: {most} examples of a class do not divide into {count} blocks; set it to {better}"
+                f"objective.blocks: {most} examples of a class do not divide into {count} blocks; set it to {most}"
             )
-        return self.blocks(most // count)
+        each = list(islice(self.blocks(1), most))  # one example of every class
+        parts = torch.arange(most).tensor_split(count)
+        return cycle([torch.cat([each[place] for place in part]).sort().values for part in parts])
 
     def assign_targets_(self, targets: Tensor) -> None:
         """Targets (V, K), given by an expert (TESLA), take the place of the one-hot ones."""

@@ -101,8 +101,26 @@ def test_a_set_divides_into_equal_blocks_that_come_again_and_again(start):
         for t, block in enumerate(steps):
             assert torch.equal(block, steps[t % count]) and torch.equal(block, block.sort()[0])
             assert len(block) == len(synthetic) / count
-    with pytest.raises(UserError, match=r"^objective\.blocks: .* do not divide into 5 blocks"):
-        synthetic.divided(5)
+    with pytest.raises(UserError, match=r"^objective\.blocks: .* do not divide into 500 blocks; set it to \d+"):
+        synthetic.divided(500)
+
+
+@every_start
+def test_blocks_of_a_set_that_does_not_divide_differ_by_one_example_of_a_class(start):
+    synthetic = started(start, ipc=3)
+    if settings_of("synthetic", SYNTHETIC[start]).course:
+        return  # its batches do, or it is refused
+    most, places = max(synthetic.sizes), torch.cat([torch.arange(size) for size in synthetic.sizes])
+    for count in range(1, most + 1):
+        found = list(islice(synthetic.divided(count), count))
+        assert torch.cat(found).sort()[0].tolist() == list(range(len(synthetic))), "each is in one of them"
+        first = 0
+        for number, block in enumerate(found):
+            end = first + most // count + (number < most % count)
+            assert block.tolist() == ((places >= first) & (places < end)).nonzero().flatten().tolist()
+            first = end
+        if most % count == 0:
+            assert all(map(torch.equal, found, synthetic.blocks(most // count)))
 
 
 def test_targets_can_be_assigned(synthetic):

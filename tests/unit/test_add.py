@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,16 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from ddpipe import config, settings
+from ddpipe.config import resolve
+from ddpipe.errors import UserError
 from ddpipe.files.insert import insert
+from ddpipe.mappings import leaves
 from ddpipe.planning.add import Wish, add
 from ddpipe.planning.estimate import demands
 from ddpipe.planning.images import OPTIONS, sighted
 from ddpipe.planning.steps import RUNS, Step
+from ddpipe.rows import guess
+from ddpipe.variants import usual_cell
 from tests.tracked import TRACKED
 from tests.unit.small_project import Project
 
@@ -329,6 +335,83 @@ def test_a_protocol_differs_where_it_must(desk: Path) -> None:
     assert config.load(desk).params.protocols.keys() == found.params.protocols.keys()
     add(config.load(desk), Wish(["mtt"], "cifar10-jpeg75", [3]))  # whose other rows are measured with `short`
     assert config.load(desk).rows["mtt-cifar10-jpeg75-3"].protocol == "short-learned"
+
+
+PROJECT = config.load(TRACKED)
+VARIANTS = [method for method in PROJECT.params.methods if PROJECT.base(method) != method]
+
+
+def kind(chosen: settings.Cell) -> tuple:
+    """What makes a method of a recipe another one: parts, what is learned, whether the budget is kept."""
+    learned = getattr(chosen, "outer", {}).keys(), getattr(chosen, "labels", None)
+    return chosen.composition(), *learned, getattr(chosen, "excess", None)
+
+
+@pytest.mark.parametrize("method", VARIANTS)
+def test_a_variant_is_itself_on_every_dataset_or_refused(method: str) -> None:
+    """Not the method of its base under its name."""
+    rows = [row for row in PROJECT.rows.values() if row.method == method]
+    made = []
+    for dataset, ipc in product(("mnist", "fashionmnist", "svhn", "cifar10", "cifar100"), (1, 3, 20)):
+        try:
+            made.append(guess(PROJECT, method, dataset, ipc, {}))
+        except UserError as error:
+            assert f"methods.{method}.cells: recipe {PROJECT.base(method)} says only for " in str(error)
+            assert f"write cells.{dataset}-{ipc}-" in str(error)
+    kinds = [kind(resolve(PROJECT.layers_of(row))) for row in rows]
+    if "cells" in PROJECT.origin(method):
+        assert all(kind(resolve(PROJECT.layers_of(row))) in kinds for row in made)
+    else:
+        assert PROJECT.changes(method)
+    for row in made:
+        cell = usual_cell(PROJECT, row.recipe, row.dataset, row.ipc)
+        base = row.model_copy(update={"method": row.recipe, "cell": cell})
+        assert resolve(PROJECT.layers_of(row)) != resolve(PROJECT.layers_of(base)), row.name
+
+
+@pytest.mark.parametrize(
+    ("cell", "keys"),
+    [
+        ("rtp-images-cifar10-1", {"synthetic.name": "pixels", "objective.examples": 10}),
+        ("ld-ridge-fashionmnist-2", {"objective.name": "regression", "objective.subset": 10}),
+        ("ld-ridge-hard-mnist-20", {"objective.name": "regression", "labels.learned": False, "students.patience": 200}),
+        ("kip-labels-mnist-10", {"labels.learned": True, "outer.targets.lr": 0.01}),
+        ("kip-labels-cifar100-1", {"labels.learned": True, "real_batch": 50}),
+        ("ls-mnist-10", {"objective.name": "solve", "synthetic.name": "real"}),
+        ("frepo-fashionmnist-5", {"objective.flipped": False}),
+    ],
+)
+def test_a_variant_has_its_own_numbers(cell: str, keys: dict) -> None:
+    method, dataset, ipc = cell.rsplit("-", 2)
+    row = guess(PROJECT, method, dataset, int(ipc), {})
+    found = {".".join(path): value for path, value in leaves(resolve(PROJECT.layers_of(row)).model_dump())}
+    assert {key: found[key] for key in keys} == keys
+
+
+def test_a_variant_takes_its_cells_and_its_protocol_along(desk: Path) -> None:
+    network = {"student": "lenet_default", "network": "lenet_default"}
+    add(config.load(desk), Wish(["ld-ridge"], "fashionmnist", [3], network, changes=["iterations=9"]))
+    found = config.load(desk)
+    assert found.params.methods["ld-ridge-fashionmnist"] == {"base": "ld", "cells": "ridge", "iterations": 9}
+    assert found.rows["ld-ridge-fashionmnist-fashionmnist-3"].cell == "ridge"
+    assert guess(found, "ld-ridge", "svhn", 3, {}).protocol == "ld-ridge"
+    with pytest.raises(UserError, match="methods.haba-grey.cells: recipe haba says only for cifar10-1-grey"):
+        add(found, Wish(["haba-grey"], "svhn", [1]))
+
+
+def test_an_entry_that_changes_nothing_is_no_method(project: Project, capsys: Output) -> None:
+    project.set("params.yaml", "methods.mine", {"base": "dm"})
+    assert project.run("add", "mine", "tiny", "--ipc", "2") == 2
+    assert "methods.mine: changes nothing of dm; write there what it changes, or" in capsys.readouterr().err
+    project.set("params.yaml", "methods.mine", {"base": "dm", "cells": "narrow"})
+    assert project.run("check") == 2
+    assert "methods.mine.cells: no name of a cell of recipe dm ends in -narrow" in capsys.readouterr().err
+    project.set("ddpipe/methods/dm.yaml", "dm.cells.tiny-narrow", {"iterations": 1})  # the mend
+    assert project.run("check") == 0 and project.run("add", "mine", "tiny", "--ipc", "2") == 0
+    assert config.load(project.root).rows["mine-tiny-2"].cell == "tiny-narrow"
+    project.set("params.yaml", "methods.mine", {"base": "dm", "cells": 3})
+    assert project.run("check") == 2
+    assert "methods.mine: cells must be the word in which the names of its cells end" in capsys.readouterr().err
 
 
 def test_the_usual_network_is_that_of_such_images(desk: Path) -> None:

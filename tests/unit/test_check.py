@@ -330,6 +330,19 @@ def test_more_bases_than_the_smallest_class_has_images(project: Project, capsys:
     assert project.run("check") == 0
 
 
+def test_more_blocks_than_a_class_has_images(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    def unroll(content: dict) -> None:
+        objective = {"name": "unroll", "steps": 3, "blocks": 3, "rates": "fixed", "lr": 0.01, "gradient": "exact"}
+        content["dm"]["parts"]["objective"] = objective | {"momentum": None, "augment": "none"}
+
+    project.edit("ddpipe/methods/dm.yaml", unroll)
+    assert project.run("check") == 2
+    said = capsys.readouterr().err
+    assert "methods.dm.objective.blocks: 1 examples of a class do not divide into 3 blocks; set it to 1" in said
+    project.set("ddpipe/methods/dm.yaml", "dm.parts.objective.blocks", 1)
+    assert project.run("check") == 0
+
+
 def test_a_set_that_stores_more_than_its_ipc(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     hallucinate(project)
     assert project.run("check") == 2

@@ -12,7 +12,7 @@ LONGEST = 300  # lines of a module
 FLOORS = (  # each imports from itself and from those above it in this list
     {"", "errors", "mappings", "states"},  # "": the package itself, which imports `ddpipe.load` when it is asked for
     {"settings", "files", "randomness", "progress", "memory", "device", "sending"},
-    {"config", "rows"},
+    {"config", "variants", "rows"},
     {"pipeline", "command", "meter"},
     {"augmentation", "networks", "datasets"},
     {"training", "kernels"},

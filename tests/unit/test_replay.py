@@ -70,8 +70,9 @@ def by_hand(
         ({}, [list(range(V))]),
         ({"blocks": TWO}, [[0, 1, 4, 5, 8, 9], [2, 3, 6, 7, 10, 11]]),
         ({"blocks": TWO, "momentum": MOMENTA}, [[0, 1, 4, 5, 8, 9], [2, 3, 6, 7, 10, 11]]),
+        ({"blocks": torch.tensor([0.0, 0.0, 1.0, 2.0] * 3)}, [[0, 1, 4, 5, 8, 9], [2, 6, 10], [3, 7, 11]]),
     ],
-    ids=["whole", "blocks", "momenta"],
+    ids=["whole", "blocks", "momenta", "unequal"],
 )
 def test_a_replay_is_the_loop_written_by_hand(size, criterion, hints, parts):
     members = rule(criterion).fit(group(size, criterion), learned(**hints), streams(size))

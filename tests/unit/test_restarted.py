@@ -5,8 +5,11 @@ import math
 import pytest
 import torch
 
+from ddpipe import config
 from ddpipe.randomness import generator
-from ddpipe.students.restarted import Patience
+from ddpipe.settings.students.restarted import RestartedStudents
+from ddpipe.students.restarted import Patience, Restarted
+from tests.tracked import TRACKED
 
 
 def noted(patience: int, errors: list[float]) -> Patience:
@@ -32,6 +35,27 @@ def test_equal_sums_are_no_improvement():
 
 def test_before_one_was_replaced_the_present_one_tells():
     assert noted(3, []).length() == 0 and noted(3, [1.0, 2.0]).length() == 2
+
+
+def test_a_length_that_no_network_confirmed_is_told(capsys: pytest.CaptureFixture[str]):
+    chosen = RestartedStudents(name="restarted", optimizer="adam", betas=(0.9, 0.999), patience=2)
+    students = Restarted(chosen, torch.nn.Linear(1, 1))
+    for error in (9.0, 8.0, 5.0):
+        students.rule.note(torch.tensor(error))
+    assert students.hints(None) == {"steps": torch.tensor(3.0)}
+    assert "no network stopped gaining, so hint steps, 3, is only how far the first one came" in capsys.readouterr().err
+    for error in (6.0, 7.0, 8.0, 9.0):
+        students.rule.note(torch.tensor(error))
+    assert students.hints(None) == {"steps": torch.tensor(4.0)} and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("cell", ["hard", "ridge-hard"])
+@pytest.mark.parametrize("ipc", [1, 10, 50])
+def test_rivals_run_long_enough_to_replace_three_networks(cell: str, ipc: int):
+    """Twelve times the patience each, which digits took at most."""
+    recipe = config.load(TRACKED).recipes["ld"]
+    found = config.resolve([("parts", recipe.parts), *recipe.layers(cell, ipc)])
+    assert found.iterations > 3 * 12 * found.students.patience
 
 
 def test_the_last_three_count():
