@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 from ddpipe import config, settings
 from ddpipe.checks import project
 from ddpipe.checks.project import problems
+from ddpipe.config import ORIGINS
 from ddpipe.errors import UserError
 from ddpipe.settings.part import records
 from tests.tracked import TRACKED
@@ -149,7 +150,9 @@ def said(trees: dict[str, Any]) -> dict[tuple, Any]:
         for cell, table in about["cells"].items():
             for ipc in map(int, table.get("by_ipc", {"1": {}})):
                 told["cells of recipes", name, cell, ipc] = named(over(about["parts"], of_size(table, ipc)))
-    changes = {name: {k: v for k, v in change.items() if k != "base"} for name, change in params["methods"].items()}
+    changes = {
+        name: {k: v for k, v in change.items() if k not in ORIGINS} for name, change in params["methods"].items()
+    }
     for name, change in params["methods"].items():
         parts = recipes[change.get("base", name)][change.get("base", name)]["parts"]
         told["methods", name] = named(over(parts, changes[name]))
@@ -182,7 +185,7 @@ def understood(found: config.Config) -> dict[tuple, Any]:
                 layers = [("parts", recipe.parts), *recipe.layers(cell, ipc)]
                 seen["cells of recipes", name, cell, ipc] = config.resolve(layers)
     for name, change in params.methods.items():
-        change = {key: value for key, value in change.items() if key != "base"}
+        change = {key: value for key, value in change.items() if key not in ORIGINS}
         parts = found.recipes[params.methods[name].get("base", name)].parts
         seen["methods", name] = config.resolve([("parts", parts), ("method", change)])
     for cell in found.rows:
