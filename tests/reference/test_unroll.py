@@ -155,10 +155,11 @@ def test_hints_are_the_step_sizes_and_the_block_of_each_example(rates):
     assert objective(real, examples=1).hints(synthetic) == {}, "nobody can take random steps again"
 
 
-def test_blocks_that_do_not_divide_a_class_are_refused():
+def test_more_blocks_than_a_class_has_examples_are_refused():
     _, synthetic, real = scene()
+    assert objective(real, blocks=3).hints(synthetic), "the first block is one example a class larger"
     with pytest.raises(
-        UserError, match=r"^objective\.blocks: 4 examples of a class do not divide into 3 blocks"
+        UserError, match=r"^objective\.blocks: 4 examples of a class do not divide into 5 blocks"
     ) as error:
-        objective(real, blocks=3).hints(synthetic)
-    assert str(error.value).endswith("set it to 2")
+        objective(real, blocks=5).hints(synthetic)
+    assert str(error.value).endswith("set it to 4")
