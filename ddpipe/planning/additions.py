@@ -50,7 +50,7 @@ class Growing:
         """Put the entries into params.yaml, whose other bytes stay, and its permissions.
 
         Raises:
-            UserError: `ddpipe check` would refuse the result, or the file cannot be extended or written; it is as it was.
+            UserError: `ddpipe check` would refuse the result, or the file cannot be extended or written; it stays.
         """
         root: Path = self.before.root
         path = (root / "params.yaml").resolve()
