@@ -35,6 +35,7 @@ def folders(table: str, name: str, path: Path, test_fraction: float | None) -> F
         UserError: in words, for what cannot be meant so; `table` and `name` say where `path` stands in params.yaml.
     """
     where = f"{table}.{name}.path"
+    refuse_bytes_below(where, path)
     if not path.is_dir():
         raise UserError(f"{where}: {path} is not a folder; name one that has a sub-folder of images for each class")
     parts = {word.lower(): path / word for word in sorted(directories(path), reverse=True)}
@@ -77,18 +78,35 @@ def class_names(where: str, root: Path, left_out: Counter[str] | None = None) ->
     names = sorted(directories(root))
     if not names:
         raise UserError(f"{where}: {root} has no sub-folders; put the images of each class into a folder of its own")
-    for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            told = f"{os.fsencode(root / name)!r}"[2:-1]
-            raise UserError(
-                f"{where}: the name of the folder {told} is no text in UTF-8; rename it, or, if it is, run in a locale "
-                "of UTF-8 (LC_ALL=C.UTF-8)"
-            ) from None
+    refuse_bytes(where, root, names)
     if left_out is not None and (loose := sum(is_image(entry.name) for entry in os.scandir(root))):
         left_out[f"images in {root} itself, in no class"] += loose
     return tuple(names)
+
+
+def refuse_bytes_below(where: str, path: Path) -> None:
+    """UserError for a name of `path` or below it that is no text: DVC could not list it."""
+    refuse_bytes(where, Path(), [str(path)])
+    for root, inner, names in os.walk(path):
+        refuse_bytes(where, Path(root), (*inner, *names))
+
+
+def refuse_bytes(where: str, folder: Path, names: Sequence[str]) -> None:
+    """UserError for the first of the `names` in `folder` that is no text."""
+    for path in (folder / name for name in names if not is_text(name)):
+        kind, told = "folder" if path.is_dir() else "file", f"{os.fsencode(path)!r}"[2:-1]
+        raise UserError(
+            f"{where}: the name of the {kind} {told} is no text in UTF-8; rename it, or, if it is, run in a locale of "
+            "UTF-8 (LC_ALL=C.UTF-8)"
+        )
+
+
+def is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def labelled(where: str, root: Path, classes: Sequence[str], left_out: Counter[str]) -> list[tuple[Path, int]]:

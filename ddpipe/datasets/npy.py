@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ddpipe.datasets.folders import TEST, TRAIN
+from ddpipe.datasets.folders import TEST, TRAIN, refuse_bytes_below
 from ddpipe.errors import UserError
 from ddpipe.memory import images_at_once
 
@@ -92,6 +92,7 @@ def header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 def files(where: str, path: Path) -> tuple[Npz, Npz | None]:
     """The training file and, where there is one, that of the test part, for a `path` that is a file or their folder."""
+    refuse_bytes_below(f"{where}.path", path)
     if not path.is_dir():
         return Npz(f"{where}.path", path), None
     train, test = (

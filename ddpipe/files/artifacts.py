@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,12 +49,18 @@ def delete(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` in one step; a full disk or a missing permission is a UserError that names the path."""
+def write_bytes(path: Path, data: bytes, mode: int | None = None) -> None:
+    """Write `data` to `path` in one step; a full disk or a missing permission is a UserError that names the path.
+
+    Args:
+        mode: permissions of the file; left out, those of any new file.
+    """
     temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -63,6 +70,18 @@ def write_bytes(path: Path, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def rewrite(path: Path, data: bytes) -> None:
+    """`write_bytes` to a file that is there and the user's own: it keeps its permissions.
+
+    Raises:
+        UserError: nobody may write it, which the system does not tell root, or this user may not.
+    """
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & 0o222 or not os.access(path, os.W_OK):
+        raise UserError(f"{path} is read-only; make it writable, then run the same command again")
+    write_bytes(path, data, mode)
 
 
 def unwritable(path: Path, error: OSError) -> UserError:

@@ -1,6 +1,7 @@
 """Entries put into a YAML file of the user's: every other byte stays, comments and line breaks with it."""
 
 import io
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,24 +11,30 @@ from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 
 from ddpipe.files.yaml import flow
 
+BREAK = re.compile(r"\r\n?|\n")
+
 Edit = tuple[int, int, str]  # from where to where, and what stands there then
 
 
 def insert(text: str, additions: dict[str, dict[str, Any]]) -> str:
     """`text` with the entries of `additions` at the end of its blocks; a block that it lacks comes last.
 
+    New lines end as the first line of `text` does.
     Whether the text then says what it should is for the caller to see: blocks may be written in ways unknown here.
     """
+    found = BREAK.search(text)
+    end_of_line = found[0] if found else "\n"
     root = YAML(typ="safe", pure=True).compose(text)
     there = {name.value: (name, held) for name, held in root.value}
     edits = [edit for block in additions if block in there for edit in put(text, root, *there[block], additions[block])]
     done, pieces = 0, []
     for start, end, new in sorted(edits):
-        pieces += [text[done:start], new]
+        pieces += [text[done:start], new.replace("\n", end_of_line)]
         done = end
     text = "".join(pieces) + text[done:]
     for block in [block for block in additions if block not in there]:
-        text = f"{text.rstrip()}\n\n{block}:\n{entries(2, additions[block])}"
+        new = f"\n\n{block}:\n{entries(2, additions[block])}"
+        text = text.rstrip() + new.replace("\n", end_of_line)
     return text
 
 
@@ -54,8 +61,9 @@ def last(node: Node) -> Node:
 
 def after(text: str, node: Node, more: str) -> Edit:
     """`more` behind the line in which `node` ends."""
-    end = text.find("\n", node.end_mark.index)
-    return (len(text), len(text), f"\n{more}") if end < 0 else (end + 1, end + 1, more)
+    found = BREAK.search(text, node.end_mark.index)
+    end = found.end() if found else len(text)
+    return end, end, more if found else f"\n{more}"
 
 
 def entries(indent: int, more: dict[str, Any]) -> str:

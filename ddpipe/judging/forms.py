@@ -12,11 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ddpipe.errors import UserError
+from ddpipe.errors import UserError, out_of_memory
 from ddpipe.judging.reading import read
+
+NO_NUMBERS = (RuntimeError, ValueError, OverflowError)  # what torch raises where it is to compute with something else
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # torch keeps them, but neither compares nor adds
 
 
 @dataclass(frozen=True)
@@ -75,16 +79,46 @@ def _experiments(path: Path, content: dict[str, Any]) -> Publication:
     said = content.get("accs_all_exps") or {}
     try:
         accuracies = {str(name): [100 * float(value) for value in values] for name, values in said.items()}
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, *NO_NUMBERS) as error:
         raise UserError(f"{path}: its accs_all_exps are no accuracies by network; fetch the file again") from error
     return Publication("experiments", sets, {name: values for name, values in accuracies.items() if values})
 
 
 def _given(path: Path, images: Any, labels: Any, formed: bool = False) -> Given:
     try:
-        images, labels = (torch.as_tensor(value).detach() for value in (images, labels))
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: its images or labels are no numbers; fetch the file again") from error
+        return _checked(path, _plain(images), _plain(labels), formed)
+    except (TypeError, *NO_NUMBERS) as error:
+        if out_of_memory(error):
+            raise
+        raise UserError(
+            f"{path}: its images or labels are no numbers of at most 64 bits in plain arrays (nor sparse or quantised)"
+            "; save them as float32 and int64 in an npz"
+        ) from error
+
+
+def _plain(value: Any) -> Tensor:
+    """The numbers of an array or a tensor as torch computes with them: in this machine's byte order, signed, dense.
+
+    Raises:
+        ValueError, TypeError, RuntimeError: it holds none, or ones that torch cannot hold.
+    """
+    if isinstance(value, Tensor):
+        value = value.detach()
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            raise ValueError("is no plain array")
+        if value.dtype in UNSIGNED:
+            value = value.numpy()
+    if isinstance(value, np.ndarray):
+        kind, size = value.dtype.kind, value.dtype.itemsize
+        if kind == "u" and value.size and value.max() > np.iinfo(np.int64).max:
+            raise ValueError("is beyond 64 bits with a sign")
+        wide = np.int64 if kind == "u" and size > 1 else np.float64 if kind == "f" and size > 8 else None
+        with np.errstate(over="ignore"):  # infinite then, which is told
+            value = value.astype(wide or value.dtype.newbyteorder("="), copy=False)
+    return torch.as_tensor(value)
+
+
+def _checked(path: Path, images: Tensor, labels: Tensor, formed: bool) -> Given:
     if images.dim() == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
         images = images.permute(0, 3, 1, 2)
     if images.dim() != 4 or images.shape[1] not in (1, 3) or images.shape[2] != images.shape[3]:

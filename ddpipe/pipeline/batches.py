@@ -4,6 +4,7 @@ DVC parses and writes the whole lock for every stage (8 s of processor time wher
 stages are put into the text, as DVC would write them: every other byte stays.
 """
 
+import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ class Batches:
         ordered += sorted(self.added, key=self.place.__getitem__)
         new = known | self.waiting
         content = (head + "".join(new[name] for name in ordered) + tail).encode()
-        write_bytes(self.path, content)
+        there = stat.S_IMODE(self.path.stat().st_mode) if self.path.exists() else None
+        write_bytes(self.path, content, there)  # DVC, which writes into the file, keeps its permissions too
         if record.FILE.exists() and self.path.samefile(record.FILE):
             write_bytes(record.COPY, content)  # it is whole: no stage need look at it before it keeps a copy
         self.waiting.clear()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from ddpipe.errors import UserError
+from ddpipe.files.artifacts import unwritable
 from ddpipe.progress import say
 
 CHECKPOINTS = Path("data/checkpoints")
@@ -63,9 +64,11 @@ def writing(name: str) -> Iterator[None]:
                     f"{name}: other processes are reading what it writes; wait for them or stop them "
                     "(`pgrep -af stages` lists them)"
                 ) from error
-        file.truncate(0)
-        file.write(f"{os.getpid()} {platform.node()}")
-        file.flush()
+        try:
+            file.truncate(0)
+            os.write(file.fileno(), f"{os.getpid()} {platform.node()}".encode())  # closing has nothing left to write
+        except OSError as error:
+            raise unwritable(path, error) from error
         yield
 
 

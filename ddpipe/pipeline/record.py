@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ddpipe.errors import UserError
-from ddpipe.files.artifacts import write_bytes
+from ddpipe.files.artifacts import rewrite, write_bytes
 from ddpipe.pipeline import lock
 from ddpipe.progress import say
 
@@ -152,22 +152,22 @@ def entries(text: str) -> dict[str, str]:
 
 
 def forget(root: Path, names: Collection[str]) -> None:
-    """Take the stages `names` out of dvc.lock; every other byte stays.
+    """Take the stages `names` out of dvc.lock; every other line stays, with LF as DVC ends them.
 
     Raises:
-        UserError: DVC is at work.
+        UserError: DVC is at work, or the file is read-only.
     """
     path = root / FILE
     if not names:
         return
     try:
         with undisturbed(root):
-            text = path.read_bytes().decode()
+            text = path.read_text(encoding="utf-8")
             blocks = entries(text)
             for name in names:
                 text = text.replace(blocks[name], "", 1)
             if not blocks.keys() - names:
                 text = text.replace("\nstages:\n", "\nstages: {}\n", 1)
-            write_bytes(path, text.encode())
+            rewrite(path, text.encode())
     except lock.Held as error:
         raise UserError(f"{FILE}: DVC is at work; wait for it, then run the same command again") from error

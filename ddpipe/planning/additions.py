@@ -11,7 +11,7 @@ from ddpipe import config, settings
 from ddpipe.checks.project import problems
 from ddpipe.config import Config
 from ddpipe.errors import UserError
-from ddpipe.files.artifacts import write_text
+from ddpipe.files.artifacts import rewrite
 from ddpipe.files.insert import insert
 from ddpipe.files.yaml import flow
 from ddpipe.rows import completed
@@ -47,14 +47,14 @@ class Growing:
         return said | {block: (said.get(block) or {}) | more for block, more in self.added.items()}
 
     def write(self) -> None:
-        """Put the entries into params.yaml, whose other bytes stay.
+        """Put the entries into params.yaml, whose other bytes stay, and its permissions.
 
         Raises:
-            UserError: `ddpipe check` would refuse the result, or the file cannot be extended; it is as it was.
+            UserError: `ddpipe check` would refuse the result, or the file cannot be extended or written; it stays.
         """
         root: Path = self.before.root
         path = (root / "params.yaml").resolve()
-        before, expected = path.read_text(encoding="utf-8"), self.raw
+        before, expected = path.read_bytes().decode(), self.raw  # with its own line ends
         try:
             after = insert(before, self.added)
             extensible = YAML(typ="safe").load(after) == expected
@@ -69,6 +69,6 @@ class Growing:
         known = set(problems(self.before) if found else ())
         if new := [sentence for sentence in found if sentence not in known]:
             raise UserError(f"{new[0]} (with what would be added; nothing was written)")
-        if path.read_text(encoding="utf-8") != before:
+        if path.read_bytes() != before.encode():
             raise UserError("params.yaml: has changed meanwhile; run the same command again")
-        write_text(path, after)
+        rewrite(path, after.encode())

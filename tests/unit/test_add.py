@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import stat
 from itertools import product
 from pathlib import Path
 
@@ -445,6 +446,30 @@ def test_a_buffer_that_is_too_short_is_not_lengthened_unasked(desk: Path) -> Non
 def test_an_entry_put_into_a_block(text: str, expected: str) -> None:
     assert insert(text, {"a": {"k": {"v": 1}}}) == expected
     assert YAML(typ="safe").load(expected)["a"]["k"] == {"v": 1}
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n"])
+def test_new_lines_end_as_the_others_do(end: str) -> None:
+    text = "a:\n  x: 1 # why\nb: {} # none\nc: [1]\n"
+    more = {"a": {"y": 2}, "b": {"v": 3}, "d": {"w": 4}}
+    expected = "a:\n  x: 1 # why\n  y: 2\nb: # none\n  v: 3\nc: [1]\n\nd:\n  w: 4\n"
+    assert insert(text.replace("\n", end), more) == expected.replace("\n", end)
+
+
+def test_params_keeps_its_line_ends_and_permissions(project: Project, capsys: Output) -> None:
+    path = project.root / "params.yaml"
+    before = path.read_bytes().replace(b"\n", b"\r\n")
+    path.write_bytes(before)
+    path.chmod(0o444)
+    assert project.run("add", "dm", "tiny", "--ipc", "2") == 2
+    assert "params.yaml is read-only; make it writable" in capsys.readouterr().err
+    assert path.read_bytes() == before and stat.S_IMODE(path.stat().st_mode) == 0o444
+    path.chmod(0o664)
+    assert project.run("add", "dm", "tiny", "--ipc", "2") == 0
+    after = path.read_bytes()
+    assert after != before and after.count(b"\n") == after.count(b"\r\n") and project.run("check") == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o664
+    assert "dm-tiny-2" in says(project)["grid"]
 
 
 def test_several_entries_put_into_several_blocks() -> None:

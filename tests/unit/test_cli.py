@@ -139,6 +139,15 @@ def test_looking_things_up_does_not_wait_for_torch(command: str, project: Projec
     assert "ddpipe.command" in loaded and not {"torch", "dvc", "matplotlib", "pandas"} & loaded
 
 
+@pytest.mark.parametrize("package", ["ddpipe", "ddpipe.cli"])
+def test_the_package_is_the_command_too(package: str, project: Project) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", package, "explain", "dm-tiny-1"],
+        **{"cwd": project.root, "env": os.environ | {"PYTHONPATH": str(ROOT)}, "capture_output": True, "text": True},
+    )
+    assert done.returncode == 0 and done.stdout.startswith("dm-tiny-1: "), done.stderr
+
+
 def test_the_package_loads_without_torch() -> None:
     script = "import sys, ddpipe; assert 'torch' not in sys.modules; ddpipe.load"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)

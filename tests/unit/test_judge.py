@@ -20,6 +20,7 @@ from tests.tracked import TRACKED
 from tests.unit.small_project import Project
 
 CELL = "dm-tiny-1"
+ZEROS = torch.zeros(1, 1, 8, 8)
 save = torch.save  # noqa: TID251 - as the official programs do
 
 
@@ -124,6 +125,12 @@ def test_nothing_in_a_file_is_called(tmp_path, capsys, write):
         ({"data": [[None, "b"]]}, "no numbers"),
         ({"data": [[torch.zeros(1, 1, 8, 8), torch.zeros(1)]], "accs_all_exps": [1]}, "no accuracies by network"),
         ({"data": [[torch.zeros(1, 1, 8, 8), torch.zeros(1)]], "accs_all_exps": {"a": 0.5}}, "no accuracies"),
+        ({"data": [[ZEROS, torch.zeros(1)]], "accs_all_exps": {"a": [10**400]}}, "no accuracies"),
+        ({"data": [[ZEROS, torch.zeros(1)]], "accs_all_exps": {"a": [torch.zeros(1, device="meta")]}}, "no accuracies"),
+        ({"images": ZEROS.to_sparse(), "labels": torch.zeros(1)}, "no numbers .* in plain arrays"),
+        ({"data": [[ZEROS, torch.zeros(1).to_sparse()]]}, "no numbers .* in plain arrays"),
+        ([ZEROS.to("meta"), torch.zeros(1)], "no numbers .* in plain arrays"),
+        ({"images": ZEROS.byte().view(torch.bits8), "labels": torch.zeros(1)}, "no numbers .* in plain arrays"),
         ({"weights": torch.zeros(3)}, "none of the published forms"),
         (torch.zeros(2, 1, 8, 8), "name the file of their labels with --labels"),
     ],
@@ -132,6 +139,38 @@ def test_other_contents_are_told(tmp_path, value, told):
     save(value, tmp_path / "some.pt")
     with pytest.raises(UserError, match=told):
         forms.open_(tmp_path / "some.pt")
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+def test_quantised_images_are_told(tmp_path):
+    images = torch.quantize_per_tensor(ZEROS, 0.1, 0, torch.quint8)
+    save({"images": images, "labels": torch.zeros(1)}, tmp_path / "some.pt")
+    with pytest.raises(UserError, match="nor sparse or quantised"):
+        forms.open_(tmp_path / "some.pt")
+
+
+@pytest.mark.parametrize("images", [">f4", "<f4", ">f8", np.longdouble, "f2", "u1", ">u2", ">i4"])
+@pytest.mark.parametrize("labels", [">i8", "u1", "u2", ">u4", "u8", np.longdouble])
+def test_numbers_of_any_kind_are_read(tmp_path, images, labels):
+    pixels, known = np.arange(192).reshape(3, 1, 8, 8), np.array([2, 0, 1])
+    np.savez(tmp_path / "some.npz", images=pixels.astype(images), labels=known.astype(labels))
+    [found] = forms.open_(tmp_path / "some.npz").sets
+    assert torch.equal(found.images, torch.from_numpy(pixels).float())
+    assert torch.equal(found.labels, torch.from_numpy(known))
+
+
+@pytest.mark.parametrize("kind", [torch.uint16, torch.uint32, torch.uint64])
+def test_tensors_without_a_sign_are_read(tmp_path, kind):
+    save([ZEROS.to(kind), torch.tensor([3]).to(kind)], tmp_path / "some.pt")
+    [found] = forms.open_(tmp_path / "some.pt").sets
+    assert torch.equal(found.images, ZEROS) and found.labels.tolist() == [3]
+
+
+@pytest.mark.parametrize("label", [2**63, 2**64 - 1])
+def test_a_label_beyond_64_bits_with_a_sign(tmp_path, label):
+    np.savez(tmp_path / "some.npz", images=ZEROS.numpy(), labels=np.array([label], np.uint64))
+    with pytest.raises(UserError, match="no numbers of at most 64 bits"):
+        forms.open_(tmp_path / "some.npz")
 
 
 def test_a_set_must_be_one_of_the_row(project, chosen, capsys):

@@ -1,5 +1,6 @@
 """Two processes, one output: a stage that is run elsewhere is refused, and what it has written stays as it is."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from ddpipe.files import artifacts
-from ddpipe.pipeline import record
+from ddpipe.pipeline import lock, record
 from tests.tracked import TRACKED
 from tests.unit.small_project import ROOT, Project
 
@@ -90,6 +91,18 @@ def test_what_another_process_is_writing_is_not_read(name: str, command: str, pr
         assert project.run(*command.split()) == 2
     with held(project, name, "reading"):
         assert project.run(*command.split()) == 0
+
+
+def test_a_full_disk_names_the_lock(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(lock.os, "write", full)
+    assert project.run("prepare", "tiny") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: cannot write data/checkpoints/prepare/tiny/lock: No space left on device; free")
 
 
 def test_what_others_read_is_not_written(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,13 +1,14 @@
 """`ddpipe clean`: what no row asks for any more is listed, and removed only on demand; everything else stays."""
 
 import hashlib
+import stat
 from pathlib import Path
 
 import pytest
 
 from ddpipe import config
 from ddpipe.files import artifacts
-from ddpipe.pipeline import lock, orphans, record
+from ddpipe.pipeline import batches, lock, orphans, record
 from tests.unit.small_project import Project
 
 LOCK = """schema: '2.0'
@@ -130,6 +131,19 @@ def test_what_a_stage_uses_stays(project: Project, monkeypatch: pytest.MonkeyPat
     assert not (project.root / "data/experts/old").exists()
     assert project.run("clean", "--yes") == 0
     assert not orphans.orphans(config.load())
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_lock_keeps_its_permissions(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "dvc.lock"
+    path.write_text("schema: '2.0'\nstages:\n  a@b:\n    cmd: x\n  c:\n    cmd: y\n", newline=end)
+    path.chmod(0o664)
+    record.forget(tmp_path, {"a@b"})
+    batch = batches.Batches(path, ["c", "d"])
+    batch.waiting = {"d": "  d:\n    cmd: z\n"}
+    batch.write()
+    assert path.read_bytes() == b"schema: '2.0'\nstages:\n  c:\n    cmd: y\n  d:\n    cmd: z\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o664
 
 
 def test_a_lock_without_any_stage(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The user's own images as they come: each oddity is read as a viewer shows it, or named with its number."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -224,6 +225,37 @@ def test_check_looks_before_anything_runs(project: Project, birds: Path, capsys:
     )
     with Image.open(overview / "samples.png") as picture:
         assert picture.format == "PNG"
+
+
+@pytest.mark.parametrize("name", [b"train/gull/caf\xe9.png", b"notes/caf\xe9.txt", b"train/gull/.caf\xe9"])
+def test_a_file_whose_name_is_no_text(
+    name: bytes, project: Project, birds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """DVC lists all files there, images or not, in JSON."""
+    file = Path(os.fsdecode(os.fsencode(birds) + b"/" + name))
+    try:
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes((birds / "train/gull/0.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes text alone")
+    for command in (["check"], ["prepare", "birds"]):
+        assert project.run(*command) == 2
+        said = (
+            f"own.birds.path: the name of the file data/raw/birds/{name.decode(errors='backslashreplace')} is no text"
+        )
+        assert f"{said} in UTF-8; rename it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"caf\xe9.npz"])
+def test_a_path_that_is_no_text(name: bytes, project: Project, birds: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = birds.with_name(os.fsdecode(name))
+    try:
+        path.mkdir() if path.suffix else birds.rename(path)
+    except OSError:
+        pytest.skip("this file system takes text alone")
+    words = ("dm", "tits", "--ipc", "1", "--no-flip", "--images")
+    assert project.run("add", *words, f"data/raw/{path.name}") == 2
+    assert f"{name.decode(errors='backslashreplace')} is no text in UTF-8; rename it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
