@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 JOBS ?= 2
-export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PATH := $(abspath $(VENV))/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .PHONY: help setup repro test check bench slow clean

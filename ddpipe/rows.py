@@ -250,14 +250,14 @@ def lacking(config: Config, key: str, said: Numbers) -> str:
     meant = meaning(config, key)
     named: Numbers = {name: said[name] for name in ("method", "dataset", "ipc") if name in said}
     missing = [name for name in Row.model_fields if name not in said and name in Row.templated]
-    told, found = f"lacks {', '.join(missing)}", meant | named
-    if len(found) < 3:
-        return f"{told}; its key must be {Row.form} with entries of methods: and datasets:, or `ddpipe add` writes it"
+    told, found = f"lacks {', '.join(missing)}; " if missing else "", meant | named
+    if len(found) < 3 or not missing:
+        return f"{told}its key must be {Row.form} with entries of methods: and datasets:, or `ddpipe add` writes it"
     rest = {name: value for name, value in (meant | said).items() if name not in ("method", "dataset", "ipc")}
     try:
         made = draft(config, found["method"], found["dataset"], found["ipc"], rest)
     except UserError as error:
-        return f"{told}; {error}"
+        return f"{told}{error}"
     written = flow({name: getattr(made.row, name) for name in missing})[1:-1]
     buffers = "".join(
         f", and under {block}: `{name}: {flow(numbers)}`"
@@ -268,7 +268,7 @@ def lacking(config: Config, key: str, said: Numbers) -> str:
     anew = (
         f", or remove the row and run `ddpipe add {found['method']} {found['dataset']} --ipc {found['ipc']}{options}`"
     )
-    return f"{told}; write `{written}` there{buffers}{'' if 'variant' in meant else anew}"
+    return f"{told}write `{written}` there{buffers}{'' if 'variant' in meant else anew}"
 
 
 def meaning(config: Config, key: str) -> Numbers:
@@ -276,7 +276,7 @@ def meaning(config: Config, key: str) -> Numbers:
     for method in config.params.methods:
         for dataset in config.params.datasets:
             ipc, _, variant = key.removeprefix(f"{method}-{dataset}-").partition("-")
-            if key.startswith(f"{method}-{dataset}-") and (images := number(ipc)):
+            if key.startswith(f"{method}-{dataset}-") and (images := number(ipc)) is not None:
                 told: Numbers = {"method": method, "dataset": dataset, "ipc": images}
                 return told | ({"variant": variant} if variant else {})
     return {}

@@ -11,7 +11,7 @@ from ddpipe.pipeline import courses
 from ddpipe.report import claimed, figures, pool, published, scores, scores_text, seen, tables
 from ddpipe.report.drawings import draw
 from ddpipe.report.figures.vector import standalone
-from ddpipe.report.frame import collect, losses, metrics
+from ddpipe.report.frame import collect, losses, metrics, shown
 from ddpipe.report.pictures import stored
 from ddpipe.states import State
 from stages import claim, key_of, run_command, settled
@@ -35,6 +35,7 @@ def report(dataset: Annotated[str, typer.Argument(help="A dataset of the grid, f
     file a method with the means by IPC.
     """
     config, dataset = load(), key_of("report", address=dataset)
+    shown(config, dataset)  # a name that is none leads nowhere
     output, means = Path("reports") / dataset, Path("data/metrics") / dataset
     claim(f"report@{dataset}", [output, means])
     settled(config, dataset)

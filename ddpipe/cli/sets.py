@@ -24,8 +24,9 @@ def export(
     from ddpipe import config
     from ddpipe.distilled.export import export
 
-    folder = Path(cell) if Path(cell).is_dir() else Path("data/distilled") / cell
-    print(export(config.load(), folder, out, number, form))
+    project = config.load()
+    folder = Path(cell) if Path(cell).is_dir() else Path("data/distilled") / project.row(cell).name
+    print(export(project, folder, out, number, form))
 
 
 @app.command()

@@ -34,10 +34,19 @@ def read_yaml(path: Path) -> Any:
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; run inside a ddpipe project") from error
     except (YAMLError, ValueError) as error:  # a ValueError: bytes that are no UTF-8, a date that does not exist
+        if begun := merging(path):
+            sides = f"{path} holds both sides of a merge from line {begun}; keep one and delete the lines of git"
+            raise UserError(sides) from error
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = f"{path}, line {line + 1}" if line is not None else str(path)
         reason = " ".join(str(getattr(error, "problem", None) or error).split())
         raise UserError(f"{where}: not valid YAML ({reason})") from error
+
+
+def merging(path: Path) -> int | None:
+    """The first line that git has written into a file because of a conflict, from 1; None where there is none."""
+    lines = enumerate(path.read_bytes().split(b"\n"), 1)
+    return next((number for number, line in lines if line.startswith((b"<<<<<<<", b">>>>>>>"))), None)
 
 
 def flow(value: Any) -> str:

@@ -30,7 +30,13 @@ class Graph:
 
 
 def targets_of(config: Config, target: str) -> list[str]:
-    """DVC's targets for `target`: a stage, a dataset (its report) or a cell (all its evaluations)."""
+    """DVC's targets for `target`: a stage, a dataset (its report) or a cell (all its evaluations).
+
+    Raises:
+        UserError: it is empty, which DVC would take for all of dvc.yaml.
+    """
+    if not target.strip():
+        raise UserError("a target is empty (a variable of the shell that is not set?); name a stage, dataset or cell")
     if target in config.params.reports:
         return [f"report@{target}"]
     if target in config.rows:
@@ -55,6 +61,7 @@ def opened(config: Config, targets: Sequence[str] = (), upstream: bool = True, h
     from dvc.exceptions import DvcException
     from dvc.repo import Repo, lock_repo
     from dvc.repo.reproduce import get_active_graph, plan_repro
+    from dvc.scm import SCMError
 
     if sentence := record.trouble(config.root, record.outline):
         raise UserError(sentence)
@@ -70,7 +77,10 @@ def opened(config: Config, targets: Sequence[str] = (), upstream: bool = True, h
             if not targets:
                 wanted = [stage for stage in repo.index.stages if stage.relpath == "dvc.yaml"]
         except DvcException as error:
-            said = f"dvc.yaml: {' '.join(str(error).split())}; run inside a project, after `ddpipe check`"
+            mend = "run inside a project, after `ddpipe check`"
+            if isinstance(error, SCMError):  # as of a project that came without .git
+                mend = "`git init` makes it one, `dvc config core.no_scm true` lets DVC do without"
+            said = f"dvc.yaml: {' '.join(str(error).split())}; {mend}"
             raise UserError(record.trouble(config.root) or said) from error
         finally:
             ProjectFile.lockfile_contents = whole

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import platform
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -17,6 +18,7 @@ from ddpipe.files.artifacts import unwritable
 from ddpipe.progress import say
 
 CHECKPOINTS = Path("data/checkpoints")
+STAGE = re.compile(r"[a-z]+(@\w[^/\0]*)?")  # a folder below that of all, whatever the key was meant to be
 
 
 class Held(Exception):
@@ -24,7 +26,9 @@ class Held(Exception):
 
 
 def folder(name: str) -> Path:
-    """Where the stage `name` keeps its lock and its unfinished work."""
+    """Where the stage `name` keeps its lock and its unfinished work; UserError where that is no place of a stage's."""
+    if not STAGE.fullmatch(name):
+        raise UserError(f"{name!r} is no stage, as its key is part of a path; give a key of params.yaml or a recipe")
     return CHECKPOINTS / name.replace("@", "/", 1)
 
 

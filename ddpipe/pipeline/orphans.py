@@ -1,7 +1,8 @@
 """What belongs to no row, dataset, buffer or report any more: listed by `ddpipe clean`, removed on demand only.
 
-Only what looks as a stage's output does is ever looked at; data/raw and the user's own files are not. Links are never
-followed. What a killed writer left is an orphan too, once nobody holds its stage.
+Only what looks as a stage's output does is ever looked at, and of files beside results and costs only what ddpipe's
+readers know as its own; data/raw and the user's own files are not. Links are never followed. What a killed writer left
+is an orphan too, once nobody holds its stage.
 """
 
 import contextlib
@@ -13,8 +14,10 @@ from pathlib import Path
 
 from ddpipe.config import Config
 from ddpipe.errors import UserError
-from ddpipe.files.artifacts import delete, temporaries
-from ddpipe.pipeline import lock, record
+from ddpipe.files.artifacts import delete, read_json, temporaries
+from ddpipe.pipeline import costs, courses, descriptions, lock, record
+from ddpipe.pipeline.descriptions import Costs, Result
+from ddpipe.settings import Settings
 from ddpipe.settings.names import TRAINED, WRITERS
 
 MARKS = {  # in every such folder
@@ -85,7 +88,8 @@ def files(config: Config) -> Iterator[Orphan]:
             if owner is None:
                 continue
             found = Orphan(owner, path)
-            if not alive(config, owner) or misplaced(config, path, owner) or path in begun and free(config, found):
+            left = path in begun and free(config, found)
+            if left or (not alive(config, owner) or misplaced(config, path, owner)) and written(config, path):
                 yield found
 
 
@@ -118,7 +122,7 @@ def owner_of(config: Config, path: Path) -> str | None:
             return f"course@{stem.removesuffix('.course').removesuffix('.space')}"
         case ["data", "results", _] if kind == "json" and stem.count(".") == 2:
             return f"evaluate@{stem}"
-        case ["data", "results", _] if kind in ("png", "csv"):
+        case ["data", "results", _] if kind == "png" or name.endswith(".loss.csv"):
             return f"evaluate@{stem.removesuffix('.loss')}"
         case ["data", "checkpoints", stage] if stage in RESUMED:
             return f"{stage}@{name}"
@@ -127,6 +131,41 @@ def owner_of(config: Config, path: Path) -> str | None:
         case ["reports"]:
             return f"report@{name}" if not path.exists() or (path / "cells.csv").is_file() else None
     return None
+
+
+def written(config: Config, path: Path) -> bool:
+    """Whether a stage wrote `path`, where a user may keep files too: a ledger, a result or means that can be read, or
+    losses or a picture of a cell that has one of the first two."""
+    name, results = path.name, path.parent.parent == config.results
+    forms: dict[str, type[Settings]] = {".course.json": courses.Course, ".space.json": courses.Space, ".json": Result}
+    if path.parent == config.root / costs.FOLDER:
+        return reads(path, Costs)
+    if results and path.suffix == ".json":
+        return any(reads(path, form) for end, form in forms.items() if name.endswith(end))
+    if results:
+        cell = name.split(".")[0]
+        beside = [found for found in config.results.glob("*/*.json") if found.name.startswith(f"{cell}.")]
+        return reads(config.root / costs.place(cell), Costs) or any(written(config, found) for found in beside)
+    return path.parent.name != "metrics" or all(means(file) for file in path.iterdir())
+
+
+def means(path: Path) -> bool:
+    """Whether the file at `path` holds what a report tells `dvc metrics`."""
+    with contextlib.suppress(UserError, OSError):
+        said = read_json(path)
+        lines = list(said.values()) if isinstance(said, dict) else [None]
+        return path.suffix == ".json" and all(
+            isinstance(line, dict) and line.keys() <= {"mean", "std"} for line in lines
+        )
+    return False
+
+
+def reads(path: Path, form: type[Settings]) -> bool:
+    """Whether the file at `path` says what a description of this form does."""
+    with contextlib.suppress(UserError, OSError):
+        descriptions.read(path, form, "")
+        return True
+    return False
 
 
 def misplaced(config: Config, path: Path, owner: str) -> bool:

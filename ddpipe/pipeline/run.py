@@ -7,6 +7,7 @@ it fails, and a signal stops the commands, not the taking down of what has finis
 
 import contextlib
 import heapq
+import os
 import signal
 import sys
 from collections import Counter
@@ -172,6 +173,8 @@ class Run:
         command = self.left[stage].pop(0)
         say(f"> {command}")
         how = prepare_kwargs(stage)
+        own = os.path.dirname(sys.executable)  # whose `python` has ddpipe, where no environment was activated
+        how["env"]["PATH"] = os.pathsep.join([own, *filter(None, [how["env"].get("PATH")])])
         if self.jobs > 1:
             how["env"]["TERM"] = "dumb"  # lines instead of bars, which would overwrite each other
         self.commands.start(stage.addressing, _make_cmd(get_executable(), command), **how)

@@ -61,10 +61,7 @@ def collect(config: Config, dataset: str, survey: Survey | None = None) -> pd.Da
     Raises:
         UserError: no cell shows `dataset`, or a result is damaged.
     """
-    keys = results_of(config, dataset)
-    if not keys:
-        known = sorted({row.dataset for row in config.rows.values()})
-        raise UserError(f"no cell of the grid belongs to dataset {dataset!r}{did_you_mean(dataset, known)}")
+    keys = shown(config, dataset)
     survey = _survey(config) if survey is None else survey
     names = labels(config)
     publication = Publication(config)
@@ -82,6 +79,14 @@ def collect(config: Config, dataset: str, survey: Survey | None = None) -> pd.Da
         ),
     )
     return table.iloc[order].reset_index(drop=True)
+
+
+def shown(config: Config, dataset: str) -> list[ResultKey]:
+    """`results_of`, and UserError where no cell of the grid shows `dataset`."""
+    if keys := results_of(config, dataset):
+        return keys
+    known = sorted({row.dataset for row in config.rows.values()})
+    raise UserError(f"no cell of the grid belongs to dataset {dataset!r}{did_you_mean(dataset, known)}")
 
 
 def labels(config: Config) -> dict[str, str]:

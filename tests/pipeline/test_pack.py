@@ -96,6 +96,7 @@ def test_what_is_stopped_goes_on_in_the_next_pack(grown: Project, tmp_path: Path
 def test_what_a_pack_refuses(grown: Project, tmp_path: Path) -> None:
     assert "nothing would run" in refused(grown, "pack", "herding-digits-1")
     assert "no stage, dataset or cell 'nothing'" in refused(grown, "pack", "nothing")
+    assert "a target is empty" in refused(grown, "pack", "")
     assert "--most 0.001: the pack takes" in refused(grown, "pack", "dm-digits-10", "--most", "0.001")
     assert not (grown.root / "pack").exists()
     assert "prepare@mnist: is made at home" in refused(grown, "pack", "dm-mnist-1")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,10 +66,10 @@ def run(project: Project, *arguments: str) -> str:
     return project.call(str(Path(sys.executable).parent / "ddpipe"), "run", *arguments)
 
 
-def attempt(project: Project, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [str(Path(sys.executable).parent / "ddpipe"), "run", *arguments]
+def attempt(project: Project, *arguments: str, word: str = "run", **env: str) -> "subprocess.CompletedProcess[str]":
+    command = [str(Path(sys.executable).parent / "ddpipe"), word, *arguments]
     streams = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.run(command, cwd=project.root, env=project.environment(), **streams)
+    return subprocess.run(command, cwd=project.root, env=project.environment() | env, **streams)
 
 
 @contextmanager
@@ -266,6 +267,36 @@ def test_entries_of_others_stay_as_they_are(complete: Project, tmp_path: Path) -
     run(project, "page", "--single-item")
     page = record.entries(path.read_text())["page"]
     assert path.read_text() == before.replace(entry, entry + page)
+
+
+@pytest.mark.parametrize("words", [("",), ("digits", " ")])
+def test_an_empty_target_is_not_the_whole_grid(words: tuple[str, ...], project: Project) -> None:
+    """As of `ddpipe run "$cell"` where the shell knows no cell."""
+    for word in ("run", "plan"):
+        told = attempt(project, *words, word=word)
+        assert told.returncode == 2 and "error: a target is empty" in told.stdout
+    assert not begun(project)
+
+
+def test_an_environment_that_is_not_activated(project: Project, tmp_path: Path) -> None:
+    """The stages' `python` is that of ddpipe, whatever another one is called first."""
+    other = tmp_path / "bin" / "python"
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\nexit 9\n")
+    other.chmod(0o755)
+    told = attempt(project, "prepare@digits", PATH=f"{other.parent}:/usr/bin:/bin")
+    assert told.returncode == 0, told.stdout
+    assert begun(project) == {"prepare@digits"}
+
+
+def test_without_git(project: Project) -> None:
+    """A project that was downloaded as an archive."""
+    shutil.rmtree(project.root / ".git")
+    told = attempt(project, "prepare@digits")
+    assert told.returncode == 2 and "is not a git repository; `git init` makes it one, `dvc config" in told.stdout
+    project.dvc("config", "core.no_scm", "true")
+    run(project, "prepare@digits")
+    assert begun(project) == {"prepare@digits"}
 
 
 @pytest.mark.slow

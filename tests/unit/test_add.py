@@ -493,6 +493,7 @@ def test_a_file_that_cannot_be_extended_is_left_alone(grid: str, project: Projec
 
 
 ROW = {"method": "dm", "dataset": "tiny", "ipc": 2}
+WRITTEN = {"dataset": "tiny", "data": "tiny", "network": "small", "protocol": "quick", "needs": "data/prepared/tiny"}
 
 
 @pytest.mark.parametrize(
@@ -507,6 +508,9 @@ ROW = {"method": "dm", "dataset": "tiny", "ipc": 2}
          "data/experts/tiny-other` there, and under experts: `tiny-other: {"),
         ("dm-tiny-1-wide", {"network": "other"}, "needs: data/prepared/tiny` there"),
         ("dx-tiny-2", {}, "its key must be <method>-<dataset>-<ipc>"),
+        ("dx-tiny-2", ROW | WRITTEN, "grid.dx-tiny-2: its key must be <method>-<dataset>-<ipc>"),
+        ("dm-tiny-0", WRITTEN, "grid.dm-tiny-0.ipc: must be greater than 0, not 0"),
+        ("dm-tiny-0", {}, "must be greater than 0"),
         ("dm-tiny-2", ROW | {"netwrok": "small"}, "grid.dm-tiny-2.netwrok: unknown key; did you mean 'network'?"),
     ],
 )  # fmt: skip

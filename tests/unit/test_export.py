@@ -120,6 +120,11 @@ def test_other_forms_are_refused(project: Project, capsys: Output) -> None:
     assert "--format csv: must be one of plain, hf" in capsys.readouterr().err and not (project.root / "out").exists()
 
 
+def test_a_cell_that_is_none_is_told_before_its_folder(project: Project, capsys: Output) -> None:
+    assert project.run("export", "dm-tiny-2", "out") == 2
+    assert "no cell 'dm-tiny-2' in the grid; did you mean 'dm-tiny-1'?" in capsys.readouterr().err
+
+
 # --- the program without ddpipe ---------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from threading import Thread
 import pytest
 from ruamel.yaml import YAML
 
+from ddpipe.errors import UserError
 from ddpipe.files import artifacts
 from ddpipe.pipeline import lock, record
 from tests.tracked import TRACKED
@@ -206,3 +207,28 @@ def test_a_damaged_rwlock(project: Project, capsys: pytest.CaptureFixture[str]) 
     (project.root / ".dvc/tmp/rwlock").write_text("")
     assert project.run("check") == 2
     assert ".dvc/tmp/rwlock is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stage", RUNS)
+def test_a_key_that_leads_out_of_the_project(stage: str, project: Project) -> None:
+    """It is refused before anything is cleared or made at the place that it names."""
+    words = RUNS[stage][1].split()
+    if not words[1:]:
+        return
+    for key in ("../../../../elsewhere", "nope"):
+        place = project.root / "data/checkpoints" / words[0] / key
+        place.parent.mkdir(parents=True, exist_ok=True)
+        outside = project.root.parent / "elsewhere" / ".mine.tmp"
+        outside.mkdir(parents=True, exist_ok=True)
+        assert project.run(words[0], key) == 2
+        assert outside.exists() and not (outside.parent / "lock").exists()
+        assert key == "nope" or place.resolve() == outside.parent
+    assert not (project.root / "data/checkpoints" / words[0] / "nope").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["report@../x", "report@/x", "report@", "report@.", "../report", "re port@x", "report@x/y"]
+)
+def test_a_name_that_is_no_stage(name: str) -> None:
+    with pytest.raises(UserError, match="is no stage"):
+        lock.folder(name)

@@ -53,6 +53,14 @@ GONE = (  # by a copy of
 )
 
 
+MINE = (  # beside what stages write
+    *("data/results/tiny/my-notes.csv", "data/results/tiny/plot.png", "data/results/tiny/my.loss.csv"),
+    *("data/results/tiny/a.b.c.json", "data/results/tiny/my.course.json", "data/results/tiny/my.course.png"),
+    *("data/costs/mine.json", "data/costs/experts.mine.json", "data/costs/a.b.c.json", "data/metrics/mine/mine.json"),
+    *("data/results/tiny/dm-tiny-1.csv", "data/metrics/mine/notes.txt"),
+)
+
+
 def spoil(project: Project) -> set[str]:
     """Leave things of gone rows in the project; their names."""
     (project.root / "dvc.lock").write_text(LOCK)
@@ -75,6 +83,9 @@ def test_what_is_listed_goes_and_all_else_stays(project: Project, capsys: pytest
     (project.root / "data/distilled/mine").mkdir()  # not a stage's: it says nothing of sets
     (project.root / "data/distilled/mine/notes.txt").write_text("mine")
     (project.root / "reports/mine.md").write_text("mine")
+    for path in MINE:
+        (project.root / path).parent.mkdir(exist_ok=True)
+        (project.root / path).write_text("{}")
     outside = project.root.parent / "outside"
     (outside / "deep").mkdir(parents=True)
     (outside / "distilled.json").write_text("{}")
