@@ -1,7 +1,8 @@
 """What came back from a machine that ran a pack: checked, put in its place, recorded by DVC.
 
-A stage is taken only whole and only where its numbers and code are still those that it was packed with; what it cost is
-added to what is known. Unfinished work becomes a checkpoint here, from which the next pack, or this machine, goes on.
+A stage is taken only whole and only where its numbers, code and inputs are still those that it was packed with, and
+where sets and results say so themselves; what it cost is added to what is known. Unfinished work becomes a checkpoint
+here, from which the next pack, or this machine, goes on.
 """
 
 import hashlib
@@ -193,13 +194,14 @@ def unlike(config: Config, stage: Stage, root: Path) -> str:
 
 
 def strange(config: Config, cell: str, about: descriptions.Distilled) -> str:
+    """In what a set was not made as its cell would be today; "" for nothing."""
     row = config.row(cell)
     expected = row.model_dump(include={"method", "recipe", "dataset", "data", "ipc"}) | {"network": row.student}
     expected |= {"cell": cell, "seed": config.params.seed}
     other = [key for key, value in expected.items() if getattr(about, key) != value]
     if not other and validate(Cell, about.settings, "") != config.resolved(cell):
         other = ["settings"]
-    return f"its {other[0]} is not what the cell has now; {AGAIN}" if other else ""
+    return f"its {ABOUT} says another thing of {other[0]} than the cell does now; {AGAIN}" if other else ""
 
 
 def owner(stage: Stage) -> str:
