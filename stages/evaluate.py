@@ -27,7 +27,7 @@ from ddpipe.files import commits, hints
 from ddpipe.files.artifacts import digest, write_bytes, write_sealed
 from ddpipe.meter import total
 from ddpipe.pipeline import costs, resolved, results
-from ddpipe.pipeline.descriptions import Result, set_file
+from ddpipe.pipeline.descriptions import Result
 from ddpipe.progress import Progress, say
 from ddpipe.publication.block import desk, digest_of
 from ddpipe.report.pictures import image_grid
@@ -72,9 +72,7 @@ def main(
         )
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
-    inputs = {"seed": params.seed, "protocol": rules.model_dump(exclude={"networks", "sets"})}
-    inputs |= {"network": architecture.model_dump(), "data": prepared.checksum}
-    digests = [digest(inputs | {"set": found.about.files[set_file(number)]}) for number in range(counted)]
+    digests = results.fingerprints(project, asked, found.about)
     folder = Path("data/checkpoints/evaluate") / name  # numbers tried before keep their networks: they may come back
     stores = [Checkpoints(folder / f"{i}-{each[:12]}", each) for i, each in enumerate(digests)]
     known = measured(project, asked, digests, rules.networks)

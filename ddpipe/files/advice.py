@@ -109,6 +109,8 @@ def unrecorded(path: Path) -> str:
         if part in WRITERS:
             first = "delete it and " if os.path.lexists(path) else ""
             return f"{first}run `dvc repro {shlex.quote(f'{stage_of(path, part, child)}@{child}')}`"
+    if ("data", "raw") in zip(path.parts, path.parts[1:], strict=False):
+        return "put it back"  # no stage writes it
     return "put it back, or run the stage that writes it again"
 
 

@@ -21,10 +21,10 @@ from ddpipe.config import Config
 from ddpipe.errors import UserError
 from ddpipe.files import commits
 from ddpipe.files.advice import mend
-from ddpipe.files.artifacts import TEMPORARY, as_json, new_folder
+from ddpipe.files.artifacts import TEMPORARY, as_json, digest, file_digest, new_folder
 from ddpipe.pipeline import costs, resolved
 from ddpipe.pipeline.graph import opened, targets_of
-from ddpipe.planning.steps import AFTER, RUNS, Step, checkpoints, plan
+from ddpipe.planning.steps import AFTER, RUNS, checkpoints, plan
 from ddpipe.settings.names import TRAINED
 
 PLACES = ("ddpipe", "stages", "params.yaml", "dvc.yaml")  # of the project
@@ -72,7 +72,7 @@ def stages(config: Config, targets: Sequence[str]) -> list[Stage]:
                 stage.cmd.split()[2],
                 [other.addressing for other in before],
                 [path for path in reads if not path.startswith(str(resolved.FOLDER))],
-                [*(out.def_path for out in stage.outs), *(str(costs.place(name)) for name in ledgers(config, step))],
+                writes(config, stage),
                 str(checkpoints(config, step).relative_to(config.root)),
             )
     return ordered(config, targets, found)
@@ -94,14 +94,19 @@ def ordered(config: Config, targets: Sequence[str], found: dict[str, Stage]) -> 
     return list((chosen | found).values())  # behind them all what a dataset's report needs
 
 
-def ledgers(config: Config, step: Step) -> list[str]:
+def writes(config: Config, stage: Any) -> list[str]:
+    """What one of DVC's stages writes, with the ledger of what it cost."""
+    return [*(out.def_path for out in stage.outs), *(str(costs.place(name)) for name in ledgers(config, stage))]
+
+
+def ledgers(config: Config, stage: Any) -> list[str]:
     """The ledger into which a stage writes what it cost, if it does."""
-    key = step.name.partition("@")[2]
-    if step.group in ("evaluate", "further"):
+    group, _, key = stage.addressing.partition("@")
+    if group in ("evaluate", "further"):
         return [resolved.of_evaluation(config, key)[0]]
-    if step.group in TRAINED:
-        return [f"{step.group}.{key}"]
-    return [key] if step.group == "distill" else []
+    if group in TRAINED:
+        return [f"{group}.{key}"]
+    return [key] if group == "distill" else []
 
 
 def pack(config: Config, targets: Sequence[str], out: Path, python: str = "", most: float = 0) -> str:
@@ -129,7 +134,8 @@ def pack(config: Config, targets: Sequence[str], out: Path, python: str = "", mo
     with new_folder(out) as folder:
         shutil.copyfile(Path(__file__).with_name("node.py"), folder / "run.py")
         said = numbers(config, chosen)
-        told = {"name": name, "stages": [asdict(stage) for stage in chosen], "resolved": said}
+        read = {path: contents(config.root / path) for stage in chosen for path in stage.reads}
+        told = {"name": name, "stages": [asdict(stage) for stage in chosen], "resolved": said, "inputs": read}
         (folder / "pack.json").write_text(as_json(told))
         with tarfile.open(folder / "project.tar.xz", "w:xz") as archive:
             for file in sorted(files(config.root, chosen)):
@@ -154,14 +160,20 @@ def files(root: Path, chosen: Iterable[Stage]) -> Iterator[Path]:
     paths = {*PLACES}
     for stage in chosen:
         paths |= {*stage.reads, stage.keeps, *(path for path in stage.writes if path.startswith(str(costs.FOLDER)))}
-    seen = set()
-    for path in paths:
-        top = root / path
-        for file in top.rglob("*") if top.is_dir() else [top]:
-            passing = file.name == "lock" or file.suffix == ".pyc" or TEMPORARY.fullmatch(file.name)
-            if file.is_file() and not passing and file not in seen:
-                seen.add(file)
-                yield file
+    yield from {file for path in paths for file in below(root / path)}
+
+
+def below(top: Path) -> Iterator[Path]:
+    """The file `top`, or those in that folder, that are worth a journey."""
+    for file in top.rglob("*") if top.is_dir() else [top]:
+        passing = file.name == "lock" or file.suffix == ".pyc" or TEMPORARY.fullmatch(file.name)
+        if file.is_file() and not passing:
+            yield file
+
+
+def contents(path: Path) -> str:
+    """The digest of a file, or of all that is in a folder: of a stage's input, on which what it made depends."""
+    return digest({str(file.relative_to(path)): file_digest(file) for file in below(path)})
 
 
 def numbers(config: Config, chosen: Iterable[Stage]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import math
 
 from ddpipe.config import Config, ResultKey
 from ddpipe.errors import UserError
+from ddpipe.files import artifacts
 from ddpipe.files.regular import inside
 from ddpipe.pipeline import descriptions
 from ddpipe.pipeline.descriptions import Result
@@ -33,6 +34,15 @@ def read(config: Config, key: ResultKey) -> Result | None:
                 f"{path} is the result of another evaluation ({name}: {said}, not {value}); {mend(config, key)}"
             )
     return result
+
+
+def fingerprints(config: Config, key: ResultKey, measured: descriptions.Distilled) -> list[str]:
+    """Of each set that an evaluation of `measured` counts, all on which its accuracies depend today."""
+    rules, network = config.protocol(key.protocol, config.row(key.cell).dataset), config.network(key.network)
+    inputs = {"seed": config.params.seed, "protocol": rules.model_dump(exclude={"networks", "sets"})}
+    inputs |= {"network": network.model_dump(), "data": measured.data_checksum}
+    counted = range(min(measured.sets, rules.sets or measured.sets))
+    return [artifacts.digest(inputs | {"set": measured.files[descriptions.set_file(number)]}) for number in counted]
 
 
 def mend(config: Config, key: ResultKey) -> str:

@@ -115,7 +115,7 @@ def test_what_a_pack_refuses(grown: Project, tmp_path: Path) -> None:
     assert "names 'data/../../elsewhere', which no stage writes" in refused(grown, "unpack", str(hostile))
     told["stages"][0]["writes"] = ["data/distilled/random-digits-2"]
     (hostile / "home.json").write_text(json.dumps(told))
-    assert "random-digits-2 did not come back" in grown.call("ddpipe", "unpack", str(hostile))
+    assert "random-digits-2; dvc.yaml says otherwise" in grown.call("ddpipe", "unpack", str(hostile))
     part = tmp_path / "home/home.00"
     part.write_bytes(part.read_bytes()[:-100])
     assert "damaged or not all here" in refused(grown, "unpack", str(tmp_path / "home"))

@@ -108,4 +108,5 @@ def test_damage_in_dvcs_own_files_is_another_trouble(root: Path, file: str, cont
 
 def test_a_file_that_dvc_does_not_know(root: Path) -> None:
     assert mend(Path("notes/x")) == "put it back, or run the stage that writes it again"
+    assert mend(Path("data/raw/cifar10-jpeg75")) == "put it back"
     assert mend(Path("data/distilled/$(x)/0")) == "run `dvc repro 'distill@$(x)'`"
