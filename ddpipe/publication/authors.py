@@ -73,7 +73,9 @@ class Authors:
         recipe = self.config.recipe(row.recipe)
         if model is not None and (same(model, row) or self.known.variant(model)):
             return model.cell
-        cells = (f"{row.dataset}-{row.ipc}", row.dataset) if row.dataset in self.known.survey else ()
+        cells = [f"{row.dataset}-{row.ipc}", row.dataset] if row.dataset in self.known.survey else []
+        if kind := self.known.methods.get(self.method(row), {}).get("cells"):  # a variant has cells of its own
+            cells = [*(f"{cell}-{kind}" for cell in cells), kind]
         return next((cell for cell in cells if cell in recipe.cells), "default")
 
     def target(self, key: ResultKey, tested: settings.Network) -> Target:

@@ -133,6 +133,7 @@ ROWS = [
         "The numbers are the released code's",
     ),
     # reduced ones
+    ("rfad-labels-digits-1", "", "", REDUCED, "", "iterations 200 of 100,000"),  # a variant by its own cells
     ("dm-short-mnist-1", "", "", REDUCED, "dm convnet", "iterations 300 of 20,000, real batch 32 of 256, width 16 of"),
     ("dc-short-fashionmnist-1", "", "", REDUCED, "dc convnet", "real batch 32 of 256, width 16 of 128, iterations 300"),
     ("mtt-short-mnist-1", "", "", REDUCED, "mtt convnet", "experts' networks 3 of 100, iterations 200 of 5,000"),
