@@ -11,6 +11,12 @@ from ddpipe.errors import UserError
 from ddpipe.settings.reading import did_you_mean
 
 
+def cell_names(dataset: str, ipc: int | str, kind: str | None) -> list[str]:
+    """What the cell may be called, the closest name first; `kind` is the word in which a variant's own cells end."""
+    names = [f"{dataset}-{ipc}", dataset]
+    return [*(f"{name}-{kind}" for name in names), kind] if kind else [*names, "default"]
+
+
 def usual_cell(config: Config, method: str, dataset: str, ipc: int | str) -> str:
     """The cell of the recipe with the numbers of `method` for so many images per class of a dataset.
 
@@ -18,10 +24,8 @@ def usual_cell(config: Config, method: str, dataset: str, ipc: int | str) -> str
         UserError: there is none in which it differs from other methods of the recipe.
     """
     base, kind = config.base(method), config.origin(method).get("cells")
-    names = [f"{dataset}-{ipc}", dataset, "default"]
-    if kind:
-        names = [f"{dataset}-{ipc}-{kind}", f"{dataset}-{kind}", kind]
-    elif method != base and not config.changes(method):
+    names = cell_names(dataset, ipc, kind)
+    if not kind and method != base and not config.changes(method):
         raise UserError(
             f"methods.{method}: changes nothing of {base}; write there what it changes, or, with `cells: <word>`, that "
             f"it has cells of its own in the recipe, whose names end in -<word>"

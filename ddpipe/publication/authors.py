@@ -12,6 +12,7 @@ from ddpipe.publication.block import Block
 from ddpipe.publication.frozen import frozen, published_rows
 from ddpipe.publication.matching import table_of
 from ddpipe.settings.shapes import Shape
+from ddpipe.variants import cell_names
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,8 @@ class Authors:
         recipe = self.config.recipe(row.recipe)
         if model is not None and (same(model, row) or self.known.variant(model)):
             return model.cell
-        cells = [f"{row.dataset}-{row.ipc}", row.dataset] if row.dataset in self.known.survey else []
-        if kind := self.known.methods.get(self.method(row), {}).get("cells"):  # a variant has cells of its own
-            cells = [*(f"{cell}-{kind}" for cell in cells), kind]
+        cells = cell_names(row.dataset, row.ipc, self.known.methods.get(self.method(row), {}).get("cells"))
+        cells = cells if row.dataset in self.known.survey else cells[-1:]
         return next((cell for cell in cells if cell in recipe.cells), "default")
 
     def target(self, key: ResultKey, tested: settings.Network) -> Target:
