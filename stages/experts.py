@@ -63,6 +63,8 @@ def main(buffer: Annotated[str, typer.Argument(help="a key of `experts:` in para
     prepared = Prepared.of(project, settings.data)
     architecture = project.network(settings.network)
     network = networks.build(architecture, prepared.channels, prepared.resolution, len(prepared.classes), device)
+    if params.run.compile:
+        network.compile(dynamic=False)  # not under vmap: of several networks at once nothing is compiled
     real = Resident(prepared.train_images, prepared.train_labels, prepared.preprocessing, device)
     recipe = settings.model_dump(exclude={"networks"}) | {"architecture": architecture.model_dump()}
     inputs = {"seed": params.seed, "recipe": recipe, "data": prepared.checksum}

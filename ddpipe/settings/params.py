@@ -113,7 +113,7 @@ class Run(Settings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Few = 1
     together: FewOrNone = 0  # networks trained at once; 0: one on a CPU; on a GPU, of those that fit, as are fastest
-    compile: Switch = False  # torch.compile for evaluation and for trajectory matching; costs minutes at the start
+    compile: Switch = False  # torch.compile for evaluation, experts and trajectory matching; costs minutes at the start
     graphs: Switch = True  # on a GPU steps of training are captured and replayed as one launch
     checkpoint_every: PositiveInt = 1  # iterations (of experts, steps) between two checkpoints, and no less than
     checkpoint_seconds: NonNegative = 60.0  # seconds; 0: by iterations alone

@@ -98,6 +98,14 @@ def test_seconds_per_expert(benchmark, table, name, shape, epochs, least, faster
     assert ratio * faster <= 1
 
 
+def test_a_compiled_expert_at_the_fields_width(benchmark, table):
+    eager, compiled = Place(WIDE_28, epochs=1), Place(WIDE_28, epochs=1)
+    compiled.network.compile(dynamic=False)
+    mine, other, ratio = compare(benchmark, compiled.ours, eager.ours, 15)
+    table.append(("28x28, width 128: an expert, compiled / eager", mine * 1000, other * 1000, "ms", ratio))
+    assert ratio <= 1
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.benchmark(timer=time.perf_counter, warmup=False)

@@ -57,6 +57,25 @@ def cohort(norm: str, names: list[int], **numbers) -> Cohort:
     return Cohort(config, network(norm).double(), double, N, False, [Streams("cohort", name) for name in names])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("numbers", [{}, BUSY | FLAT], ids=["plain", "flat"])
+@pytest.mark.parametrize("size", [1, 2])
+def test_compiled_networks_learn_the_same(size, numbers):
+    config = rules(numbers)
+
+    def snapshots(lent, names: str) -> torch.Tensor:
+        made = Cohort(config, lent, double, N, False, [Streams(name) for name in names[:size]])
+        for _ in range(2):
+            made.advance()
+        return made.snapshots()
+
+    eager, compiled = network().double(), network().double()
+    compiled.compile(dynamic=False)
+    torch.testing.assert_close(snapshots(compiled, "ab"), snapshots(eager, "ab"))
+    with torch.compiler.set_stance("fail_on_recompile"):  # the next group is not compiled again
+        torch.testing.assert_close(snapshots(compiled, "cd"), snapshots(eager, "cd"))
+
+
 def state(made: Cohort) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in made.state_dict().items()}
 
