@@ -108,7 +108,7 @@ class Distillation(Method):
                 f"labels.learned: objective {self.objective.name!r} as it is set gives the targets no gradient, so "
                 "they would stay as they are; set it to false"
             )
-        course, blocks = self.synthetic.course, getattr(self.objective, "blocks", None)
+        course, blocks = self.synthetic.course, self.objective.divides
         if course and blocks and course % blocks:
             yield (
                 f"objective.blocks: the {course} batches of synthetic {self.synthetic.name!r} do not divide into "
@@ -170,10 +170,7 @@ class Distillation(Method):
     def refusal(self, shape: Shape, ipc: int) -> str | None:
         if why := self.synthetic.refusal(shape, ipc):
             return f"synthetic.{why}"
-        blocks, most = (
-            getattr(self.objective, "blocks", None),
-            self.synthetic.examples(shape, ipc) * self.synthetic.styles,
-        )
+        blocks, most = self.objective.divides, self.synthetic.examples(shape, ipc) * self.synthetic.styles
         if blocks and blocks > most and self.synthetic.course is None:
             return f"objective.blocks: {most} examples of a class do not divide into {blocks} blocks; set it to {most}"
         return None

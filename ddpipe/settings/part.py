@@ -130,7 +130,7 @@ class Objective(Part):
     hints: ClassVar[dict[str, str]] = {}  # what users of the set have to know: name -> shape, as in files/layout.py
     known: ClassVar[dict[str, int]] = {}  # sizes of the letters in these shapes, where the settings tell them
     floors: ClassVar[dict[str, str]] = {}  # hints that are kept from falling further: name -> key of the smallest value
-
+    divides: ClassVar[int | None] = None  # into how many ordered blocks, which it goes through, it divides the set
     validates: ClassVar[bool] = False  # its loss can be taken on real images of one's own: `validation`
 
     @property

@@ -66,6 +66,10 @@ class Unroll(Objective):
         return self.blocks is not None
 
     @property
+    def divides(self) -> int | None:  # type: ignore[override]
+        return self.blocks
+
+    @property
     def hints(self) -> dict[str, str]:  # type: ignore[override]
         kept = {} if self.momentum is None else {"momentum": "T"}
         return {"lr": "T", **kept, "blocks?": "V"} if self.replayed else {}
