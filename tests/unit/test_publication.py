@@ -74,6 +74,8 @@ ROWS = [
     ("dm-cifar10-10", "", "", PUBLISHED, "dm convnet", ""),
     ("dc-cifar10-1", "", "", PUBLISHED, "dc convnet", ""),
     ("idc-cifar10-50", "", "", PUBLISHED, "idc convnet", ""),
+    ("dsa-cifar100-10", "", "", PUBLISHED, "dsa convnet", ""),  # with CIFAR-10's statistics
+    ("mtt-cifar100-10", "", "", PUBLISHED, "mtt convnet", ""),
     ("rfad-mnist-10", "", "", PUBLISHED, "rfad convnet", ""),
     # numbers that nobody published
     ("dm-fashionmnist-1", "", "", UNVERIFIED, "dm convnet", "The authors do not name FashionMNIST; learning rate"),
@@ -83,7 +85,7 @@ ROWS = [
     ("whole-cifar10-all", "", "", UNVERIFIED, "whole convnet", "The survey does not say how its Whole row was"),
     ("kip-cifar100-1", "", "", UNVERIFIED, "kip convnet", "Learning rate, target batch and steps"),
     ("dc-cifar10-10", "", "", UNVERIFIED, "dc convnet", "When the value was published the students' momentum was 0.5"),
-    ("dsa-cifar100-1", "", "", UNVERIFIED, "dsa convnet", "When the value was published the official code normalised"),
+    ("dc-cifar100-1", "", "", UNVERIFIED, "dc convnet", "Until March 2022 the official code normalised CIFAR-100"),
     ("frepo-cifar100-1", "", "", UNVERIFIED, "frepo convnet", "Of the evaluation's augmentation how far crop shifts"),
     ("herding-imagenet64-1", "", "", UNVERIFIED, "herding convnet", "Nobody published this cell; feature networks"),
     ("random-imagenet64-1", "", "", UNVERIFIED, "random convnet", "The published values come from papers that augment"),
