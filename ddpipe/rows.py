@@ -15,7 +15,7 @@ from ddpipe.errors import UserError
 from ddpipe.files.yaml import flow
 from ddpipe.settings import Cell, Row, Sizes
 from ddpipe.settings.reading import did_you_mean, validate
-from ddpipe.variants import usual_cell, usual_protocol
+from ddpipe.variants import usual_cell, usual_data, usual_protocol, usual_student
 
 Numbers = dict[str, Any]
 
@@ -48,7 +48,7 @@ def guess(config: Config, method: str, dataset: str, ipc: int | str, given: Numb
     known("method", method, config.params.methods)
     recipe_name = config.base(method)
     config.recipe(recipe_name)
-    data = given.get("data", dataset)
+    data = given.get("data") or usual_data(config, method, dataset)
     for name in (dataset, data):
         if name not in config.params.datasets:
             raise UserError(f"datasets.{name}: no such entry in params.yaml{mend(config, name, dataset)}")
@@ -233,7 +233,8 @@ def implied(config: Config, told: Numbers) -> Numbers:
     """The fields that follow from method, dataset, images per class and network."""
     named = {key: told[key] for key in ("method", "ipc", "variant") if key in told}
     cell = {} if "cell" in told else {"cell": usual_cell(config, told["method"], told["dataset"], told["ipc"])}
-    return named | {"recipe": config.base(told["method"]), "student": told["network"]} | cell
+    recipe = config.base(told["method"])
+    return named | {"recipe": recipe, "student": usual_student(config, recipe, told["network"])} | cell
 
 
 def short(config: Config, row: Row) -> Numbers:

@@ -56,6 +56,28 @@ def usual_protocol(config: Config, method: str, dataset: str) -> str:
     return next((protocol for protocol, _ in own if protocol not in others), config.recipe(base).protocol)
 
 
+def usual_data(config: Config, method: str, dataset: str) -> str:
+    """The prepared form of most rows of the method on the dataset, or of its recipe's there; else the dataset itself.
+
+    Variants do not count.
+    """
+    rows = [row for row in config.rows.values() if row.dataset == dataset and not row.variant]
+    for group in ([r for r in rows if r.method == method], [r for r in rows if r.recipe == config.base(method)]):
+        if group:
+            return Counter(row.data for row in group).most_common(1)[0][0]
+    return dataset
+
+
+def usual_student(config: Config, recipe: str, network: str) -> str:
+    """The student of most of the recipe's own rows that are evaluated on the network, else that; no variants count.
+
+    Nor do rows of params.yaml: what one of them means must not change with another.
+    """
+    there = (config.rows.get(key) for key in config.files[f"ddpipe/methods/{recipe}.yaml"].get("grid") or {})
+    students = Counter(row.student for row in there if row and row.network == network and not row.variant)
+    return students.most_common(1)[0][0] if students else network
+
+
 def check_cells(config: Config, method: str) -> None:
     """That a method which has cells of its own has one."""
     base, kind = config.base(method), config.origin(method).get("cells")

@@ -1,5 +1,6 @@
 """Real images measured as a cell is: random ones, chosen ones, and all of them."""
 
+from collections import Counter
 from typing import Any
 
 from ddpipe import settings
@@ -36,7 +37,9 @@ def rival(growing: Growing, method: str, row: settings.Row) -> None:
         nearest = min(found, key=lambda there: there.student != row.student)
         growing.put(further(project, nearest, row.network, protocol))
         return
-    given = {"data": row.data, "student": row.student, "network": row.network, "protocol": protocol}
+    others = [there for there in project.rows.values() if (there.method, there.data) == (method, row.data)]
+    students = Counter(there.student for there in others or [row])  # in whose features some of them choose
+    given = {"data": row.data, "student": students.most_common(1)[0][0], "network": row.network, "protocol": protocol}
     new = guess(project, method, row.dataset, ipc, given)
     if new.name in project.rows or new.data != new.dataset:
         new = apart(project, new)

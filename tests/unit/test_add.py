@@ -222,7 +222,7 @@ def test_a_second_network_and_a_second_form_of_the_images(project: Project, caps
     rows = {key: found.rows[key] for key in says(project)["grid"]}
     assert {key: (row.student, row.network, row.data) for key, row in rows.items()} == {
         **dict.fromkeys(("dm-tiny-1-other", "dm-tiny-2-other"), ("other", "other", "tiny")),
-        **dict.fromkeys(("random-tiny-2", "herding-tiny-2"), ("other", "other", "tiny")),
+        **dict.fromkeys(("random-tiny-2", "herding-tiny-2"), ("small", "other", "tiny")),  # chosen as before
         **dict.fromkeys(("dm-tiny-1-zca", "random-tiny-1-zca", "herding-tiny-1-zca"), ("small", "small", "tiny-zca")),
     }
     assert {"random-tiny-1-other-quick", "herding-tiny-1-other-quick"} <= found.evaluations.keys()  # of what was there
@@ -413,6 +413,31 @@ def test_an_entry_that_changes_nothing_is_no_method(project: Project, capsys: Ou
     project.set("params.yaml", "methods.mine", {"base": "dm", "cells": 3})
     assert project.run("check") == 2
     assert "methods.mine: cells must be the word in which the names of its cells end" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("method", "dataset", "data", "student", "network"),
+    [
+        ("dsa", "cifar100", "cifar100-dsa", "convnet3", "convnet3"),
+        ("mtt", "cifar10", "cifar10-zca", "convnet3", "convnet3"),  # two of three published cells
+        ("dm", "cifar10", "cifar10", "convnet3", "convnet3"),
+        ("random", "cifar10", "cifar10", "convnet3", "convnet3"),
+        ("kip-labels", "svhn", "svhn-kip", "convnet3_kip", "convnet3_kip"),
+        ("frepo", "cifar100", "cifar100-frepo", "convnet3_frepo_bn", "convnet3_frepo"),
+        ("rfad", "mnist", "mnist", "convnet3_w256_kernel", "convnet3_rfad"),
+    ],
+)
+def test_what_is_not_said_is_as_in_the_published_rows(method: str, dataset: str, data: str, student: str, network: str):
+    row = guess(PROJECT, method, dataset, 5, {} if method != "rfad" else {"network": network})
+    assert (row.data, row.student, row.network) == (data, student, network)
+
+
+def test_rivals_of_another_form_of_the_images_choose_in_the_features_of_its_own_ones(desk: Path) -> None:
+    add(config.load(desk), Wish(["frepo"], "cifar10", [5]))
+    found = config.load(desk)
+    assert found.rows["frepo-cifar10-5"].student == "convnet3_frepo_bn"
+    row = found.rows["herding-cifar10-5-frepo"]
+    assert (row.student, row.network, row.needs) == ("convnet3", "convnet3_frepo", "data/experts/cifar10-frepo")
 
 
 def test_the_usual_network_is_that_of_such_images(desk: Path) -> None:
