@@ -101,7 +101,11 @@ def enlarge(project, network: str) -> None:
     }
     project.npz(**images)
     assert project.run("prepare", "tiny") == 0
-    project.set("params.yaml", f"networks.{network}", {"kind": "convnet", "depth": 1, "width": 4000})
+    project.set(
+        "params.yaml",
+        f"networks.{network}",
+        {"kind": "convnet", "depth": 1, "width": 4000, "norm": "instance", "initialisation": "default"},
+    )
 
 
 @pytest.mark.slow
