@@ -3,6 +3,7 @@
 Numbers are finite; unknown keys are refused (config.py turns every refusal into a sentence that names the key).
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -68,10 +69,12 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def names_its_choices(self, info: ValidationInfo) -> Self:
-        if info.context is FILE:
-            for key, about in self.stated().items():
-                if key not in self.model_fields_set:
-                    raise PydanticCustomError(UNSTATED, "{about}", {"key": key, "about": about})
+        lacking = {key: about for key, about in self.stated().items() if key not in self.model_fields_set}
+        if info.context is FILE and lacking:
+            key, about = next(iter(lacking.items()))
+            plain = [other for other, told in lacking.items() if told == missing() and other != key]
+            about = missing(plain) if about == missing() else about
+            raise PydanticCustomError(UNSTATED, "{about}", {"key": key, "about": about})
         return self
 
     @model_serializer(mode="wrap")
@@ -80,6 +83,13 @@ class Settings(BaseModel):
         return {key: value for key, value in dumped.items() if key in self.model_fields_set or key not in self.quiet}
 
 
+def missing(others: Sequence[str] = (), why: str = "") -> str:
+    """What there is to say about a key that is not there, nor are these others beside it."""
+    if not others:
+        return f"this key is missing{why}; add it"
+    return f"this key is missing{why}, and so {'are' if len(others) > 1 else 'is'} {', '.join(others)}; add them"
+
+
 def needed(*keys: str) -> dict[str, str]:
     """`stated` for numbers without which nobody knows what was run."""
-    return dict.fromkeys(keys, "this key is missing; add it")
+    return dict.fromkeys(keys, missing())

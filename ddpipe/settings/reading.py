@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from ddpipe.errors import UserError
-from ddpipe.settings.base import FILE, UNSTATED
+from ddpipe.settings.base import FILE, UNSTATED, missing
 from ddpipe.settings.keys import fields_at
 
 QUOTED = "', '"  # between the words that pydantic lists
@@ -26,8 +26,8 @@ def validate(kind: Any, value: Any, where: str) -> Any:
         return adapter(kind).validate_python(value, context=FILE)
     except ValidationError as error:
         first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
-        missing, unstated = first["type"] == "missing", first["type"] == UNSTATED
-        absent = [first["loc"][-1]] if missing else [first["ctx"]["key"]] if unstated else []
+        gone = [e["loc"][-1] for e in error.errors() if e["type"] == "missing" and e["loc"][:-1] == first["loc"][:-1]]
+        absent = gone[:1] if first["type"] == "missing" else [first["ctx"]["key"]] if first["type"] == UNSTATED else []
         path = [*_keys(value, first["loc"]), *absent]
         words = ["null" if step is None else shorten(str(step)) for step in path]
         key = ".".join([where, *words] if where else words)
@@ -35,8 +35,8 @@ def validate(kind: Any, value: Any, where: str) -> Any:
             near = did_you_mean(path[-1], fields_at(kind, first["loc"][:-1]))
             told = chosen(value, path) or implied(first["loc"], path)
             raise UserError(f"{key}: unknown key{told}{near}") from None
-        if missing:
-            raise UserError(f"{key}: this key is missing{chosen(value, path)}; add it") from None
+        if first["type"] == "missing":
+            raise UserError(f"{key}: {missing([str(name) for name in gone[1:]], chosen(value, path))}") from None
         if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
             raise UserError(f"{key and f'{key}.'}{tagged(first)}") from None
         if first["type"].startswith("union_tag"):  # a kind of ours says it in its own words
@@ -53,7 +53,7 @@ def tagged(error: Any) -> str:
     told = error["ctx"]
     word = told["discriminator"].strip("'")
     if "tag" not in told:
-        return f"{word}: this key is missing; add it"
+        return f"{word}: {missing()}"
     known = told["expected_tags"][1:-1].split(QUOTED)
     return f"{word}: there is no {brief(told['tag'])}{did_you_mean(told['tag'], known)}"
 

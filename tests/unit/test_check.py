@@ -427,7 +427,8 @@ def test_a_network_states_its_choices(
     project.set("params.yaml", key.rpartition(".")[0], value)
     assert project.run("check") == 2
     words = ", ".join(f"{word} is {said!r}" for word, said in sorted(value.items()) if isinstance(said, str))
-    assert f"{key}: this key is missing; add it ({words})" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {key}: this key is missing") and told.endswith(f" ({words})\n")
 
 
 def test_class_sizes_are_those_of_the_training_images(project: Project) -> None:

@@ -2,12 +2,14 @@
 
 import difflib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ddpipe import config, mappings, settings
 from ddpipe.errors import UserError
 from ddpipe.files.insert import insert
+from ddpipe.settings.reading import validate
 from tests.tracked import TRACKED
 from tests.unit.small_project import Project
 
@@ -188,3 +190,22 @@ def test_params_yaml_has_the_form_that_dvc_writes(tmp_path: Path) -> None:
     expert = next(line for line in before.splitlines() if line.startswith("  mnist: {data: mnist, network: convnet3,"))
     gone = [line.removeprefix("- ") for line in difference if line.startswith("-")]
     assert gone == [expert, "    epochs: 1000", "  dm: {}"] and len(difference) == len(gone) + 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "told"),
+    [
+        (settings.Experts, {"data": "digits"}, "x.epochs: this key is missing, and so are network, networks; add them"),
+        (settings.Experts, {"data": "digits", "network": "a", "networks": 1}, "x.epochs: this key is missing; add it"),
+        (
+            settings.Network,
+            {"kind": "convnet", "depth": 1, "width": 3},
+            "x.norm: this key is missing, and so is initialisation; add them (kind is 'convnet')",
+        ),
+        (settings.AnyProtocol, {"epochs": 3}, "x.lr: this key is missing; add it, or learned_lr: true for the one"),
+    ],
+)
+def test_keys_that_are_missing_together_are_named_together(kind: Any, said: dict, told: str) -> None:
+    with pytest.raises(UserError) as error:
+        validate(kind, said, "x")
+    assert str(error.value).startswith(told)
