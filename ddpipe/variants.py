@@ -73,7 +73,8 @@ def usual_student(config: Config, recipe: str, network: str) -> str:
 
     Nor do rows of params.yaml: what one of them means must not change with another.
     """
-    there = (config.rows.get(key) for key in config.files[f"ddpipe/methods/{recipe}.yaml"].get("grid") or {})
+    published = config.files.get(f"ddpipe/methods/{recipe}.yaml", {}).get("grid") or {}
+    there = (config.rows.get(key) for key in published)
     students = Counter(row.student for row in there if row and row.network == network and not row.variant)
     return students.most_common(1)[0][0] if students else network
 

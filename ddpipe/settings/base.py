@@ -69,12 +69,13 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def names_its_choices(self, info: ValidationInfo) -> Self:
+        if info.context is not FILE:
+            return self
         lacking = {key: about for key, about in self.stated().items() if key not in self.model_fields_set}
-        if info.context is FILE and lacking:
-            key, about = next(iter(lacking.items()))
-            plain = [other for other, told in lacking.items() if told == missing() and other != key]
-            about = missing(plain) if about == missing() else about
-            raise PydanticCustomError(UNSTATED, "{about}", {"key": key, "about": about})
+        for key, about in lacking.items():
+            plain = [other for other, said in lacking.items() if said == missing() and other != key]
+            told = missing(plain) if about == missing() else about
+            raise PydanticCustomError(UNSTATED, "{about}", {"key": key, "about": told})
         return self
 
     @model_serializer(mode="wrap")
